@@ -1,0 +1,79 @@
+"""Errors that a user can act on: the place, the fact, the way out.
+
+Low layers raise the fact; the one layer that knows the place adds it with `at`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TypeVar
+
+
+class WeightmathError(Exception):
+    """Base of every error that weightmath raises on purpose.
+
+    Parameters
+        what   the fact, in one sentence without a final stop
+        where  the place: `recipe.yaml:7: let.out`, or `a.ckpt: state_dict/w`
+        hint   the way out, if there is one; may hold a line to paste
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        way_out = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}{self.what}{way_out}"
+
+
+class RecipeError(WeightmathError):
+    """The recipe says something that cannot be meant: YAML, names, types, ranges."""
+
+
+class KindError(WeightmathError):
+    """A model, delta or mask stands where another kind is needed."""
+
+
+class LayoutError(WeightmathError):
+    """Vectors whose tensors do not match."""
+
+
+class CheckpointError(WeightmathError):
+    """A file that is missing, broken, unsupported, or changed under our hands."""
+
+
+class OutputError(WeightmathError):
+    """The output cannot be written: it exists, is an input, or does not fit the disk."""
+
+
+class MemoryBudgetError(WeightmathError):
+    """The memory budget is below the least that the work needs."""
+
+
+class NumericError(WeightmathError):
+    """NaN, infinity or overflow where the recipe does not allow it."""
+
+
+class ExpectError(WeightmathError):
+    """An `expect` of the recipe does not hold."""
+
+
+E = TypeVar("E", bound=WeightmathError)
+
+
+def at(where: str, error: E) -> E:
+    """Add the place to an error that has none yet, and return it."""
+    if error.where is None:
+        error.where = where
+    return error
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the closest known word, or None when nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None

@@ -1,0 +1,162 @@
+"""Entries of a vector and their order: the structure that a checkpoint adds to a row of numbers.
+
+A layout is sorted by name, so that the flat index of an element never depends on the order in which some
+file happens to hold its tensors.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from weightmath.dtypes import DType
+from weightmath.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named tensor of a vector: its name, shape and dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def rows(self) -> int:
+        """Slices along the first axis; a 0-d or 1-d tensor is one row."""
+        return self.shape[0] if len(self.shape) > 1 else 1
+
+    @cached_property
+    def row_size(self) -> int:
+        """Elements of one row."""
+        return self.size // self.rows if self.rows else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements as stored."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The entries of a vector, sorted by name.
+
+    `template` is whatever the layout was taken from and can be repackaged into (a checkpoint section); it is
+    not part of the layout's identity.
+    """
+
+    entries: tuple[Entry, ...]
+    template: Any = field(default=None, compare=False, repr=False)
+
+    @staticmethod
+    def of(entries: Iterable[Entry], template: Any = None) -> Layout:
+        """The layout of these entries, whatever their order."""
+        return Layout(tuple(sorted(entries, key=lambda entry: entry.name)), template)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.index
+
+    def __getitem__(self, name: str) -> Entry:
+        return self.entries[self.index[name]]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each entry by name."""
+        return {entry.name: i for i, entry in enumerate(self.entries)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names in flat order."""
+        return tuple(entry.name for entry in self.entries)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Flat index of each entry's first element, and the total size last."""
+        return tuple(accumulate((entry.size for entry in self.entries), initial=0))
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the vector."""
+        return self.offsets[-1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of names and shapes (not dtypes): equal for vectors that can be computed with each other."""
+        text = "".join(f"{entry.name}\0{entry.shape}\n" for entry in self.entries)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one layout differs from the layout that was expected."""
+
+    missing: tuple[str, ...]  # expected, not there
+    extra: tuple[str, ...]  # there, not expected
+    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]  # name, expected shape, actual shape
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.reshaped)
+
+
+def difference(expected: Layout, actual: Layout) -> Difference:
+    """What `actual` lacks, has too much, or has in another shape."""
+    return Difference(
+        missing=tuple(name for name in expected.names if name not in actual),
+        extra=tuple(name for name in actual.names if name not in expected),
+        reshaped=tuple(
+            (entry.name, entry.shape, actual[entry.name].shape)
+            for entry in expected
+            if entry.name in actual and actual[entry.name].shape != entry.shape
+        ),
+    )
+
+
+class Patterns:
+    """Name patterns compiled to one regular expression: globs, or a regular expression written `re:...`.
+
+    A glob matches the whole name, a regular expression anywhere in it. `first(name)` is the number of the first
+    pattern that matches. Thousands of names against hundreds of patterns stay cheap: one match per name.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = tuple(patterns)
+        try:
+            parts = [f"(?P<p{i}>{_as_regex(pattern)})" for i, pattern in enumerate(self.patterns)]
+            self._regex = re.compile("|".join(parts), re.DOTALL) if parts else None
+        except re.error as error:
+            raise RecipeError(f"`{' '.join(self.patterns)}` is not a valid pattern: {error}") from None
+
+    def first(self, name: str) -> int | None:
+        """Number of the first pattern that matches the name, or None."""
+        found = self._regex.match(name) if self._regex else None
+        return int(found.lastgroup[1:]) if found and found.lastgroup else None
+
+    def matches(self, name: str) -> bool:
+        """Whether any pattern matches the name."""
+        return self.first(name) is not None
+
+
+def _as_regex(pattern: str) -> str:
+    if pattern.startswith("re:"):
+        # Groups of the user's own would hide which pattern matched; they only group here.
+        inner = re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern[3:])
+        return f".*?(?:{inner}).*"
+    return fnmatch.translate(pattern)

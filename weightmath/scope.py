@@ -1,0 +1,127 @@
+"""What a value varies with, and what a reduction runs over.
+
+A *domain* orders values by how finely they vary: a number of the recipe is CONSTANT, a norm of the whole model
+GLOBAL, a norm per tensor TENSOR, a weight ELEMENT. An operation's result has the finest domain of its operands.
+
+A *scope* (`row`, `tensor`, `layer`, `global`, `re:...`) cuts a layout into cells. A *tile* is the unit in which
+reductions and selections are computed: as many whole rows of one tensor as fit in 65,536 elements, or a piece of
+one row that is longer. Results are folded tile by tile in flat order, so no choice of chunk, thread or memory
+budget can change a bit of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from weightmath.errors import RecipeError, nearest
+from weightmath.layout import Entry, Layout
+
+TILE = 65_536
+
+
+class Domain(IntEnum):
+    """How finely a value varies, from one number for all to one per element."""
+
+    CONSTANT = 0
+    GLOBAL = 1
+    GROUP = 2
+    TENSOR = 3
+    ROW = 4
+    ELEMENT = 5
+
+
+_DOMAINS = {"row": Domain.ROW, "tensor": Domain.TENSOR, "layer": Domain.GROUP, "global": Domain.GLOBAL}
+_FIRST_NUMBER = re.compile(r"(.*?\d+)(?!\d)")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a reduction runs over, by its name in recipes."""
+
+    name: str
+
+    @staticmethod
+    def parse(text: str) -> Scope:
+        """The scope of that name; RecipeError with the nearest name otherwise."""
+        if text.startswith("re:"):
+            try:
+                groups = re.compile(text[3:]).groups
+            except re.error as error:
+                raise RecipeError(f"scope `{text}` is not a regular expression: {error}") from None
+            if groups == 0:
+                raise RecipeError(f"scope `{text}` has no group", hint="put what names the cell in parentheses: re:blocks\\.(\\d+)")
+        elif text not in _DOMAINS:
+            words = " ".join(_DOMAINS)
+            raise RecipeError(f"unknown scope `{text}`", hint=nearest(text, _DOMAINS) or f"a scope is one of {words} or re:...")
+        return Scope(text)
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of a statistic of this scope."""
+        return _DOMAINS.get(self.name, Domain.GROUP)
+
+    def cell(self, name: str) -> str:
+        """The cell of a tensor, for scopes that no tensor is finer than: `global`, `layer`, `re:...`.
+
+        `layer`: the name up to and including its first number; a name without one is its own cell.
+        `re:...`: the text of the first group; a name that does not match is its own cell.
+        """
+        if self.name == "global":
+            return ""
+        if self.name == "layer":
+            found = _FIRST_NUMBER.match(name)
+        elif self.name.startswith("re:"):
+            found = re.search(self.name[3:], name)
+        else:
+            found = None
+        return found.group(1) if found and found.group(1) is not None else name
+
+    def cells(self, layout: Layout) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Cell names in order of first appearance, and the cell number of each entry."""
+        numbers: dict[str, int] = {}
+        of_entry = tuple(numbers.setdefault(self.cell(name), len(numbers)) for name in layout.names)
+        return tuple(numbers), of_entry
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A run of elements of one tensor: whole rows, or a piece of one row."""
+
+    start: int  # first element, counted within the tensor
+    stop: int
+    row: int  # first row
+    rows: int  # rows touched; 1 for a piece of a long row
+
+
+def rows_are_cut(entry: Entry) -> bool:
+    """Whether rows of this tensor are longer than a tile."""
+    return entry.row_size > TILE
+
+
+def tile_count(entry: Entry) -> int:
+    """Number of tiles of a tensor; 0 for an empty one."""
+    if entry.size == 0:
+        return 0
+    if rows_are_cut(entry):
+        return entry.rows * -(-entry.row_size // TILE)
+    return -(-entry.rows // (TILE // entry.row_size))
+
+
+def tile(entry: Entry, number: int) -> Tile:
+    """The tile of that number, in flat order."""
+    if rows_are_cut(entry):
+        row, piece = divmod(number, -(-entry.row_size // TILE))
+        start = row * entry.row_size + piece * TILE
+        return Tile(start, min(start + TILE, (row + 1) * entry.row_size), row, 1)
+    rows = TILE // entry.row_size
+    first = number * rows
+    last = min(first + rows, entry.rows)
+    return Tile(first * entry.row_size, last * entry.row_size, first, last - first)
+
+
+def tiles(entry: Entry) -> Iterator[Tile]:
+    """All tiles of a tensor in flat order."""
+    return (tile(entry, number) for number in range(tile_count(entry)))
