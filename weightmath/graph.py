@@ -14,14 +14,26 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from weightmath.errors import KindError, RecipeError
+from weightmath.formulas import FORMULAS
 from weightmath.layout import Layout
+from weightmath.names import ByName, Table
 from weightmath.scope import Domain
 
 COMPARISONS = {"equal": "==", "unequal": "!=", "less": "<", "greater": ">", "at_most": "<=", "at_least": ">="}
 LOGIC = {"both": "&", "either": "|", "inverse": "~"}
 ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "negative": "-"}
 _SYMBOLS = COMPARISONS | LOGIC | ARITHMETIC
-_BINDING = {"either": 1, "both": 2, "add": 4, "subtract": 4, "multiply": 5, "divide": 5, "negative": 6, "inverse": 6, "power": 7}
+_BINDING = {
+    "either": 1,
+    "both": 2,
+    "add": 4,
+    "subtract": 4,
+    "multiply": 5,
+    "divide": 5,
+    "negative": 6,
+    "inverse": 6,
+    "power": 7,
+}
 _MASKS = {*COMPARISONS, *LOGIC, "largest_mask", "bernoulli"}
 _PRINTED_DEPTH = 12
 
@@ -40,14 +52,6 @@ class Input:
     kind: str = "model"
     part: bool = False
     origin: Any = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A number per tensor, from name patterns: the first pattern that matches decides, `otherwise` the rest."""
-
-    patterns: tuple[tuple[str, float], ...]
-    otherwise: float | None = None
 
 
 class Vector:
@@ -82,6 +86,8 @@ class Vector:
         """Whether the values are truth values, which arithmetic counts as 0 and 1."""
         if self.op == "input":
             return self.source is not None and self.source.kind == "mask"
+        if self.op == "by_name":
+            return bool(self.option("rule").is_mask)
         return self.op in _MASKS or (self.op in ALIASES and self.args[0].is_mask)
 
     def __add__(self, other: Operand) -> Vector:
@@ -157,7 +163,9 @@ class Vector:
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        raise RecipeError("a lazy vector is neither true nor false", hint="combine masks with & | ~ and choose with where(mask, a, b)")
+        raise RecipeError(
+            "a lazy vector is neither true nor false", hint="combine masks with & | ~ and choose with where(mask, a, b)"
+        )
 
     def __repr__(self) -> str:
         return show(self)
@@ -179,17 +187,9 @@ def node(op: str, *args: Vector, domain: Domain, source: Input | None = None, **
     if found is None:
         found = Vector()
         found.op, found.args, found.options, found.domain, found.source = op, args, chosen, domain, source
-        found.static = op in ("constant", "table", "position") or (bool(args) and domain <= Domain.TENSOR and _folds(op, args))
+        found.static = op in ("constant", "by_name") or (op in FORMULAS and all(arg.static for arg in args))
         _interned[key] = found
     return found
-
-
-def _folds(op: str, args: tuple[Vector, ...]) -> bool:
-    return op in _SYMBOLS | dict.fromkeys(FOLDING, "") and all(arg.static for arg in args)
-
-
-# Functions besides the operators that are worked out while planning when all operands are static.
-FOLDING = ("absolute", "sign", "sqrt", "exp", "log", "minimum", "maximum", "where", "round", "floor")
 
 
 def constant(value: float) -> Vector:
@@ -205,10 +205,15 @@ def vector(value: object) -> Vector:
     if isinstance(value, Vector):
         return value
     if isinstance(value, Table):
-        return node("table", domain=Domain.TENSOR, table=value)
+        return by_name(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{_describe(value)} cannot be used in arithmetic")
     return constant(value)
+
+
+def by_name(rule: ByName) -> Vector:
+    """A number or mask per tensor that its name decides."""
+    return node("by_name", domain=Domain.TENSOR, rule=rule)
 
 
 def _describe(value: object) -> str:
@@ -270,6 +275,8 @@ def show(vector: Vector, depth: int = _PRINTED_DEPTH) -> str:
         return f"{vector.option('value'):g}"
     if vector.op == "input":
         return str(vector.option("name"))
+    if vector.op == "by_name":
+        return str(vector.option("rule"))
     if depth == 0:
         return "..."
     if vector.op == "declared":
@@ -281,10 +288,7 @@ def show(vector: Vector, depth: int = _PRINTED_DEPTH) -> str:
         return f"{args[0]}[{vector.option('index')}]"
     if vector.op in ("largest_mask", "keep"):
         return _show_selection(vector, depth)
-    options = [f"{key}={value!r}" for key, value in vector.options if key not in ("table", "kind")]
-    if vector.op == "table":
-        options = [f"{pattern!r}: {value:g}" for pattern, value in vector.option("table").patterns]
-        return "{" + ", ".join(options) + "}"
+    options = [f"{key}={value!r}" for key, value in vector.options if key != "kind"]
     name = vector.option("kind") if vector.op == "cast" else vector.op
     return f"{name}({', '.join(args + options)})"
 

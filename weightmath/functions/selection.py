@@ -1,0 +1,50 @@
+"""Exact selection of the largest or smallest elements of each cell.
+
+Exactly floor(density n) elements of a cell of n are kept, the density taken as the decimal that was written (0.29 of 100
+is 29), at least one when the density and n are above 0. Equal magnitudes are kept in flat order. Bounded memory at
+every scope; cells beyond 2 million elements cost a pass of their own: two reads, at most four.
+
+torch.topk and kthvalue of peers keep all ties or an arbitrary subset, which for half-precision deltas is millions of
+elements.
+"""
+
+from __future__ import annotations
+
+from weightmath.functions.declare import function
+from weightmath.graph import Vector, node, vector
+from weightmath.scope import Scope as ScopeRule
+from weightmath.signature import AnyVector, Density, Scope
+
+
+def _cut(x: Vector, density: Density, scope: str, order: str) -> Vector:
+    rule = ScopeRule.parse(scope)
+    return node("cut", x, vector(density), domain=rule.domain, scope=rule.name, order=order)
+
+
+@function
+def keep_largest(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
+    """The floor(density n) elements of largest magnitude of each cell, 0 for the others.
+
+    `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
+    Recipe: `skill: keep_largest(chat - base, 0.2, scope="tensor")`
+    """
+    return node("keep", x, _cut(x, density, scope, "largest"), domain=x.domain)
+
+
+@function
+def keep_smallest(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
+    """The floor(density n) elements of smallest magnitude of each cell, 0 for the others.
+
+    `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
+    Recipe: `calm: base + keep_smallest(chat - base, 0.99)`
+    """
+    return node("keep", x, _cut(x, density, scope, "smallest"), domain=x.domain)
+
+
+@function
+def largest_mask(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
+    """The mask of the floor(density n) elements of largest magnitude of each cell.
+
+    Recipe: `graft: where(largest_mask(chat - base, 0.1), chat, base)`
+    """
+    return node("largest_mask", x, _cut(x, density, scope, "largest"), domain=x.domain)
