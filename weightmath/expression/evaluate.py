@@ -1,0 +1,217 @@
+"""The value of an expression: names looked up, constants folded, vectors combined into the lazy graph."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightmath.errors import RecipeError, WeightmathError, at, nearest
+from weightmath.expression.nodes import (
+    COMPARISONS,
+    Binary,
+    Call,
+    Index,
+    ListOf,
+    Literal,
+    Name,
+    Node,
+    Unary,
+    children,
+    excerpt,
+    postorder,
+)
+from weightmath.expression.parser import parse
+from weightmath.graph import Vector, vector
+from weightmath.names import Table
+
+# What an expression is made of and gives. Sequences hold numbers, texts or vectors.
+Value = Vector | Table | float | str | bool | Sequence[Any]
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "&": operator.and_,
+    "|": operator.or_,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+# Below it float64 holds every whole number.
+_EXACT = 2**53
+
+
+def evaluate(
+    text: str, names: Mapping[str, Value], callables: Mapping[str, Callable[..., Any]], *, where: str | None = None
+) -> Value:
+    """The value of an expression.
+
+    Parameters
+        text       the expression; parser.py has the grammar
+        names      the values that it may use: vectors, numbers, texts, tables, lists
+        callables  the functions and methods that it may call
+        where      the place that an error names: `merge.yaml:9: let.merged`
+
+    Numbers are folded in float64 (a whole result that float64 holds exactly stays whole). Fails with a RecipeError,
+    or the error of the function that was called, whose text shows the line with carets under the subexpression.
+    """
+    try:
+        root = parse(text)
+        return _Evaluation(text, names, callables).value(root)
+    except WeightmathError as error:
+        if where is not None:
+            at(where, error)
+        raise
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    text: str
+    names: Mapping[str, Value]
+    callables: Mapping[str, Callable[..., Any]]
+
+    def value(self, root: Node) -> Value:
+        """Operands before what they are used in, on a stack of values: a sum of thousands of terms is no recursion."""
+        stack: list[Value] = []
+        for node in postorder(root):
+            first = len(stack) - len(children(node))
+            operands = stack[first:]
+            del stack[first:]
+            try:
+                stack.append(self.apply(node, operands))
+            except WeightmathError as error:
+                # The place so far is the function's name; the place in the recipe goes in front of it.
+                function = f"{error.where}: " if error.where else ""
+                error.what = f"{function}{error.what}\n{excerpt(self.text, node.start, node.end)}"
+                error.where = None
+                raise
+        return stack[0]
+
+    def apply(self, node: Node, operands: list[Any]) -> Value:
+        if isinstance(node, Literal):
+            return node.value
+        if isinstance(node, Name):
+            return self.named(node.name)
+        if isinstance(node, ListOf):
+            return operands
+        if isinstance(node, Call):
+            return self.called(node, operands)
+        return _operated(node, operands)
+
+    def named(self, name: str) -> Value:
+        if name in self.names:
+            return self.names[name]
+        if name in self.callables:
+            raise RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
+        raise RecipeError(f"unknown name `{name}`", hint=nearest(name, [*self.names, *self.callables]))
+
+    def called(self, node: Call, operands: list[Any]) -> Value:
+        if node.function not in self.callables:
+            if node.function in self.names:
+                raise RecipeError(f"`{node.function}` is not a function", hint="is a `*` missing before the bracket?")
+            hint = nearest(node.function, self.callables) or "`weightmath functions` and `weightmath methods` list all"
+            raise RecipeError(f"unknown function `{node.function}`", hint=hint)
+        count = len(node.arguments)
+        keywords = {name: value for (name, _), value in zip(node.keywords, operands[count:], strict=True)}
+        result: Value = self.callables[node.function](*operands[:count], **keywords)
+        return result
+
+
+def _operated(node: Node, operands: list[Any]) -> Value:
+    if isinstance(node, Index):
+        return _indexed(operands[0], node.position)
+    if isinstance(node, Unary):
+        return _negated(operands[0]) if node.sign == "-" else _inverted(operands[0])
+    assert isinstance(node, Binary)
+    return _combined(node.sign, *operands)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _described(value: object) -> str:
+    """What a value is, for a message."""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}` is a truth value"
+    if isinstance(value, str):
+        return f"'{value}' is text"
+    if isinstance(value, Sequence):
+        return f"there is a list of {len(value)} here"
+    return f"`{value}` is a number" if _is_number(value) else "this is a table"
+
+
+def _indexed(items: Value, position: int) -> Value:
+    if isinstance(items, Vector):
+        return items[position]
+    if isinstance(items, str) or not isinstance(items, Sequence):
+        raise RecipeError(f"an index takes an item of a list, and {_described(items)}")
+    if not -len(items) <= position < len(items):
+        raise RecipeError(f"index {position} is outside a list of {len(items)}", hint="the first is 0, the last is -1")
+    value: Value = items[position]
+    return value
+
+
+def _combined(sign: str, left: Value, right: Value) -> Value:
+    """Two values joined by a sign: numbers and truth values are folded, anything else becomes a node of the graph."""
+    for operand in (left, right):
+        _check_operand(sign, operand)
+    if sign == "**" and not _is_number(right):
+        raise RecipeError("an exponent must be a plain number", hint="exp(log(a) * x) raises a to a vector x")
+    if isinstance(left, Vector | Table) or isinstance(right, Vector | Table):
+        # A table alone has no operators; as a node it is a number per tensor.
+        sides = [vector(side) if isinstance(side, Table) else side for side in (left, right)]
+        result: Value = _OPERATORS[sign](*sides)
+        return result
+    if sign in COMPARISONS or sign in ("&", "|"):
+        return bool(_OPERATORS[sign](left, right))
+    return _folded(sign, left, right)
+
+
+def _check_operand(sign: str, operand: Value) -> None:
+    if isinstance(operand, Vector):
+        return
+    if sign in ("&", "|", "~"):
+        if not isinstance(operand, bool):
+            hint = "comparisons make masks; put them in parentheses: (a > b) & (c > d)"
+            raise RecipeError(f"`{sign}` takes masks, and {_described(operand)}", hint=hint)
+    elif not _is_number(operand) and not isinstance(operand, Table):
+        hint = None
+        if not isinstance(operand, str | bool) and isinstance(operand, Sequence):
+            hint = "sum(list) and mean(list) combine the vectors of a list; list[0] is the first"
+        raise RecipeError(f"`{sign}` takes vectors and numbers, and {_described(operand)}", hint=hint)
+
+
+def _folded(sign: str, left: Any, right: Any) -> float:
+    """Arithmetic on two numbers in float64, which no number can make slow: 9**9**9 overflows at once."""
+    try:
+        result = _OPERATORS[sign](float(left), float(right))
+    except ZeroDivisionError:
+        raise RecipeError("division by zero") from None
+    except OverflowError:
+        result = math.inf
+    if isinstance(result, complex):
+        raise RecipeError("a negative number has no real power with a fraction in the exponent")
+    if not math.isfinite(result):
+        raise RecipeError("the result is too large for a float64")
+    whole = isinstance(left, int) and isinstance(right, int) and sign != "/" and not (sign == "**" and right < 0)
+    return int(result) if whole and abs(result) < _EXACT else float(result)
+
+
+def _negated(operand: Value) -> Value:
+    _check_operand("-", operand)
+    result: Value = -(vector(operand) if isinstance(operand, Table) else operand)  # type: ignore[operator]
+    return result
+
+
+def _inverted(operand: Value) -> Value:
+    _check_operand("~", operand)
+    return not operand if isinstance(operand, bool) else ~operand  # type: ignore[operator]
