@@ -1,1 +1,9 @@
-"""weightmath."""
+"""Checkpoints: what they hold, reading their tensors, and writing new ones. Nothing in a file is ever executed."""
+
+from weightmath.checkpoint.description import Checkpoint as Checkpoint
+from weightmath.checkpoint.description import Opaque as Opaque
+from weightmath.checkpoint.description import Section as Section
+from weightmath.checkpoint.description import Storage as Storage
+from weightmath.checkpoint.description import TensorInfo as TensorInfo
+from weightmath.checkpoint.reader import Reader as Reader
+from weightmath.checkpoint.sniff import open_checkpoint as open_checkpoint

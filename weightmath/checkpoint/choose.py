@@ -1,0 +1,90 @@
+"""Which section holds the weights, and which other places hold the same weights again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from weightmath.errors import CheckpointError, nearest
+
+if TYPE_CHECKING:
+    from weightmath.checkpoint.description import Checkpoint, Section
+
+KNOWN = ("state_dict", "model_state_dict", "model.state_dict", "model", "module")
+
+
+def likeliest_first(sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Sections in the order in which they would be chosen."""
+    return tuple(sorted(sections, key=_rank))
+
+
+def _rank(section: Section) -> tuple[bool, int, int]:
+    known = KNOWN.index(section.name) if section.name in KNOWN else len(KNOWN)
+    return _never_chosen(section), known, -section.elements
+
+
+def _never_chosen(section: Section) -> bool:
+    # A moment of Adam has the shapes of the weights and may be larger than they are: it must not win by size.
+    return section.hidden or any(part.lower().startswith("optim") for part in section.name.split("."))
+
+
+def choose(checkpoint: Checkpoint, name: str | None) -> Section:
+    """The section of that name, or without a name the one that holds the weights; CheckpointError if none does."""
+    if name is not None:
+        return _named(checkpoint, "" if name == "." else name)
+    candidates = [section for section in checkpoint.sections if not _never_chosen(section)]
+    if candidates:
+        return candidates[0]
+    if checkpoint.sections:
+        raise CheckpointError(
+            "no section holds the weights: all tensors belong to an optimizer or lie inside a pickled object",
+            where=str(checkpoint.path),
+            hint=f"name one with `section:`, or save model.state_dict(); there are: {_names(checkpoint)}",
+        )
+    raise CheckpointError("holds no named tensors", where=str(checkpoint.path))
+
+
+def _named(checkpoint: Checkpoint, name: str) -> Section:
+    for section in checkpoint.sections:
+        if section.name == name:
+            return section
+    names = [section.name for section in checkpoint.sections]
+    hint = f"there are: {_names(checkpoint)}" if names else "it holds no named tensors"
+    close = nearest(name, names)
+    raise CheckpointError(
+        f"has no section `{name or '.'}`", where=str(checkpoint.path), hint=f"{close}; {hint}" if close else hint
+    )
+
+
+def _names(checkpoint: Checkpoint, most: int = 12) -> str:
+    names = [section.name or ". (the top level)" for section in checkpoint.sections]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def twins_of(section: Section, sections: Sequence[Section]) -> tuple[str, ...]:
+    """Places beside a section that hold the same names: whole sections, and prefixes inside it."""
+    floats = set(section.layout.names)
+    others = (other for other in sections if other is not section and not _never_chosen(other))
+    whole = [other.name or "." for other in others if floats and floats <= other.tensors.keys()]
+    return (*whole, *_prefixes(section.layout.names))
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """First parts of names such as `model_ema.` whose members are other names of the section again.
+
+    Stable Diffusion's LitEma stores `model_ema.` and the name without its dots, after its first part.
+    """
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        first, dot, rest = name.partition(".")
+        if dot and "ema" in first.lower():
+            groups.setdefault(first, set()).add(rest)
+    return [f"{first}." for first, inside in groups.items() if _repeats(first, inside, names)]
+
+
+def _repeats(first: str, inside: set[str], names: Sequence[str]) -> bool:
+    outside = [name for name in names if not name.startswith(f"{first}.")]
+    spellings = {name for whole in outside for name in (whole, whole.partition(".")[2])}
+    spellings |= {name.replace(".", "") for name in spellings}
+    return 2 * len(inside & spellings) > len(inside)

@@ -1,0 +1,202 @@
+"""What a checkpoint holds, whatever its container: tensors, the sections they form, everything else as a tree.
+
+These are descriptions only. They are read from headers, hold no open file, and no byte of a tensor.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from weightmath.checkpoint.choose import choose, likeliest_first, twins_of
+from weightmath.errors import CheckpointError
+from weightmath.layout import Entry, Layout
+
+if TYPE_CHECKING:
+    from weightmath.checkpoint.reader import Reader
+
+PathKey = str | int
+
+
+class Storage(NamedTuple):
+    """A run of bytes that one or more tensors lie in."""
+
+    key: str  # its name in the container
+    file: int  # which of the checkpoint's files
+    offset: int  # first byte in that file
+    nbytes: int
+    device: str  # where torch.load would put it: "cpu", "cuda:0"
+
+
+class Opaque(NamedTuple):
+    """Something that is kept but not understood: a class's name, and what of its state can be shown."""
+
+    name: str
+    content: object = None
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    @staticmethod
+    def of(status: os.stat_result) -> Stamp:
+        """The stamp of a file's status."""
+        return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor: what it is called, what it looks like and where its elements lie.
+
+    entry         name within its section, shape, dtype
+    path          where it hangs in the checkpoint, from the root
+    storage       the bytes it lies in
+    offset        first element within the storage, in elements
+    stride        steps per axis, in elements
+    number        its place in `Checkpoint.tensors`
+    """
+
+    entry: Entry
+    path: tuple[PathKey, ...]
+    storage: Storage
+    offset: int
+    stride: tuple[int, ...]
+    requires_grad: bool
+    is_parameter: bool
+    number: int
+
+    @property
+    def position(self) -> int:
+        """Byte of the first element in the file."""
+        return self.storage.offset + self.offset * self.entry.dtype.itemsize
+
+    @cached_property
+    def contiguous(self) -> bool:
+        """Whether the elements lie one after the other in C order."""
+        expected = 1
+        for size, step in zip(reversed(self.entry.shape), reversed(self.stride), strict=True):
+            if size != 1 and step != expected:
+                return self.entry.size == 0
+            expected *= size
+        return True
+
+    @property
+    def dotted(self) -> str:
+        """The path as users write it: `optimizer.state.0.exp_avg`."""
+        return dotted(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A mapping that directly holds tensors; one of them becomes the vector.
+
+    name      dotted path from the root; "" is the top level
+    tensors   by name, in file order
+    hidden    whether it lies inside an object (a pickled module), so that it is no state dict of its own
+    """
+
+    name: str
+    tensors: Mapping[str, TensorInfo]
+    hidden: bool
+    checkpoint: Checkpoint = field(repr=False)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The vector of this section: its floating-point tensors, sorted by name; its template is this section."""
+        floats = (tensor.entry for tensor in self.tensors.values() if tensor.entry.dtype.is_float)
+        return Layout.of(floats, template=self)
+
+    @cached_property
+    def twins(self) -> tuple[str, ...]:
+        """Other places that hold the same names: sections (`state_dict_ema`) and prefixes (`model_ema.`)."""
+        return twins_of(self, self.checkpoint.sections)
+
+    @cached_property
+    def elements(self) -> int:
+        """Number of elements of all its tensors."""
+        return sum(tensor.entry.size for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A frozen description of a checkpoint.
+
+    container   "torch zip", "safetensors", ...
+    writer      what wrote it, as far as the file tells: "PyTorch, format 1"
+    files       the files that hold the bytes; all but sharded containers have one, `path` itself
+    stamps      the state of each file when it was described
+    tensors     every tensor anywhere in the structure, in file order
+    tree        everything, for showing: dict, list, tuple, plain values, `Opaque`, `TensorInfo`
+    drafts      name, tensors by name, hidden: one per section
+    source      what the container's own modules need to know again; nobody else looks into it
+    """
+
+    path: Path
+    container: str
+    writer: str
+    files: tuple[Path, ...]
+    stamps: tuple[Stamp, ...]
+    tensors: tuple[TensorInfo, ...] = field(repr=False)
+    tree: object = field(repr=False)
+    drafts: tuple[tuple[str, Mapping[str, TensorInfo], bool], ...] = field(repr=False)
+    source: Any = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(stamp.size for stamp in self.stamps)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """Every mapping that directly holds tensors, the likeliest to be the weights first."""
+        return likeliest_first(Section(name, tensors, hidden, self) for name, tensors, hidden in self.drafts)
+
+    def section(self, name: str | None = None) -> Section:
+        """The section of that name ("" or "." is the top level), or the one that holds the weights.
+
+        Without a name: `state_dict`, `model_state_dict`, `model.state_dict`, `model`, `module`, else the largest.
+        What belongs to an optimizer or lies inside a pickled object is never chosen by itself.
+        CheckpointError where there is none.
+        """
+        return choose(self, name)
+
+    def open(self) -> Reader:
+        """A reader of its bytes, as a context manager; CheckpointError if a file has changed since."""
+        from weightmath.checkpoint.reader import Reader
+
+        return Reader(self)
+
+
+def dotted(path: tuple[PathKey, ...]) -> str:
+    """A path as users write it."""
+    return ".".join(map(str, path))
+
+
+def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Elements from a tensor's first to its last, in its storage; 0 for an empty tensor."""
+    if math.prod(shape) == 0:
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+
+
+def file_status(path: Path) -> os.stat_result:
+    """Status of a file that should be a checkpoint; CheckpointError if it is missing or a directory."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise CheckpointError("no such file", where=str(path)) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    if os.path.isdir(path):
+        raise CheckpointError("is a directory, not a checkpoint file", where=str(path))
+    return status

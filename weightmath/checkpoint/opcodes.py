@@ -1,0 +1,415 @@
+"""Reads a pickle without running it: bytes -> inert nodes, with the span of bytes behind each.
+
+A pickle is a program for a stack machine. This machine has the same stack and memo but no power: where Python's
+would import, it writes down a name (`Global`); where Python's would call, it writes down a `Call`. It is
+iterative, never hashes or compares what it reads, and needs memory in proportion to the bytes of the pickle.
+
+Protocols 2 to 5 are read. Refused by name: the text opcodes of protocol 0, extension codes, out-of-band buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import error as struct_error
+from struct import unpack_from
+from typing import TypeAlias
+
+from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Persistent, Set, Tuple, Value
+from weightmath.errors import CheckpointError
+
+Put: TypeAlias = "tuple[int, int, int, Value]"  # position of the opcode, memo number, first byte of the value, value
+
+
+class Pickle:
+    """What one pickle holds.
+
+    root        the value that a real unpickler would return
+    end         the byte after STOP
+    persistent  every persistent reference, in file order
+    puts, gets  every write to the memo; the positions of every read, with the memo number
+    frames      positions of FRAME opcodes
+    plain       False where DUP, POP or a change through the memo makes byte spans ambiguous: not to be edited
+    """
+
+    __slots__ = ("data", "end", "frames", "gets", "persistent", "plain", "puts", "root")
+
+    def __init__(self, data: bytes, machine: Machine, root: Value, end: int) -> None:
+        self.data = data
+        self.root = root
+        self.end = end
+        self.persistent = machine.persistent
+        self.puts = machine.puts
+        self.gets = machine.gets
+        self.frames = machine.frames
+        self.plain = machine.plain
+
+
+def read_pickle(data: bytes, start: int = 0) -> Pickle:
+    """The inert content of the pickle that begins at `start`; CheckpointError where it is not one."""
+    machine = Machine(data)
+    at = start
+    try:
+        while data[at] != _STOP:
+            at = HANDLERS[data[at]](machine, at)
+        root = machine.stack[-1]
+    except (IndexError, KeyError, ValueError, struct_error):
+        name = NAMES.get(data[at]) if at < len(data) else None
+        fact = f"opcode {name} at byte {at} makes no sense there" if name else f"it ends or goes wrong at byte {at}"
+        raise CheckpointError(
+            f"broken pickle: {fact}", hint="the file is damaged or was not written by torch"
+        ) from None
+    return Pickle(data, machine, root, at + 1)
+
+
+class Machine:
+    """The state of the stack machine. `starts` runs parallel to `stack`: the first byte of each value."""
+
+    __slots__ = ("data", "frames", "gets", "marks", "memo", "persistent", "plain", "puts", "stack", "starts")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.stack: list[Value] = []
+        self.starts: list[int] = []
+        self.marks: list[tuple[list[Value], list[int], int]] = []
+        self.memo: dict[int, Value] = {}
+        self.puts: list[Put] = []
+        self.gets: list[tuple[int, int]] = []
+        self.frames: list[int] = []
+        self.persistent: list[Persistent] = []
+        self.plain = True
+
+    def push(self, value: Value, start: int) -> None:
+        """Put a value on the stack."""
+        self.stack.append(value)
+        self.starts.append(start)
+
+    def pop(self) -> tuple[Value, int]:
+        """Take the top value and its first byte."""
+        return self.stack.pop(), self.starts.pop()
+
+    def pop_mark(self) -> tuple[list[Value], list[int], int]:
+        """Take everything above the topmost mark; also where the mark stands."""
+        items, starts = self.stack, self.starts
+        self.stack, self.starts, mark = self.marks.pop()
+        return items, starts, mark
+
+    def target(self, kind: type[Container], end: int) -> Container:
+        """The container on top, which an opcode that ends at `end` changes."""
+        container = self.stack[-1]
+        if not isinstance(container, kind):
+            raise ValueError("not a container of that kind")
+        if container.start == self.starts[-1]:
+            container.end = end
+        else:
+            self.plain = False
+        return container
+
+
+Handler: TypeAlias = Callable[[Machine, int], int]
+HANDLERS: dict[int, Handler] = {}
+NAMES: dict[int, str] = {}
+_STOP = 0x2E
+
+
+def _opcode(code: int, name: str) -> Callable[[Handler], Handler]:
+    """Register a handler: it gets the position of its opcode and returns the position of the next."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS[code] = handler
+        NAMES[code] = name
+        return handler
+
+    return register
+
+
+def _refused(code: int, name: str) -> None:
+    @_opcode(code, name)
+    def refuse(machine: Machine, at: int) -> int:
+        raise CheckpointError(
+            f"the pickle uses opcode {name} at byte {at}, which weightmath does not read",
+            hint="save it again with torch.save and its default pickle protocol",
+        )
+
+
+def _constant(code: int, name: str, value: Value) -> None:
+    @_opcode(code, name)
+    def constant(machine: Machine, at: int) -> int:
+        machine.push(value, at)
+        return at + 1
+
+
+def _number(code: int, name: str, form: str, size: int) -> None:
+    @_opcode(code, name)
+    def number(machine: Machine, at: int) -> int:
+        machine.push(unpack_from(form, machine.data, at + 1)[0], at)
+        return at + 1 + size
+
+
+def _counted(code: int, name: str, form: str, size: int, decode: Callable[[bytes], Value]) -> None:
+    @_opcode(code, name)
+    def counted(machine: Machine, at: int) -> int:
+        begin = at + 1 + size
+        end = begin + int(unpack_from(form, machine.data, at + 1)[0])
+        if not begin <= end <= len(machine.data):
+            raise ValueError("longer than the pickle")
+        machine.push(decode(machine.data[begin:end]), at)
+        return end
+
+
+def _container(code: int, name: str, kind: type[Container]) -> None:
+    @_opcode(code, name)
+    def container(machine: Machine, at: int) -> int:
+        machine.push(kind(at, at + 1), at)
+        return at + 1
+
+
+def _short_tuple(code: int, name: str, size: int) -> None:
+    @_opcode(code, name)
+    def short_tuple(machine: Machine, at: int) -> int:
+        stack, starts = machine.stack, machine.starts
+        if len(stack) < size:
+            raise ValueError("too few values")
+        value, start = Tuple(stack[-size:], [*starts[-size:], at]), starts[-size]
+        del stack[-size:], starts[-size:]
+        machine.push(value, start)
+        return at + 1
+
+
+def _put(code: int, name: str, form: str, size: int) -> None:
+    @_opcode(code, name)
+    def put(machine: Machine, at: int) -> int:
+        number = unpack_from(form, machine.data, at + 1)[0]
+        machine.memo[number] = value = machine.stack[-1]
+        machine.puts.append((at, number, machine.starts[-1], value))
+        return at + 1 + size
+
+
+def _get(code: int, name: str, form: str, size: int) -> None:
+    @_opcode(code, name)
+    def get(machine: Machine, at: int) -> int:
+        number = unpack_from(form, machine.data, at + 1)[0]
+        machine.stack.append(machine.memo[number])
+        machine.starts.append(at)
+        machine.gets.append((at, number))
+        return at + 1 + size
+
+
+def _text(raw: bytes) -> str:
+    # Python 2 strings come in any encoding; latin-1 reads all of them and is what torch falls back to.
+    return raw.decode("latin-1")
+
+
+def _unicode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _long(raw: bytes) -> int:
+    return int.from_bytes(raw, "little", signed=True)
+
+
+_constant(0x4E, "NONE", None)
+_constant(0x88, "NEWTRUE", True)
+_constant(0x89, "NEWFALSE", False)
+_number(0x4A, "BININT", "<i", 4)
+_number(0x4B, "BININT1", "<B", 1)
+_number(0x4D, "BININT2", "<H", 2)
+_number(0x47, "BINFLOAT", ">d", 8)
+_counted(0x8A, "LONG1", "<B", 1, _long)
+_counted(0x8B, "LONG4", "<i", 4, _long)
+_counted(0x58, "BINUNICODE", "<I", 4, _unicode)
+_counted(0x8C, "SHORT_BINUNICODE", "<B", 1, _unicode)
+_counted(0x8D, "BINUNICODE8", "<Q", 8, _unicode)
+_counted(0x54, "BINSTRING", "<i", 4, _text)
+_counted(0x55, "SHORT_BINSTRING", "<B", 1, _text)
+_counted(0x42, "BINBYTES", "<I", 4, bytes)
+_counted(0x43, "SHORT_BINBYTES", "<B", 1, bytes)
+_counted(0x8E, "BINBYTES8", "<Q", 8, bytes)
+_counted(0x96, "BYTEARRAY8", "<Q", 8, bytes)
+_container(0x5D, "EMPTY_LIST", List)
+_container(0x7D, "EMPTY_DICT", Dict)
+_container(0x8F, "EMPTY_SET", Set)
+_short_tuple(0x85, "TUPLE1", 1)
+_short_tuple(0x86, "TUPLE2", 2)
+_short_tuple(0x87, "TUPLE3", 3)
+_put(0x71, "BINPUT", "<B", 1)
+_put(0x72, "LONG_BINPUT", "<I", 4)
+_get(0x68, "BINGET", "<B", 1)
+_get(0x6A, "LONG_BINGET", "<I", 4)
+
+for _code, _name in {
+    0x46: "FLOAT", 0x49: "INT", 0x4C: "LONG", 0x50: "PERSID", 0x53: "STRING", 0x56: "UNICODE", 0x64: "DICT",
+    0x67: "GET", 0x69: "INST", 0x6C: "LIST", 0x70: "PUT", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4",
+    0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER",
+}.items():  # fmt: skip
+    _refused(_code, _name)
+
+
+@_opcode(0x80, "PROTO")
+def _proto(machine: Machine, at: int) -> int:
+    if machine.data[at + 1] > 5:
+        raise CheckpointError(f"the pickle has protocol {machine.data[at + 1]}; protocols 2 to 5 are known")
+    return at + 2
+
+
+@_opcode(0x95, "FRAME")
+def _frame(machine: Machine, at: int) -> int:
+    machine.frames.append(at)
+    return at + 9
+
+
+@_opcode(0x94, "MEMOIZE")
+def _memoize(machine: Machine, at: int) -> int:
+    number = len(machine.memo)
+    machine.memo[number] = value = machine.stack[-1]
+    machine.puts.append((at, number, machine.starts[-1], value))
+    return at + 1
+
+
+@_opcode(0x63, "GLOBAL")
+def _global(machine: Machine, at: int) -> int:
+    middle = machine.data.index(b"\n", at + 1)
+    end = machine.data.index(b"\n", middle + 1)
+    machine.push(Global(_unicode(machine.data[at + 1 : middle]), _unicode(machine.data[middle + 1 : end])), at)
+    return end + 1
+
+
+@_opcode(0x93, "STACK_GLOBAL")
+def _stack_global(machine: Machine, at: int) -> int:
+    name, _ = machine.pop()
+    module, start = machine.pop()
+    if not (isinstance(module, str) and isinstance(name, str)):
+        raise ValueError("a name is no string")
+    machine.push(Global(module, name), start)
+    return at + 1
+
+
+@_opcode(0x28, "MARK")
+def _mark(machine: Machine, at: int) -> int:
+    machine.marks.append((machine.stack, machine.starts, at))
+    machine.stack, machine.starts = [], []
+    return at + 1
+
+
+@_opcode(0x29, "EMPTY_TUPLE")
+def _empty_tuple(machine: Machine, at: int) -> int:
+    machine.push(Tuple([], [at]), at)
+    return at + 1
+
+
+@_opcode(0x74, "TUPLE")
+def _tuple(machine: Machine, at: int) -> int:
+    items, starts, mark = machine.pop_mark()
+    starts.append(at)
+    machine.push(Tuple(items, starts), mark)
+    return at + 1
+
+
+@_opcode(0x91, "FROZENSET")
+def _frozenset(machine: Machine, at: int) -> int:
+    items, _, mark = machine.pop_mark()
+    value = Set(mark, at + 1)
+    value.items = items
+    machine.push(value, mark)
+    return at + 1
+
+
+@_opcode(0x61, "APPEND")
+def _append(machine: Machine, at: int) -> int:
+    item, _ = machine.pop()
+    machine.target(Container, at + 1).items.append(item)
+    return at + 1
+
+
+@_opcode(0x65, "APPENDS")
+@_opcode(0x90, "ADDITEMS")
+def _appends(machine: Machine, at: int) -> int:
+    items, _, _ = machine.pop_mark()
+    machine.target(Container, at + 1).items.extend(items)
+    return at + 1
+
+
+@_opcode(0x73, "SETITEM")
+def _setitem(machine: Machine, at: int) -> int:
+    value, _ = machine.pop()
+    key, start = machine.pop()
+    machine.target(Container, at + 1).pairs.append((key, value, start, at + 1))
+    return at + 1
+
+
+@_opcode(0x75, "SETITEMS")
+def _setitems(machine: Machine, at: int) -> int:
+    items, starts, _ = machine.pop_mark()
+    if len(items) % 2:
+        raise ValueError("a key without a value")
+    starts.append(at)
+    pairs = zip(items[::2], items[1::2], starts[::2], starts[2::2], strict=False)
+    machine.target(Container, at + 1).pairs.extend(pairs)
+    return at + 1
+
+
+@_opcode(0x51, "BINPERSID")
+def _binpersid(machine: Machine, at: int) -> int:
+    reference = Persistent(machine.stack.pop())
+    machine.stack.append(reference)
+    machine.persistent.append(reference)
+    return at + 1
+
+
+@_opcode(0x52, "REDUCE")
+@_opcode(0x81, "NEWOBJ")
+def _reduce(machine: Machine, at: int) -> int:
+    arguments, middle = machine.pop()
+    function, start = machine.pop()
+    machine.push(Call(function, arguments, start, middle, at + 1), start)
+    return at + 1
+
+
+@_opcode(0x92, "NEWOBJ_EX")
+def _newobj_ex(machine: Machine, at: int) -> int:
+    keywords, _ = machine.pop()
+    arguments, middle = machine.pop()
+    function, start = machine.pop()
+    call = Call(function, arguments, start, middle, at + 1)
+    call.states.append(keywords)
+    machine.push(call, start)
+    return at + 1
+
+
+@_opcode(0x6F, "OBJ")
+def _obj(machine: Machine, at: int) -> int:
+    items, starts, mark = machine.pop_mark()
+    machine.push(Call(items[0], Tuple(items[1:], [*starts[1:], at]), mark, at, at + 1), mark)
+    return at + 1
+
+
+@_opcode(0x62, "BUILD")
+def _build(machine: Machine, at: int) -> int:
+    state, _ = machine.pop()
+    call = machine.target(Call, at + 1)
+    assert isinstance(call, Call)
+    call.states.append(state)
+    return at + 1
+
+
+@_opcode(0x30, "POP")
+def _pop(machine: Machine, at: int) -> int:
+    machine.plain = False
+    if machine.stack:
+        machine.pop()
+    else:
+        machine.pop_mark()
+    return at + 1
+
+
+@_opcode(0x31, "POP_MARK")
+def _pop_mark(machine: Machine, at: int) -> int:
+    machine.plain = False
+    machine.pop_mark()
+    return at + 1
+
+
+@_opcode(0x32, "DUP")
+def _dup(machine: Machine, at: int) -> int:
+    machine.plain = False
+    machine.push(machine.stack[-1], at)
+    return at + 1

@@ -1,0 +1,91 @@
+"""Reads the elements of tensors: by position, from any thread, into buffers of the caller."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from weightmath.checkpoint.description import Checkpoint, Stamp, TensorInfo, extent
+from weightmath.errors import CheckpointError
+
+Bits = np.ndarray[Any, np.dtype[Any]]
+
+
+class Reader:
+    """An open checkpoint. A context manager; `read` and `read_bytes` may be called from any thread.
+
+    CheckpointError if a file has changed since it was described.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._files: list[int] = []
+        try:
+            for path in checkpoint.files:
+                self._files.append(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+            self.check_unchanged()
+        except OSError as error:
+            self.close()
+            raise CheckpointError(f"cannot be read: {error.strerror}", where=str(checkpoint.path)) from None
+        except CheckpointError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; harmless if they are closed."""
+        while self._files:
+            os.close(self._files.pop())
+
+    def check_unchanged(self) -> None:
+        """CheckpointError if a file was changed or replaced since it was described."""
+        for path, file, stamp in zip(self.checkpoint.files, self._files, self.checkpoint.stamps, strict=True):
+            if not Stamp.of(os.fstat(file)) == Stamp.of(os.stat(path)) == stamp:
+                raise CheckpointError("changed while it was read", where=str(path), hint="run it again")
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
+        """Elements [start, stop) of a tensor, counted in C order, as raw bits.
+
+        out     a contiguous array of shape (stop - start,) and of the tensor's `dtype.bits`
+        Fails   CheckpointError if the file ends before
+        """
+        if tensor.contiguous:
+            first = tensor.storage.offset + (tensor.offset + start) * tensor.entry.dtype.itemsize
+            self._fill(tensor.storage.file, first, out)
+        else:
+            np.copyto(out, self._strided(tensor).flat[start:stop])
+
+    def read_bytes(self, offset: int, length: int, file: int = 0) -> bytes:
+        """Bytes of one of the files; CheckpointError if it ends before."""
+        buffer = np.empty(length, np.uint8)
+        self._fill(file, offset, buffer)
+        return buffer.tobytes()
+
+    def _fill(self, file: int, position: int, out: Bits) -> None:
+        got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
+        while got < out.nbytes:
+            rest = out.data.cast("B")[got:]
+            more = os.preadv(self._files[file], [rest], position + got)
+            if not more:
+                raise CheckpointError("ends before its last tensor", where=str(self.checkpoint.files[file]))
+            got += more
+
+    def _strided(self, tensor: TensorInfo) -> Bits:
+        """A view of a tensor that is transposed or expanded. Its pages are read as they are touched."""
+        bits = tensor.entry.dtype.bits
+        whole = np.memmap(
+            self.checkpoint.files[tensor.storage.file], bits, "r", tensor.position,
+            (extent(tensor.entry.shape, tensor.stride),),
+        )  # fmt: skip
+        steps = tuple(step * bits.itemsize for step in tensor.stride)
+        return np.lib.stride_tricks.as_strided(whole, tensor.entry.shape, steps, writeable=False)

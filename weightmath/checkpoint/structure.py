@@ -1,0 +1,201 @@
+"""From a pickle's inert nodes to what they mean: tensors, the mappings that hold them, a tree for showing.
+
+The walk goes into everything that a user would look into (mappings, lists, the state of objects). What lies in the
+arguments of an unknown call is not listed as a tensor: it may be the inside of a sparse or quantized one. But it
+is searched for storages, so that no storage is changed behind the back of whatever uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted
+from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Pair, Persistent, Set, Tuple, Value
+from weightmath.checkpoint.opcodes import Pickle
+from weightmath.checkpoint.rebuild import Rebuild, StorageReference, rebuilt, storage_reference
+from weightmath.errors import CheckpointError, at
+from weightmath.layout import Entry
+
+DEEPEST = 200
+STATE = "<state>"
+_MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
+
+Locate = Callable[[StorageReference], Storage]
+Draft = tuple[str, dict[str, TensorInfo], bool]
+
+
+class Mapping(NamedTuple):
+    """Where a mapping hangs, and its pairs with their spans in the pickle."""
+
+    path: tuple[PathKey, ...]
+    keys: tuple[PathKey, ...]
+    pairs: Sequence[Pair]
+
+
+class Structure(NamedTuple):
+    """What a pickle of torch.save means.
+
+    tensors    in the order in which the walk meets them; the file order
+    rebuilds   how the pickle rebuilds each of them
+    drafts     name, tensors by name, hidden: one for each mapping that directly holds tensors
+    mappings   every mapping
+    others     keys of storages that something else than a listed tensor uses
+    """
+
+    pickle: Pickle
+    tree: object
+    tensors: tuple[TensorInfo, ...]
+    rebuilds: tuple[Rebuild, ...]
+    drafts: tuple[Draft, ...]
+    mappings: tuple[Mapping, ...]
+    others: frozenset[str]
+
+
+def structure_of(pickle: Pickle, locate: Locate) -> Structure:
+    """The meaning of a pickle. `locate` finds the bytes of a storage, or raises CheckpointError."""
+    walk = _Walk(pickle, locate)
+    tree = walk.visit(pickle.root, (), False)
+    return Structure(
+        pickle, tree, tuple(walk.tensors), tuple(walk.rebuilds), tuple(walk.drafts), tuple(walk.mappings),
+        frozenset(walk.others),
+    )  # fmt: skip
+
+
+class _Walk:
+    def __init__(self, pickle: Pickle, locate: Locate) -> None:
+        self.locate = locate
+        self.tensors: list[TensorInfo] = []
+        self.rebuilds: list[Rebuild] = []
+        self.drafts: list[Draft] = []
+        self.mappings: list[Mapping] = []
+        self.others: set[str] = set()
+        self.storages: dict[str, tuple[StorageReference, Storage]] = {}
+        self.open: set[int] = set()
+        self.swept: set[int] = set()
+        # Sharing lets a small pickle describe an exponentially large tree; an honest one costs bytes per value.
+        self.visits_left = len(pickle.data) + 1000
+
+    def visit(self, value: Value, path: tuple[PathKey, ...], hidden: bool) -> object:
+        """What a value means, for the tree; tensors and mappings in it are noted on the way."""
+        if isinstance(value, (str, int, float, bytes)) or value is None:
+            return value
+        self.visits_left -= 1
+        if self.visits_left < 0:
+            raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
+        if isinstance(value, Global):
+            return Opaque(str(value))
+        if id(value) in self.open:
+            return Opaque("a reference to something that contains it")
+        if len(path) >= DEEPEST:
+            self.sweep([value])
+            return Opaque("nested too deeply to be shown")
+        self.open.add(id(value))
+        try:
+            return self.inside(value, path, hidden)
+        finally:
+            self.open.discard(id(value))
+
+    def inside(self, value: Value, path: tuple[PathKey, ...], hidden: bool) -> object:
+        if isinstance(value, Call):
+            return self.call(value, path, hidden)
+        if isinstance(value, Dict):
+            return self.mapping(value.pairs, path, hidden)
+        if isinstance(value, (Tuple, List, Set)):
+            items = (self.visit(item, (*path, number), hidden) for number, item in enumerate(value.items))
+            return tuple(items) if isinstance(value, Tuple) else list(items)
+        self.sweep([value])
+        return Opaque("a torch storage" if isinstance(value, Persistent) else type(value).__name__)
+
+    def call(self, call: Call, path: tuple[PathKey, ...], hidden: bool) -> object:
+        try:
+            tensor = rebuilt(call)
+            if tensor is not None:
+                return self.tensor(tensor, path)
+        except CheckpointError as error:
+            raise at(dotted(path) or "the top level", error) from None
+        if isinstance(call.function, Global) and str(call.function) in _MAPPINGS:
+            self.sweep(call.states)
+            return self.mapping([*_old_style_pairs(call.arguments), *call.pairs], path, hidden)
+        self.sweep([call.function, call.arguments])
+        content: list[object] = [self.visit(state, (*path, STATE), True) for state in call.states]
+        if call.pairs:
+            content.append(self.mapping(call.pairs, path, True))
+        content.extend(self.visit(item, (*path, number), True) for number, item in enumerate(call.items))
+        return Opaque(_class_name(call), content[0] if len(content) == 1 else content or None)
+
+    def tensor(self, tensor: Rebuild, path: tuple[PathKey, ...]) -> TensorInfo:
+        name = str(path[-1]) if path else ""
+        info = TensorInfo(
+            Entry(name, tensor.shape, tensor.dtype), path, self.storage(tensor.storage), tensor.offset, tensor.stride,
+            tensor.requires_grad, tensor.is_parameter, len(self.tensors),
+        )  # fmt: skip
+        self.tensors.append(info)
+        self.rebuilds.append(tensor)
+        return info
+
+    def storage(self, reference: StorageReference) -> Storage:
+        known = self.storages.get(reference.key)
+        if known is None:
+            known = self.storages[reference.key] = reference, self.locate(reference)
+        elif known[0].nbytes != reference.nbytes:
+            raise CheckpointError(f"two references to storage `{reference.key}` disagree about its size")
+        return known[1]
+
+    def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[PathKey, object]:
+        keys = tuple(self.key(pair[0], number) for number, pair in enumerate(pairs))
+        self.mappings.append(Mapping(path, keys, pairs))
+        place = len(self.drafts)
+        content = {key: self.visit(pair[1], (*path, key), hidden) for key, pair in zip(keys, pairs, strict=True)}
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, TensorInfo)}
+        if tensors:
+            self.drafts.insert(place, (dotted(path), tensors, hidden))
+        return content
+
+    def key(self, key: Value, number: int) -> PathKey:
+        if isinstance(key, (str, int)):
+            return key
+        if key is None or isinstance(key, (float, bytes, Global)):
+            return str(key)
+        self.sweep([key])
+        return f"<key {number}>"
+
+    def sweep(self, values: Iterable[Value]) -> None:
+        """Note every storage that is used anywhere inside these values."""
+        left = list(values)
+        while left:
+            value = left.pop()
+            if isinstance(value, Persistent):
+                reference = storage_reference(value.pid)
+                if reference is not None:
+                    self.others.add(reference.key)
+            elif isinstance(value, (Tuple, Container)) and id(value) not in self.swept:
+                self.swept.add(id(value))
+                left.extend(_children(value))
+
+
+def _children(value: Tuple | Container) -> Iterable[Value]:
+    yield from value.items
+    if isinstance(value, Container):
+        for key, content, _, _ in value.pairs:
+            yield key
+            yield content
+    if isinstance(value, Call):
+        yield value.function
+        yield value.arguments
+        yield from value.states
+
+
+def _old_style_pairs(arguments: Value) -> list[Pair]:
+    """The pairs of an OrderedDict as Python 2 wrote it: `OrderedDict([[key, value], ...])`."""
+    first = arguments.items[0] if isinstance(arguments, Tuple) and arguments.items else None
+    items = first.items if isinstance(first, (List, Tuple)) else []
+    couples = [item.items for item in items if isinstance(item, (List, Tuple)) and len(item.items) == 2]
+    return [(key, value, 0, 0) for key, value in couples]
+
+
+def _class_name(call: Call) -> str:
+    function = call.function
+    if str(function) in ("copy_reg._reconstructor", "copyreg._reconstructor") and isinstance(call.arguments, Tuple):
+        function = call.arguments.items[0] if call.arguments.items else function
+    return str(function) if isinstance(function, Global) else "an object"
