@@ -66,7 +66,9 @@ def _products(vectors: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]]) -
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)
+    quotient = np.zeros(a.shape)
+    np.divide(a, b, out=quotient, where=b != 0)
+    return quotient
 
 
 def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,189 @@
+"""Random numbers that are a function of a key and an index, so that no chunking or order of work can change them.
+
+A key names one stream: (seed, function, label, tensor). Element i of a tensor is made of 32-bit word i of its
+stream (a pair of words for a pair of normals), whatever range it is asked for in. The stream is Philox 4x64 as
+numpy defines it (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011): words 8b to 8b + 7 are the
+first block of `numpy.random.Philox(key=key, counter=b)`, low halves first. Golden values in the tests freeze it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+from weightmath.kernels.scratch import borrow
+
+_WORDS = 8  # 32-bit words per block of Philox 4x64
+_PAIRS = 8192  # normals are made in runs whose work arrays fit the second cache
+_FEW = 4096  # numbers from which the cost of a call to `integers` no longer tells
+_thread = threading.local()
+
+
+def key(seed: int, function: str, label: str, tensor: str) -> int:
+    """The 128-bit name of the stream of one tensor in one use of a random function.
+
+    Different arguments give independent streams. `label` tells apart uses that share a seed (the models of a merge).
+    """
+    parts = [str(part).encode() for part in (seed, function, label, tensor)]
+    text = b"".join(b"%d:%b" % (len(part), part) for part in parts)  # lengths, so that no two tuples spell one text
+    return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+
+
+def _stream(key: int, block: int) -> np.random.Generator:
+    """This thread's generator, about to draw block `block` of that key."""
+    if not hasattr(_thread, "generator"):
+        _thread.generator = np.random.Generator(np.random.Philox(key=0))
+    generator: np.random.Generator = _thread.generator
+    # Setting the state costs a quarter of building a generator, which tells with 100,000 small tensors.
+    generator.bit_generator.state = {
+        "bit_generator": "Philox",
+        "state": {
+            "counter": np.array([block, 0, 0, 0], np.uint64),
+            "key": np.array([key & (2**64 - 1), key >> 64], np.uint64),
+        },
+        "buffer": np.zeros(4, np.uint64),
+        "buffer_pos": 4,
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    return generator
+
+
+def words(key: int, start: int, stop: int) -> np.ndarray:
+    """Words `start` to `stop` of the stream, uint32, each value equally likely."""
+    block, skipped = divmod(start, _WORDS)
+    length = skipped + stop - start
+    count = (length + 1) // 2
+    stream = _stream(key, block)
+    if count < _FEW:
+        drawn = np.asarray(stream.bit_generator.random_raw(count))
+    else:
+        # The same numbers: `random_raw` takes a lock for each of them, which stalls other threads.
+        drawn = stream.integers(0, 2**64 - 1, count, np.uint64, endpoint=True)
+    return drawn.astype("<u8", copy=False).view("<u4")[skipped:length]
+
+
+def _room(start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None) -> np.ndarray:
+    return np.empty(stop - start, dtype) if out is None else out
+
+
+def uniform(key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None) -> np.ndarray:
+    """Elements `start` to `stop` of uniform numbers in [0, 1): word / 2^32 in float64, cut to 24 bits in float32.
+
+    `out`, where given, is a 1-D array of that dtype to write to.
+    """
+    number = _room(start, stop, dtype, out)
+    bits = 24 if number.dtype == np.float32 else 32
+    np.multiply(words(key, start, stop) >> np.uint32(32 - bits), 2.0**-bits, out=number, casting="same_kind")
+    return number
+
+
+def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Elements `start` to `stop` of a mask (bool) that is true with probability p: where word / 2^32 < p.
+
+    `p` is one number or an array with one per element; 1 is always true, 0 never. The masks of one key nest: what
+    is kept at some p is kept at every larger p. `out`, where given, is a 1-D bool array to write to.
+    """
+    mask = _room(start, stop, bool, out)
+    scaled = borrow("random.p", np.shape(p), np.float64)
+    np.multiply(p, 2.0**32, out=scaled)
+    np.less(words(key, start, stop), scaled, out=mask)
+    return mask
+
+
+def rademacher(key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None) -> np.ndarray:
+    """Elements `start` to `stop` of random signs: -1 or 1, equally likely.
+
+    `out`, where given, is a 1-D array of that dtype to write to.
+    """
+    sign = _room(start, stop, dtype, out)
+    np.copysign(1.0, words(key, start, stop).view(np.int32), out=sign, casting="same_kind")
+    return sign
+
+
+def gaussian(key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None) -> np.ndarray:
+    """Elements `start` to `stop` of standard normal numbers, computed in float64 and rounded once to the dtype.
+
+    Box and Muller, A note on the generation of random normal deviates, 1958: elements 2j and 2j + 1 are r cos a and
+    r sin a, with r = sqrt(-2 ln u), u from word 2j and a from word 2j + 1. Logarithm and sine are polynomials, so that
+    the bits depend on no library and no processor; their error stays below 2^-32, the step of the words. |z| < 6.77.
+    `out`, where given, is a 1-D array of that dtype to write to.
+    """
+    normal = _room(start, stop, dtype, out)
+    even = start - start % 2
+    drawn = words(key, even, stop + stop % 2)
+    made = normal if even == start and stop % 2 == 0 else borrow("random.normal", drawn.shape, normal.dtype)
+    for first in range(0, drawn.size, 2 * _PAIRS):
+        run = slice(first, first + 2 * _PAIRS)
+        _normal_pairs(drawn[run], made[run])
+    if made is not normal:
+        normal[:] = made[start - even : stop - even]
+    return normal
+
+
+# Chebyshev fits in x^2: -4 artanh(x) for |x| <= (sqrt 2 - 1) / (sqrt 2 + 1), and sin x for |x| <= pi / 4.
+_LOGARITHM = (-0.472345496249, -0.570699943791, -0.800007713232, -1.33333330483, -4.00000000002)
+_SINE = (2.71734946586e-06, -0.000198392026783, 0.00833332878425, -0.166666666316, 0.999999999996)
+_SCALE = 2.0**32
+_LEAST = np.float64(math.sqrt(0.5) * _SCALE).view(np.int64)
+
+
+def _normal_pairs(drawn: np.ndarray, out: np.ndarray) -> None:
+    radius, sine, cosine, square, work = borrow("random.pairs", (5, drawn.size // 2), np.float64)
+    _radius(drawn[0::2], radius, sine, square, work)
+    # The sign of the word turns the pair by half a circle; the other 31 bits are an angle in (-pi/2, pi/2).
+    np.add(drawn[1::2].view(np.int32), 0.5, out=work)
+    np.copysign(radius, work, out=radius)
+    np.abs(work, out=work)
+    _sine_cosine(work, sine, cosine, square)
+    np.multiply(radius, cosine, out=out[0::2], casting="same_kind")
+    np.multiply(radius, sine, out=out[1::2], casting="same_kind")
+
+
+def _series(x: np.ndarray, square: np.ndarray, coefficients: tuple[float, ...], out: np.ndarray) -> None:
+    """The odd polynomial x p(x^2), highest coefficient first, by + and * alone."""
+    np.multiply(square, coefficients[0], out=out)
+    for coefficient in coefficients[1:-1]:
+        out += coefficient
+        out *= square
+    out += coefficients[-1]
+    out *= x
+
+
+def _radius(drawn: np.ndarray, out: np.ndarray, halvings: np.ndarray, square: np.ndarray, work: np.ndarray) -> None:
+    """sqrt(-2 ln u) for u = (word + 1/2) / 2^32."""
+    # word + 1/2 = m 2^e with m / 2^32 in [sqrt(1/2), sqrt(2)); ln(m / 2^32) = 2 artanh((m - 2^32) / (m + 2^32)).
+    np.add(drawn, 0.5, out=work)
+    bits, exponent = work.view(np.int64), square.view(np.int64)
+    np.subtract(bits, _LEAST, out=exponent)
+    exponent >>= 52
+    np.copyto(halvings, exponent)
+    exponent <<= 52
+    bits -= exponent
+    np.add(work, _SCALE, out=square)
+    work -= _SCALE
+    work /= square
+    np.multiply(work, work, out=square)
+    _series(work, square, _LOGARITHM, out)
+    halvings *= -2 * math.log(2)
+    out += halvings
+    np.sqrt(out, out=out)
+
+
+def _sine_cosine(word: np.ndarray, sine: np.ndarray, cosine: np.ndarray, square: np.ndarray) -> None:
+    """Sine and cosine of pi (word / 2^31 - 1/2), by way of half the angle, which a short series covers."""
+    word *= math.pi / 2**32
+    word -= math.pi / 4
+    np.multiply(word, word, out=square)
+    _series(word, square, _SINE, sine)
+    np.multiply(sine, sine, out=square)
+    np.subtract(1.0, square, out=cosine)
+    np.sqrt(cosine, out=cosine)
+    sine *= cosine
+    sine *= 2.0
+    square *= 2.0
+    np.subtract(1.0, square, out=cosine)
