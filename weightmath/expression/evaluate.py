@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.errors import RecipeError, WeightmathError, at, nearest
+from weightmath.errors import E, RecipeError, WeightmathError, at, nearest
 from weightmath.expression.nodes import (
     COMPARISONS,
     Binary,
@@ -88,10 +88,7 @@ class _Evaluation:
             try:
                 stack.append(self.apply(node, operands))
             except WeightmathError as error:
-                # The place so far is the function's name; the place in the recipe goes in front of it.
-                function = f"{error.where}: " if error.where else ""
-                error.what = f"{function}{error.what}\n{excerpt(self.text, node.start, node.end)}"
-                error.where = None
+                _excerpted(error, self.text, node)
                 raise
         return stack[0]
 
@@ -107,22 +104,52 @@ class _Evaluation:
         return _operated(node, operands)
 
     def named(self, name: str) -> Value:
-        if name in self.names:
-            return self.names[name]
-        if name in self.callables:
-            raise RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
-        raise RecipeError(f"unknown name `{name}`", hint=nearest(name, [*self.names, *self.callables]))
+        if name not in self.names:
+            raise _unknown_name(name, self.names, self.callables)
+        return self.names[name]
 
     def called(self, node: Call, operands: list[Any]) -> Value:
         if node.function not in self.callables:
-            if node.function in self.names:
-                raise RecipeError(f"`{node.function}` is not a function", hint="is a `*` missing before the bracket?")
-            hint = nearest(node.function, self.callables) or "`weightmath functions` and `weightmath methods` list all"
-            raise RecipeError(f"unknown function `{node.function}`", hint=hint)
+            raise _unknown_function(node.function, self.names, self.callables)
         count = len(node.arguments)
         keywords = {name: value for (name, _), value in zip(node.keywords, operands[count:], strict=True)}
         result: Value = self.callables[node.function](*operands[:count], **keywords)
         return result
+
+
+def check(text: str, names: Collection[str], callables: Collection[str], *, where: str | None = None) -> None:
+    """Fail as `evaluate` would for an expression outside the grammar, or with unknown names or functions."""
+    try:
+        for node in postorder(parse(text)):
+            if isinstance(node, Name) and node.name not in names:
+                raise _excerpted(_unknown_name(node.name, names, callables), text, node)
+            if isinstance(node, Call) and node.function not in callables:
+                raise _excerpted(_unknown_function(node.function, names, callables), text, node)
+    except WeightmathError as error:
+        if where is not None:
+            at(where, error)
+        raise
+
+
+def _unknown_name(name: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
+    if name in callables:
+        return RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
+    return RecipeError(f"unknown name `{name}`", hint=nearest(name, [*names, *callables]))
+
+
+def _unknown_function(function: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
+    if function in names:
+        return RecipeError(f"`{function}` is not a function", hint="is a `*` missing before the bracket?")
+    hint = nearest(function, callables) or "`weightmath functions` and `weightmath methods` list all"
+    return RecipeError(f"unknown function `{function}`", hint=hint)
+
+
+def _excerpted(error: E, text: str, node: Node) -> E:
+    """The error with the line it stands in; a place that it has is a function's name, the recipe's goes before it."""
+    function = f"{error.where}: " if error.where else ""
+    error.what = f"{function}{error.what}\n{excerpt(text, node.start, node.end)}"
+    error.where = None
+    return error
 
 
 def _operated(node: Node, operands: list[Any]) -> Value:

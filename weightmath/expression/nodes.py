@@ -98,7 +98,7 @@ def excerpt(text: str, start: int, end: int) -> str:
     """The line of `text` that holds `start`, with carets up to `end` below it; a long line is cut around them."""
     first = text.rfind("\n", 0, start) + 1
     last = text.find("\n", start)
-    line = text[first : last if last >= 0 else len(text)].expandtabs(1)
+    line = "".join(letter if letter.isprintable() else " " for letter in text[first : last if last >= 0 else len(text)])
     left, right = start - first, max(min(end - first, len(line)), start - first + 1)
     if len(line) > 100:
         cut = max(0, left - 40)

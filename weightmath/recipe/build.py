@@ -1,0 +1,137 @@
+"""From a recipe and its input vectors to the lazy graph of what it shows, expects and saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightmath.errors import RecipeError
+from weightmath.expression import Value, evaluate, parse
+from weightmath.expression import check as check_expression
+from weightmath.expression.nodes import Name, excerpt, postorder
+from weightmath.graph import Vector
+from weightmath.names import Table
+from weightmath.recipe.recipe import Expression, Recipe
+from weightmath.recipe.spec import SaveSpec
+from weightmath.scope import Domain
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output: the vector, and how it is to be saved."""
+
+    value: Vector
+    spec: SaveSpec
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a recipe means: every named value in order of definition, and the ends that the work is done for."""
+
+    values: Mapping[str, Value]
+    show: tuple[tuple[str, Value], ...]
+    expect: tuple[tuple[str, Vector | bool], ...]
+    saves: Mapping[str, Output]
+
+
+def check(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> None:
+    """Check every name of a recipe without its checkpoints.
+
+    Fails with RecipeError where an input, parameter or `let` entry has the name of a function or method, and where an
+    expression uses a name that is unknown, or is defined further down, or a function that is unknown.
+    """
+    spec = recipe.spec
+    for section, entries in (("inputs", spec.inputs), ("params", spec.params), ("let", spec.let)):
+        for name in entries:
+            if name in callables:
+                hint = f"call it my_{name}"
+                raise RecipeError(f"`{name}` is the name of a function", where=recipe.where(section, name), hint=hint)
+    known = [*spec.inputs, *spec.params]
+    for expression in recipe.expressions():
+        _check_order(recipe, expression, known)
+        check_expression(expression.text, known, callables, where=recipe.where(*expression.path))
+        if expression.path[0] == "let":
+            known.append(str(expression.path[1]))
+
+
+def _check_order(recipe: Recipe, expression: Expression, known: Sequence[str]) -> None:
+    """Refuse a `let` entry that uses itself or a later one."""
+    text = expression.text
+    for node in postorder(parse(text)):
+        if isinstance(node, Name) and node.name in recipe.spec.let and node.name not in known:
+            itself = expression.path == ("let", node.name)
+            fact = "is used in its own definition" if itself else "is used before it is defined"
+            raise RecipeError(
+                f"`{node.name}` {fact}\n{excerpt(text, node.start, node.end)}",
+                where=recipe.where(*expression.path),
+                hint="give the new value another name" if itself else f"move `{node.name}` above this entry",
+            )
+
+
+def build(
+    recipe: Recipe, vectors: Mapping[str, Vector | Sequence[Vector]], callables: Mapping[str, Callable[..., Any]]
+) -> Built:
+    """Evaluate the expressions of a recipe into the lazy graph.
+
+    Parameters
+        vectors    the vector, or list of vectors, of every input
+        callables  the functions and methods by name
+
+    Fails as `check` does, and with RecipeError or KindError where an expression cannot be evaluated, an output is no
+    vector, or an expectation is no single truth value; each with file, line and the expression.
+    """
+    check(recipe, callables)
+    names: dict[str, Value] = {name: vectors[name] for name in recipe.spec.inputs}
+    names |= {name: _parameter(value) for name, value in recipe.spec.params.items()}
+    show: list[tuple[str, Value]] = []
+    expect: list[tuple[str, Vector | bool]] = []
+    saves: dict[str, Output] = {}
+    for expression in recipe.expressions():
+        place = recipe.where(*expression.path)
+        value = evaluate(expression.text, names, callables, where=place)
+        section, key = expression.path
+        if section == "let":
+            names[str(key)] = value
+        elif section == "show":
+            show.append((expression.text, _shown(value, expression, place)))
+        elif section == "expect":
+            expect.append((expression.text, _expected(value, expression, place)))
+        else:
+            saves[str(key)] = Output(_saved(value, expression, place), recipe.spec.save[str(key)])
+    return Built(names, tuple(show), tuple(expect), saves)
+
+
+def _parameter(value: Any) -> Value:
+    if isinstance(value, dict):
+        return Table(tuple((pattern, float(number)) for pattern, number in value.items()))
+    result: Value = value
+    return result
+
+
+def _error(fact: str, expression: Expression, place: str, hint: str) -> RecipeError:
+    text = expression.text
+    return RecipeError(f"{fact}\n{excerpt(text, 0, len(text.rstrip()))}", where=place, hint=hint)
+
+
+def _shown(value: Value, expression: Expression, place: str) -> Value:
+    if isinstance(value, Vector) and value.domain == Domain.ELEMENT:
+        hint = 'show a statistic of it: norm(x), or mean(x, scope="layer")'
+        raise _error("this has a value for every element", expression, place, hint)
+    return value
+
+
+def _expected(value: Value, expression: Expression, place: str) -> Vector | bool:
+    if isinstance(value, bool) or (isinstance(value, Vector) and value.domain <= Domain.GLOBAL):
+        return value
+    hint = "all(...) or any(...) of it is one"
+    raise _error("an expectation is one truth value, and this has many", expression, place, hint)
+
+
+def _saved(value: Value, expression: Expression, place: str) -> Vector:
+    if isinstance(value, Vector):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        hint = "mean(list) averages it; list[0] is its first vector"
+        raise _error("an output is one vector, and this is a list", expression, place, hint)
+    raise _error("an output is a vector, and this holds none", expression, place, "it depends on at least one input")

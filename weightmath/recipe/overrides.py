@@ -1,0 +1,129 @@
+"""What the command line changes in a recipe: parameters and paths; or a recipe made of the command line alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from weightmath.errors import RecipeError, nearest
+from weightmath.recipe import document as yaml_document
+from weightmath.recipe.document import Document
+from weightmath.recipe.recipe import Recipe, of_document
+
+
+def with_overrides(
+    recipe: Recipe, *, sets: Sequence[str] = (), inputs: Sequence[str] = (), outputs: Sequence[str] = ()
+) -> Recipe:
+    """The recipe with other parameters and paths; it is checked again.
+
+    Parameters
+        sets     `name=value`; the value is read as in the recipe, and is of the same type as the one it replaces
+                 (a number and a table of patterns stand for each other)
+        inputs   `name=PATH`
+        outputs  `NAME=PATH`, NAME as in `save`; or `PATH` where the recipe saves one output
+
+    Paths are relative to the current folder, not to the recipe's. Fails with RecipeError for an unknown name, a value
+    of another type, and whatever `load` refuses.
+    """
+    data = {**recipe.document.data}
+    data["params"] = {**(data.get("params") or {})}
+    data["inputs"] = {**data["inputs"]}
+    for change in sets:
+        name, text = _split(change, "--set", "strength=0.7")
+        _check_known(name, recipe, "params", f"--set {change}")
+        data["params"][name] = _value(text, data["params"][name], f"--set {change}")
+    for change in inputs:
+        name, path = _split(change, "--input", "base=base.ckpt")
+        _check_known(name, recipe, "inputs", f"--input {change}")
+        before = data["inputs"][name]
+        data["inputs"][name] = {**(before if isinstance(before, dict) else {}), "path": _absolute(path)}
+    changed = of_document(recipe.text, replace(recipe.document, data=data), recipe.path)
+    flags = {"--set": sets, "--input": inputs, "--output": outputs}
+    given = tuple(f"{flag} {change}" for flag, changes in flags.items() for change in changes)
+    return replace(changed, outputs=_moved(recipe, outputs), changes=recipe.changes + given)
+
+
+def from_expression(expression: str, inputs: Sequence[str], output: str) -> Recipe:
+    """The recipe that `weightmath run -e EXPRESSION a=x.ckpt b=y.ckpt -o out.ckpt` stands for.
+
+    `inputs` are `name=PATH`, `output` a path, all relative to the current folder. Messages call it `-e`.
+    """
+    if not inputs:
+        raise RecipeError("there is no input", where="-e", hint="name each: a=x.ckpt b=y.ckpt")
+    named: dict[str, str] = {}
+    for given in inputs:
+        name, path = _split(given, "-e", "a=x.ckpt")
+        if name in named:
+            raise RecipeError(f"the input `{name}` is given twice", where="-e")
+        named[name] = path
+    data: dict[str, Any] = {"inputs": named, "save": {output: expression}}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return of_document(text, Document("-e", data, {}))
+
+
+def _split(change: str, flag: str, example: str) -> tuple[str, str]:
+    name, equals, value = change.partition("=")
+    if not equals or not name or not value:
+        shape = "name=PATH" if flag != "--set" else "name=value"
+        raise RecipeError(f"`{change}` is not of the form {shape}", where=flag, hint=f"for example: {example}")
+    return name, value
+
+
+def _check_known(name: str, recipe: Recipe, section: str, where: str) -> None:
+    known: Mapping[str, object] = getattr(recipe.spec, section)
+    if name in known:
+        return
+    word = {"params": "parameter", "inputs": "input"}[section]
+    if section == "params" and name in recipe.spec.inputs:
+        hint: str | None = f"it is an input: --input {name}=PATH"
+    elif section == "inputs" and name in recipe.spec.params:
+        hint = f"it is a parameter: --set {name}=value"
+    else:
+        listed = f"the {word}s are: {' '.join(known)}" if known else f"the recipe has no {word}s"
+        hint = nearest(name, known) or listed
+    raise RecipeError(f"unknown {word} `{name}`", where=where, hint=hint)
+
+
+def _value(text: str, before: object, where: str) -> object:
+    """The value that a text stands for, of the same type as the one before."""
+    if isinstance(before, str):
+        return text
+    value: object = yaml_document.scalar(text)
+    if text[0] in "[{":
+        value = yaml_document.load(f"value: {text}", where).data["value"]
+    if _type(value) != _type(before) and {_type(value), _type(before)} != {"a number", "a table"}:
+        raise RecipeError(f"{json.dumps(value)} is {_type(value)}, and the recipe has {_type(before)}", where=where)
+    return value
+
+
+def _type(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    names = {int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    return names.get(type(value), "nothing")
+
+
+def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:
+    """The path of each output after the changes."""
+    outputs = dict(recipe.outputs)
+    for change in changes:
+        name, equals, path = change.partition("=")
+        if equals and name in outputs:
+            outputs[name] = _absolute(path)
+        elif len(outputs) == 1 and not (equals and nearest(name, outputs)):
+            # `epoch=9.ckpt` is a path: only what looks like the output's name is taken for one.
+            outputs = {only: _absolute(change) for only in outputs}
+        else:
+            listed = " ".join(f"{known}=PATH" for known in outputs)
+            hint = (nearest(name, outputs) if equals else None) or f"say which: {listed}"
+            raise RecipeError(f"`{name}` is not an output of the recipe", where=f"--output {change}", hint=hint)
+    return outputs
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))

@@ -1,0 +1,165 @@
+"""A recipe that has been read and checked by itself, before any checkpoint is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from weightmath.errors import RecipeError, at, nearest
+from weightmath.expression import names_in, parse
+from weightmath.expression.nodes import COMPARISONS, Binary, Call, Node, Unary, excerpt
+from weightmath.recipe import document as yaml_document
+from weightmath.recipe import spec_errors
+from weightmath.recipe.document import Document
+from weightmath.recipe.spec import RecipeSpec
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One expression of a recipe: its text, and its place in the recipe's data."""
+
+    text: str
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe: what to read, compute, show, expect and save.
+
+    Attributes
+        text      as it was written
+        path      the file it was read from, or None
+        document  its plain data and their lines
+        spec      its validated parts: inputs, params, let, show, expect, save, and the settings
+        outputs   for each name in `save`, the path that is written
+        changes   what the command line changed, as it was given: `--set strength=0.7`
+    """
+
+    text: str
+    path: Path | None
+    document: Document
+    spec: RecipeSpec
+    outputs: Mapping[str, str]
+    changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        written: dict[str, str] = {}
+        for name, path in self.outputs.items():
+            file = os.path.abspath(self.resolve(path))
+            if file in written:
+                fact = f"`{written[file]}` and `{name}` would be one file"
+                raise RecipeError(fact, where=self.where("save", name), hint="give each output its own path")
+            written[file] = name
+
+    def where(self, *path: str | int) -> str:
+        """The place of a part for a message: `merge.yaml:9: let.merged`."""
+        return self.document.where(path)
+
+    def resolve(self, path: str) -> Path:
+        """A path of this recipe as it can be opened: relative to the recipe's folder, `~` is the home folder."""
+        folder = self.path.parent if self.path else Path()
+        return folder / Path(path).expanduser()
+
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression in order of evaluation: `let`, `show`, `expect`, `save`."""
+        yield from (Expression(text, ("let", name)) for name, text in self.spec.let.items())
+        yield from (Expression(text, ("show", i)) for i, text in enumerate(self.spec.show))
+        yield from (Expression(text, ("expect", i)) for i, text in enumerate(self.spec.expect))
+        yield from (Expression(output.value, ("save", name)) for name, output in self.spec.save.items())
+
+    def unused(self) -> tuple[str, ...]:
+        """A warning for each input, parameter and entry of `let` that nothing uses."""
+        used = {output.template for output in self.spec.save.values()}
+        used.update(name for expression in self.expressions() for name in names_in(expression.text))
+        sections = {"inputs": self.spec.inputs, "params": self.spec.params, "let": self.spec.let}
+        return tuple(
+            f"{self.where(section, name)}: nothing uses `{name}`"
+            for section, entries in sections.items()
+            for name in entries
+            if name not in used
+        )
+
+
+def load(path: str | Path) -> Recipe:
+    """Read and check the recipe in a file.
+
+    Fails with RecipeError, which names file, line and entry, for a file that cannot be read, invalid YAML, unknown or
+    repeated keys, wrong types, names that clash, expressions outside the grammar. Names of functions are not looked
+    up: `build.check` does.
+    """
+    file = Path(path)
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        hint = nearest(file.name, [other.name for other in _neighbours(file)])
+        raise RecipeError("there is no such file", where=str(path), hint=hint) from None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(path)) from None
+    return loads(text, str(path), file)
+
+
+def _neighbours(file: Path) -> list[Path]:
+    return sorted(file.parent.iterdir()) if file.parent.is_dir() else []
+
+
+def loads(text: str, name: str = "recipe", path: Path | None = None) -> Recipe:
+    """Check the recipe in a text; `name` is what messages call it. Fails as `load` does."""
+    return of_document(text, yaml_document.load(text, name), path)
+
+
+def of_document(text: str, document: Document, path: Path | None = None) -> Recipe:
+    """The recipe of a document. Fails as `load` does, for all but the YAML itself."""
+    try:
+        spec = RecipeSpec.model_validate(document.data)
+    except ValidationError as error:
+        raise spec_errors.translated(error, document) from None
+    recipe = Recipe(text, path, document, spec, {name: name for name in spec.save})
+    _check_names(recipe)
+    for expression in recipe.expressions():
+        _check_expression(recipe, expression)
+    for name, output in spec.save.items():
+        if output.template is not None and output.template not in spec.inputs:
+            hint = nearest(output.template, spec.inputs) or "a template is one of: " + " ".join(spec.inputs)
+            place = recipe.where("save", name, "template")
+            raise RecipeError(f"`{output.template}` is not an input", where=place, hint=hint)
+    return recipe
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Refuse a name that stands in two of `inputs`, `params` and `let`, which are one namespace."""
+    owner: dict[str, str] = {}
+    for section in ("inputs", "params", "let"):
+        for name in getattr(recipe.spec, section):
+            if name in owner:
+                first = recipe.where(owner[name], name)
+                hint = f"give one of them another name; the first is at {first}"
+                raise RecipeError(f"`{name}` is defined twice", where=recipe.where(section, name), hint=hint)
+            owner[name] = section
+
+
+def _check_expression(recipe: Recipe, expression: Expression) -> None:
+    place = recipe.where(*expression.path)
+    try:
+        root = parse(expression.text)
+    except RecipeError as error:
+        raise at(place, error) from None
+    if expression.path[0] == "expect" and not _is_claim(root):
+        raise RecipeError(
+            f"an expectation is a comparison\n{excerpt(expression.text, root.start, root.end)}",
+            where=place,
+            hint="for example: cosine(merged, base) > 0.9, or all(...) of a mask",
+        )
+
+
+def _is_claim(root: Node) -> bool:
+    if isinstance(root, Binary):
+        return root.sign in (*COMPARISONS, "&", "|")
+    if isinstance(root, Unary):
+        return root.sign == "~"
+    return isinstance(root, Call) and root.function in ("all", "any")

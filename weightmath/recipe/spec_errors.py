@@ -1,0 +1,90 @@
+"""What pydantic says of a recipe, as one error of ours: the place in the file, the fact, the way out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from weightmath.errors import RecipeError, nearest
+from weightmath.recipe.document import Document, Path
+from weightmath.recipe.spec import InputSpec, Keys, RecipeSpec, SaveSpec, shown
+
+# What other tools, or common sense, call our keys.
+_OTHER_WORDS = {
+    "output": "save",
+    "outputs": "save",
+    "out": "save",
+    "models": "inputs",
+    "parameters": "params",
+    "variables": "let",
+    "steps": "let",
+    "print": "show",
+    "assert": "expect",
+    "exclude": "except",
+    "include": "only",
+    "file": "path",
+    "prefix": "strip",
+    "out_dtype": "dtype",
+    "copy_from": "template",
+}
+_EXAMPLES = {"save": "merged.ckpt: merged", "inputs": "base: base.ckpt", "path": "path: base.ckpt"}
+_EXPECTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a path or a mapping",
+    "tuple_type": "a list",
+}
+
+
+def translated(error: ValidationError, document: Document) -> RecipeError:
+    """The first fault in the order of the file; a key that is missing comes last, since a misspelt one explains it."""
+    faults = [(_path(fault["loc"], fault.get("ctx", {})), fault) for fault in error.errors(include_url=False)]
+    path, fault = min(faults, key=lambda pair: (pair[1]["type"] == "missing", _line(document, pair[0])))
+    what, hint = _described(path, fault)
+    return RecipeError(what, where=document.where(path), hint=hint)
+
+
+def _path(location: tuple[str | int, ...], context: dict[str, Any]) -> Path:
+    # "[key]" marks that the key, not its value, is wrong.
+    return tuple(part for part in location if part != "[key]") + tuple(context.get("at", ()))
+
+
+def _line(document: Document, path: Path) -> int:
+    return next((document.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in document.lines), 0)
+
+
+def _described(path: Path, fault: Any) -> tuple[str, str | None]:
+    """Fact and way out of one fault."""
+    kind, context, given = fault["type"], fault.get("ctx", {}), fault["input"]
+    names = path[:1] if path[0] in ("integers", "buffers") else path
+    key = str([part for part in names if isinstance(part, str)][-1])
+    if kind == "weightmath":
+        return context["fact"], context["hint"]
+    if kind == "extra_forbidden":
+        return f"unknown key `{key}`", _known_keys(path, key)
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        return f"`{key}` cannot be {shown(given)}", nearest(str(given), choices) or "one of: " + " ".join(choices)
+    if kind in _EXPECTED and given is not None:
+        quote = kind == "string_type" and isinstance(given, int | float)
+        return f"`{key}` must be {_EXPECTED[kind]}, not {shown(given)}", "put it in quotes" if quote else None
+    if kind == "missing":
+        return f"the key `{key}` is missing", _example(key)
+    return f"`{key}` is empty", _example(key)
+
+
+def _example(key: str) -> str | None:
+    return f"for example: {_EXAMPLES[key]}" if key in _EXAMPLES else None
+
+
+def _known_keys(path: Path, key: str) -> str:
+    model: type[Keys] = RecipeSpec
+    if len(path) > 1:
+        model = InputSpec if path[0] == "inputs" else SaveSpec
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    if _OTHER_WORDS.get(key) in known:
+        return f"it is called `{_OTHER_WORDS[key]}` here"
+    return nearest(key, known) or "the keys here are: " + " ".join(known)
