@@ -1,6 +1,10 @@
 """YAML as recipes have it: our own scalars, every value's line, and a whole message for each trap."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weightmath.errors import RecipeError
 from weightmath.recipe.document import load, scalar
@@ -194,3 +198,9 @@ def test_message(text):
 @pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 5000, "- " * 5000 + "a"], ids=["list", "map", "block"])
 def test_deep_nesting_is_refused(text):
     assert ": the recipe is nested too deep\n" in message(text)
+
+
+@given(st.text(alphabet="ab1:-?{}[],&*!|>'\"%@`#\\ \n\t(.~=<\x00\x85\u2028", max_size=40))
+def test_any_text_is_read_or_refused(text):
+    with contextlib.suppress(RecipeError):
+        assert isinstance(load(text, "merge.yaml").data, dict)
