@@ -59,3 +59,10 @@ def test_samples_lie_apart_within_the_cell(n):
     assert min(n, 1 << 20) <= sampled <= 8 << 20
     if n > 1 << 24:
         assert len({start % 1024 for start, _ in ranges}) > 100
+
+
+def test_a_sample_fits_its_share_of_the_budget():
+    for budget in (1 << 20, 1 << 24):
+        sampled = sum(stop - start for start, stop in sample_ranges(10**8, 4, budget))
+        assert budget // 8 < 4 * sampled <= budget
+    assert len(sample_ranges(10**8, 4, 1)) == 16

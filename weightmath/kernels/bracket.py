@@ -74,8 +74,10 @@ def sample_ranges(n: int, itemsize: int = 4, budget: int = BUDGET) -> list[tuple
 
     Blocks of 4,096 elements, a million elements in all or as many more as keep the bracket within half of the
     budget, yet no more than fill the budget: one reading is expected to do up to 2e9 float32 elements at 32 MiB.
+    Where many cells are selected from at once, `budget` is the share of one.
     """
-    wanted = max(1 << 20, min((10 * itemsize * n // budget) ** 2, budget // itemsize))
+    wanted = min(max(1 << 20, (10 * itemsize * n // budget) ** 2), budget // itemsize)
+    wanted = max(wanted, 16 * _BLOCK)
     if n <= wanted:
         return [(0, n)]
     blocks = wanted // _BLOCK
