@@ -52,10 +52,14 @@ class Scope:
             except re.error as error:
                 raise RecipeError(f"scope `{text}` is not a regular expression: {error}") from None
             if groups == 0:
-                raise RecipeError(f"scope `{text}` has no group", hint="put what names the cell in parentheses: re:blocks\\.(\\d+)")
+                raise RecipeError(
+                    f"scope `{text}` has no group", hint="put what names the cell in parentheses: re:blocks\\.(\\d+)"
+                )
         elif text not in _DOMAINS:
             words = " ".join(_DOMAINS)
-            raise RecipeError(f"unknown scope `{text}`", hint=nearest(text, _DOMAINS) or f"a scope is one of {words} or re:...")
+            raise RecipeError(
+                f"unknown scope `{text}`", hint=nearest(text, _DOMAINS) or f"a scope is one of {words} or re:..."
+            )
         return Scope(text)
 
     @property

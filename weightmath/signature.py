@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from weightmath.errors import KindError, RecipeError, at, nearest
-from weightmath.graph import Table, Vector, node, vector
-from weightmath.names import ByName
+from weightmath.graph import Vector, node, vector
+from weightmath.names import ByName, Table
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
 

@@ -1,0 +1,74 @@
+"""Between the bits of a stored element and the compute dtype, rounding to nearest even.
+
+float32 and float64 are numpy's own. Half precision goes through torch, 12 to 37 times faster than numpy here; torch is
+imported at the first such conversion, so that work on float32 alone does without it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from weightmath.dtypes import DType
+from weightmath.kernels.scratch import borrow
+
+_EXPONENTS = {"float16": (2, 0x7C00), "bfloat16": (2, 0x7F80), "float32": (4, 0x7F800000), "float8_e5m2": (1, 0x7C)}
+
+
+@cache
+def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+def start_thread() -> None:
+    """Turn torch's own threads off for this thread, if torch will be used: they would fight over the cores."""
+    _torch().set_num_threads(1)
+
+
+def uses_torch(dtype: DType) -> bool:
+    """Whether converting this dtype needs torch."""
+    return dtype.name not in ("float32", "float64")
+
+
+def decode(bits: np.ndarray, dtype: DType, out: np.ndarray) -> None:
+    """Stored elements (1-D, raw bits) as numbers of `out`'s dtype (1-D, float32 or float64)."""
+    if uses_torch(dtype):
+        torch = _torch()
+        torch.from_numpy(out).copy_(_stored(bits, dtype))
+    else:
+        np.copyto(out, bits, casting="same_kind")
+
+
+def encode(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> None:
+    """Numbers (1-D) as stored elements (raw bits), rounded once to nearest even; too large becomes infinite or NaN."""
+    if uses_torch(dtype):
+        torch = _torch()
+        _stored(out, dtype).copy_(torch.from_numpy(numbers))
+    else:
+        np.copyto(out, numbers, casting="same_kind")
+
+
+def _stored(bits: np.ndarray, dtype: DType) -> Any:
+    torch = _torch()
+    holder = torch.from_numpy(bits.view(np.int16 if dtype.itemsize == 2 else np.uint8))
+    return holder.view(getattr(torch, dtype.name))
+
+
+def nonfinite(bits: np.ndarray, dtype: DType) -> int:
+    """How many stored elements (1-D, raw bits) are NaN or infinite."""
+    if dtype.name == "float8_e4m3fn":
+        return int(np.count_nonzero((bits & 0x7F) == 0x7F))
+    if dtype.name == "float64":
+        return int(np.count_nonzero(~np.isfinite(bits)))
+    width, exponent = _EXPONENTS[dtype.name]
+    whole = bits.view(f"u{width}")
+    masked = borrow("convert.masked", whole.shape, whole.dtype)
+    np.bitwise_and(whole, whole.dtype.type(exponent), out=masked)
+    # The maximum is a cheap screen; counting is for the rare chunk that fails it.
+    if masked.size == 0 or masked.max() < exponent:
+        return 0
+    return int(np.count_nonzero(masked == exponent))

@@ -1,0 +1,168 @@
+"""Where the numbers come from and go to: bytes become numbers and numbers become bytes here and nowhere else.
+
+Everything that is written is rounded once, screened for NaN and infinities, and compared with its template bit for bit,
+so that a run can say what it changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from weightmath.dtypes import DType
+from weightmath.graph import Vector
+from weightmath.kernels import convert
+from weightmath.kernels.reduce import REDUCTIONS
+from weightmath.kernels.scratch import borrow
+from weightmath.plan import Output, Plan
+from weightmath.program import Piece
+
+# Beyond this size the relative change and cosine are taken from every eighth tile.
+_SAMPLED_ABOVE = 1 << 24
+_SAMPLE_STRIDE = 8
+
+Progress = Callable[[int], None]
+
+
+class Source(Protocol):
+    """Where an input's tensors are read from; safe for any thread."""
+
+    def dtype(self, name: str) -> DType:
+        """The dtype in which a tensor is stored."""
+
+    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
+        """Elements start..stop of a tensor, as raw bits, into a 1-D array."""
+
+
+class Sink(Protocol):
+    """Where an output's tensors are written to; safe for any thread."""
+
+    def dtype(self, name: str) -> DType | None:
+        """The dtype in which a tensor is stored; None: it is not written."""
+
+    def write(self, name: str, start: int, bits: np.ndarray) -> None:
+        """Elements from `start` on, as raw bits."""
+
+    @property
+    def copies(self) -> Sequence[Any]:
+        """Jobs that copy what the template keeps."""
+
+    def copy(self, job: Any) -> int:
+        """Do one of the jobs; the bytes copied."""
+
+
+@dataclass
+class Change:
+    """What an output changed against its template, one tensor."""
+
+    elements: int = 0
+    changed: int = 0
+    nonfinite: int = 0
+
+
+@dataclass
+class Outcome:
+    """What one output turned out to be: changes by tensor, and moments for relative change and cosine."""
+
+    tensors: dict[str, Change] = field(default_factory=dict)
+    moments: np.ndarray = field(default_factory=lambda: np.zeros(3))  # d d, d t, t t with d the change, t the template
+    sampled: bool = False
+
+    @property
+    def relative_change(self) -> float | None:
+        """norm(output - template) / norm(template); None without a template or for a zero one."""
+        dd, _, tt = self.moments
+        return float(np.sqrt(dd / tt)) if tt > 0 else None
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine between output and template; None without a template or with a zero vector."""
+        dd, dt, tt = self.moments
+        oo = tt + 2 * dt + dd
+        return float((tt + dt) / np.sqrt(tt * oo)) if tt > 0 and oo > 0 else None
+
+
+class Io:
+    """Bytes in and out for the frames of all threads."""
+
+    def __init__(
+        self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink], progress: Progress
+    ) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._sinks = sinks
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._outcomes = {
+            output.name: Outcome(sampled=plan.layout.size > _SAMPLED_ABOVE) for output in plan.request.outputs
+        }
+
+    def read(self, node: Vector, piece: Piece, out: np.ndarray) -> None:
+        """A piece of an input in the compute dtype."""
+        source = self._sources[node]
+        name = self._plan.layout.entries[piece.entry].name
+        dtype = source.dtype(name)
+        if dtype.bits == out.dtype and dtype.is_native:
+            source.read(name, piece.start, piece.stop, out)
+        else:
+            bits = borrow("execute.in", out.shape, dtype.bits)
+            source.read(name, piece.start, piece.stop, bits)
+            convert.decode(bits, dtype, out)
+        self._progress(out.size * dtype.itemsize)
+
+    def write(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray | None) -> None:
+        """A piece of an output: rounded once, counted, compared with its template."""
+        sink = self._sinks[output.name]
+        name = self._plan.layout.entries[piece.entry].name
+        dtype = sink.dtype(name)
+        if dtype is None:
+            return
+        bits = _encoded("execute.out", values, dtype)
+        change = Change(len(bits), len(bits), convert.nonfinite(bits, dtype))
+        if before is not None:
+            change.changed = _differences(bits, _encoded("execute.before", before, dtype))
+            self._sample(output, piece, values, before)
+        sink.write(name, piece.start, bits)
+        self._count(output, name, change)
+        self._progress(bits.nbytes)
+
+    def _sample(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray) -> None:
+        outcome = self._outcomes[output.name]
+        stride = _SAMPLE_STRIDE if outcome.sampled else 1
+        if (self._plan.tile_base[piece.entry] + piece.first_tile) % stride:
+            return
+        change = borrow("execute.change", values.shape, values.dtype)
+        np.subtract(values, before, out=change)
+        moments = REDUCTIONS["gram"].partial(change[None], before[None])[0]
+        with self._lock:
+            outcome.moments = outcome.moments + moments
+
+    def _count(self, output: Output, name: str, change: Change) -> None:
+        with self._lock:
+            total = self._outcomes[output.name].tensors.setdefault(name, Change())
+            total.elements += change.elements
+            total.changed += change.changed
+            total.nonfinite += change.nonfinite
+
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """What each output turned out to be."""
+        return self._outcomes
+
+
+def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
+    if dtype.is_native and dtype.bits == values.dtype:
+        return values
+    bits = borrow(slot, values.shape, dtype.bits)
+    convert.encode(values, dtype, bits)
+    return bits
+
+
+def _differences(a: np.ndarray, b: np.ndarray) -> int:
+    whole = np.dtype(f"u{a.itemsize}")
+    unequal = borrow("execute.unequal", a.shape, bool)
+    np.not_equal(a.view(whole), b.view(whole), out=unequal)
+    return int(np.count_nonzero(unequal))

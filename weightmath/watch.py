@@ -1,0 +1,68 @@
+"""Values of `show` and `expect`: arithmetic on statistics after the run, a number or one number per cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weightmath.formulas import FORMULAS
+from weightmath.graph import Vector, topological
+from weightmath.kernels.solvers import SOLVERS
+from weightmath.plan import STATISTICS
+from weightmath.scope import Domain, Scope
+from weightmath.tables import Tables
+
+
+def watched_value(node: Vector, tables: Tables) -> Any:
+    """The value of a statistic: a float where it is the same everywhere, else a mapping from cell or tensor name."""
+    values = _per_entry(node, tables)
+    names = tables.plan.layout.names
+    if node.domain <= Domain.GLOBAL:
+        return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
+    if node.domain == Domain.GROUP:
+        scope = Scope(_scope_of(node))
+        names = tuple(scope.cell(name) for name in names)
+    return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
+
+
+def _scope_of(node: Vector) -> str:
+    for below in topological([node]):
+        if below.op in STATISTICS and below.domain == Domain.GROUP:
+            return str(below.option("scope"))
+    return "layer"
+
+
+def _per_entry(root: Vector, tables: Tables) -> list[Any]:
+    """The value for each entry, operands first."""
+    entries = range(len(tables.plan.layout))
+    values: dict[Vector, list[Any]] = {}
+    pending = [root]
+    while pending:
+        node = pending[-1]
+        missing = [] if _is_leaf(node, tables) else [arg for arg in node.args if arg not in values]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        values[node] = [_one(node, entry, values, tables) for entry in entries]
+    return values[root]
+
+
+def _is_leaf(node: Vector, tables: Tables) -> bool:
+    return node.op in STATISTICS or node in tables.plan.facts.static
+
+
+def _one(node: Vector, entry: int, values: dict[Vector, list[Any]], tables: Tables) -> Any:
+    if node in tables.plan.facts.static:
+        return float(tables.plan.facts.static[node][entry])
+    if node.op in STATISTICS:
+        return tables.value(node, entry)
+    operands = [values[arg][entry] for arg in node.args]
+    if node.op == "coefficients":
+        options = {key: value for key, value in node.options if key != "solver"}
+        return SOLVERS[node.option("solver")](operands[0][None], **options)[0]
+    if node.op == "item":
+        return operands[0][node.option("index")]
+    with np.errstate(all="ignore"):
+        return FORMULAS[node.op](*operands)
