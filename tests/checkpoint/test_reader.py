@@ -37,7 +37,11 @@ INTS = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.ui
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTS, torch.bool, torch.complex64, torch.complex128])
 def test_every_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
-    state = {"a": torch.arange(12.0).reshape(3, 4).to(dtype), "b": torch.ones(()).to(dtype), "c": torch.empty(0, 3).to(dtype)}
+    state = {
+        "a": torch.arange(12.0).reshape(3, 4).to(dtype),
+        "b": torch.ones(()).to(dtype),
+        "c": torch.empty(0, 3).to(dtype),
+    }
     torch.save(state, tmp_path / "x.pt")
     checkpoint = open_checkpoint(tmp_path / "x.pt")
     assert [str(tensor.entry.dtype) for tensor in checkpoint.tensors] == [str(dtype).removeprefix("torch.")] * 3

@@ -74,7 +74,7 @@ class Reader:
     def _fill(self, file: int, position: int, out: Bits) -> None:
         got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
         while got < out.nbytes:
-            rest = out.data.cast("B")[got:]
+            rest = out.view(np.uint8).data[got:]
             more = os.preadv(self._files[file], [rest], position + got)
             if not more:
                 raise CheckpointError("ends before its last tensor", where=str(self.checkpoint.files[file]))

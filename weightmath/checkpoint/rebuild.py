@@ -12,7 +12,7 @@ to an UntypedStorage (elements are bytes) and names the dtype itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from weightmath.checkpoint.nodes import Call, Global, Persistent, Tuple, Value
 from weightmath.dtypes import DTYPES, DType
@@ -26,9 +26,14 @@ _PLAIN_TYPES = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Para
 
 
 class StorageReference(NamedTuple):
-    """A storage as the pickle refers to it. `dtype` is None for an UntypedStorage, whose elements are bytes."""
+    """A storage as the pickle refers to it.
+
+    kind    name of its class: FloatStorage, UntypedStorage (whose elements are bytes), QInt8Storage
+    dtype   what that class holds; None for UntypedStorage and for classes that we do not know
+    """
 
     key: str
+    kind: str
     dtype: DType | None
     device: str
     elements: int
@@ -61,20 +66,15 @@ class Rebuild:
     is_parameter: bool
 
 
-def storage_reference(pid: Value) -> StorageReference | None:
-    """The storage that a persistent id refers to; None for an element type that we do not know (quantized).
-
-    CheckpointError if it is no storage reference at all.
-    """
+def storage_reference(pid: Value) -> StorageReference:
+    """The storage that a persistent id refers to; CheckpointError if it refers to something else."""
     if not isinstance(pid, Tuple) or len(pid.items) not in (5, 6) or pid.items[0] != "storage":
         raise CheckpointError("a persistent reference is not to a storage")
     kind, key, device, elements = pid.items[1:5]
     if not (isinstance(kind, Global) and isinstance(key, str) and isinstance(device, str) and _is_count(elements)):
         raise CheckpointError("a reference to a storage is malformed")
-    if kind.name == UNTYPED and kind.module == "torch.storage":
-        return StorageReference(key, None, device, elements)  # type: ignore[arg-type]
     dtype = STORAGE_CLASSES.get(kind.name) if kind.module in ("torch", "torch.cuda") else None
-    return StorageReference(key, dtype, device, elements) if dtype else None  # type: ignore[arg-type]
+    return StorageReference(key, kind.name, dtype, device, elements)
 
 
 def rebuilt(call: Call) -> Rebuild | None:
@@ -124,9 +124,9 @@ def _plain(function: Global, span: tuple[int, int], arguments: Tuple) -> Rebuild
     if len(items) < (4 if function.name == V1 else extra) or not isinstance(items[0], Persistent):
         raise CheckpointError(f"a call of {function.name} is malformed")
     storage = storage_reference(items[0].pid)
-    dtype = storage and _dtype(storage, items[6] if function.name == V3 else None)
+    dtype = _dtype(storage, items[6] if function.name == V3 else None)
     metadata = items[extra] if function.name != V1 and len(items) > extra else None
-    if storage is None or dtype is None or _changes_values(metadata):
+    if dtype is None or _changes_values(metadata):
         return None
     offset, shape, stride = _geometry(items, storage.nbytes // dtype.itemsize)
     requires_grad = len(items) > 4 and items[4] is True
@@ -136,7 +136,7 @@ def _plain(function: Global, span: tuple[int, int], arguments: Tuple) -> Rebuild
 
 
 def _dtype(storage: StorageReference, named: Value) -> DType | None:
-    if storage.dtype is not None:
+    if storage.kind != UNTYPED:
         return storage.dtype if named is None else None
     return DTYPES.get(named.name) if isinstance(named, Global) and named.module == "torch" else None
 
@@ -147,19 +147,19 @@ def _changes_values(metadata: Value) -> bool:
 
 
 def _geometry(items: list[Value], elements: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    offset, shape, stride = items[1:4]
-    if not (isinstance(shape, Tuple) and isinstance(stride, Tuple) and _is_count(offset)):
+    offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
+    if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
         raise CheckpointError("a tensor's shape is malformed")
-    sizes, steps = shape.items, stride.items
-    if len(sizes) != len(steps) or not all(map(_is_count, sizes)) or not all(map(_is_count, steps)):
-        raise CheckpointError("a tensor's shape is malformed")
-    last = int(offset)  # type: ignore[call-overload]
-    for size, step in zip(sizes, steps, strict=True):
-        last += (size - 1) * step  # type: ignore[operator]
-    if 0 not in sizes and last >= elements:
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if last >= elements and 0 not in shape:
         raise CheckpointError(f"a tensor needs {last + 1} elements of a storage that has {elements}")
-    return offset, tuple(sizes), tuple(steps)  # type: ignore[return-value,arg-type]
+    return offset, shape, stride
 
 
-def _is_count(value: Value) -> bool:
+def _counts(value: Value) -> tuple[int, ...] | None:
+    items = value.items if isinstance(value, Tuple) else [None]
+    return tuple(item for item in items if _is_count(item)) if all(map(_is_count, items)) else None
+
+
+def _is_count(value: Value) -> TypeGuard[int]:
     return type(value) is int and value >= 0

@@ -166,9 +166,7 @@ class _Walk:
         while left:
             value = left.pop()
             if isinstance(value, Persistent):
-                reference = storage_reference(value.pid)
-                if reference is not None:
-                    self.others.add(reference.key)
+                self.others.add(storage_reference(value.pid).key)
             elif isinstance(value, (Tuple, Container)) and id(value) not in self.swept:
                 self.swept.add(id(value))
                 left.extend(_children(value))

@@ -11,6 +11,7 @@ from weightmath.checkpoint.opcodes import Pickle, read_pickle
 from weightmath.checkpoint.rebuild import StorageReference
 from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
 from weightmath.checkpoint.structure import Structure, structure_of
+from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
 from weightmath.errors import CheckpointError
 
 CONTAINER = "torch zip"
@@ -34,6 +35,13 @@ class TorchZip:
     def by_name(self) -> dict[str, Record]:
         """Records by their name below the root."""
         return {record.name[len(self.root) + 1 :]: record for record in self.records}
+
+    @property
+    def alignment(self) -> int:
+        """To which multiple the data of records is aligned; torch's own choice where the file does not say."""
+        text = self.small.get(".storage_alignment", b"")
+        value = int(text) if text.isdigit() else ALIGNMENT
+        return value if 0 < value <= LARGEST_ALIGNMENT else ALIGNMENT
 
 
 def open_torch_zip(path: Path, file: int, stamp: Stamp) -> Checkpoint:

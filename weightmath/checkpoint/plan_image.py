@@ -1,0 +1,56 @@
+"""From a template and wishes to an image, whatever the container."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from weightmath.checkpoint import torch_zip
+from weightmath.checkpoint.description import Section
+from weightmath.checkpoint.image import Image, Wishes
+from weightmath.checkpoint.zip_image import plan_zip_image
+from weightmath.dtypes import DType
+from weightmath.errors import OutputError, WeightmathError, at
+
+
+def plan_image(
+    section: Section,
+    computed: Collection[str],
+    *,
+    dtypes: Mapping[str, DType] | None = None,
+    device: Literal["cpu", "keep"] = "cpu",
+    drop: Sequence[str] = (),
+    keep: Literal["all", "weights"] = "all",
+    extra: Mapping[str, bytes] | None = None,
+) -> Image:
+    """The output that is the section's checkpoint, but for these tensors and wishes.
+
+    section    the template and the section that is merged
+    computed   names of its tensors that will be written; all others are copied
+    dtypes     new dtypes of computed tensors; the others keep theirs
+    device     "cpu": the section's tensors load to the CPU; "keep": to where the template's did
+    drop       patterns (globs or `re:...`) of entries to leave out, by dotted path: `optimizer*`, `state_dict.betas`
+    keep       "weights": only the section, under its own name; "all": everything else too
+    extra      further records that torch.load ignores (a recipe, fingerprints), by name
+
+    With nothing changed and `device="keep"` the output is the template to the byte.
+    Fails      OutputError where the wishes contradict the template: tensors that share elements but are not
+               computed together, storages that cannot change their dtype alone, drops that match nothing
+    """
+    wishes = Wishes(computed, dtypes or {}, device, drop, keep, extra or {})
+    try:
+        _check(section, wishes)
+        return plan_zip_image(section, wishes)
+    except WeightmathError as error:
+        raise at(str(section.checkpoint.path), error) from None
+
+
+def _check(section: Section, wishes: Wishes) -> None:
+    if section.checkpoint.container != torch_zip.CONTAINER:
+        raise OutputError(f"a {section.checkpoint.container} checkpoint cannot be a template")
+    for name in wishes.computed:
+        if name not in section.tensors:
+            raise OutputError(f"section `{section.name or '.'}` has no tensor `{name}`")
+    for name in wishes.dtypes:
+        if name not in wishes.computed and wishes.dtypes[name] != section.tensors[name].entry.dtype:
+            raise OutputError(f"`{name}` is copied from the template and cannot change its dtype")

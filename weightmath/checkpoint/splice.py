@@ -1,0 +1,166 @@
+"""Edits a pickle as text: replaces spans of bytes and leaves every other byte as it is.
+
+What makes it more than string surgery is the memo. A span that is replaced may define a memo entry (PUT) that
+the rest of the pickle reads (GET): the first storage's class, `cuda:0`, a tensor that is tied to another. Such a
+definition *sinks*: the first surviving GET becomes the original definition with its PUT, and later ones stay.
+Changing the definition where it stands would change whatever else shares it, such as a hyper-parameter.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from weightmath.checkpoint.nodes import Container, Value
+from weightmath.checkpoint.opcodes import Pickle
+from weightmath.errors import CheckpointError
+
+
+class Edit(NamedTuple):
+    """Replace bytes [start, stop) by `new`. Edits may lie within each other; the outer one then wins."""
+
+    start: int
+    stop: int
+    new: bytes
+
+
+class _Put(NamedTuple):
+    start: int
+    stop: int
+    number: int
+    definition: tuple[int, int]
+
+
+class _Get(NamedTuple):
+    start: int
+    stop: int
+    put: _Put
+
+
+_MEMOIZE, _BINPUT, _LONG_BINPUT, _BINGET = 0x94, 0x71, 0x72, 0x68
+
+
+def splice(pickle: Pickle, edits: Iterable[Edit]) -> bytes:
+    """The pickle with these edits. Without any, the same bytes.
+
+    The pickle must have explicit memo numbers (see `explicit_memo`).
+    Fails   CheckpointError if the pickle is built in a way that cannot be edited safely
+    """
+    edits = sorted(set(edits), key=lambda edit: (edit.start, edit.start != edit.stop, -edit.stop))
+    if not edits:
+        return pickle.data
+    if not pickle.plain:
+        raise CheckpointError(
+            "its pickle discards or changes values in a way that cannot be edited",
+            hint="keep dtypes and entries as they are, with `device: keep`, or save it again with torch.save",
+        )
+    try:
+        return _Splice(pickle, edits).result()
+    except RecursionError:
+        raise CheckpointError("its pickle shares values too deeply to be edited") from None
+
+
+def explicit_memo(pickle: Pickle) -> bytes:
+    """The pickle with memo numbers written out and without frames, which protocol 4 added."""
+    changes = [(at, at + 1, put_opcode(number)) for at, number, _, _ in pickle.puts if pickle.data[at] == _MEMOIZE]
+    changes += [(at, at + 9, b"") for at in pickle.frames]
+    pieces, done = [], 0
+    for start, stop, new in sorted(changes):
+        pieces += [pickle.data[done:start], new]
+        done = stop
+    return b"".join([*pieces, pickle.data[done:]])
+
+
+def put_opcode(number: int) -> bytes:
+    """The opcode that writes a memo entry."""
+    return bytes((_BINPUT, number)) if number < 256 else b"r" + number.to_bytes(4, "little")
+
+
+class _Splice:
+    def __init__(self, pickle: Pickle, edits: Sequence[Edit]) -> None:
+        self.data = pickle.data
+        self.output = bytearray()
+        self.memo: dict[int, _Put] = {}
+        self.defined: set[_Put] = set()
+        points = [*edits, *_memo_points(pickle, edits)]
+        points.sort(key=lambda point: (point.start, point.start != point.stop, -point.stop))
+        self.points = points
+        self.starts = [point.start for point in points]
+
+    def result(self) -> bytes:
+        self.emit(0, len(self.data))
+        return bytes(self.output)
+
+    def emit(self, begin: int, end: int) -> None:
+        """Write out bytes [begin, end) with the edits that lie inside."""
+        done = begin
+        for number in range(bisect_left(self.starts, begin), len(self.points)):
+            point = self.points[number]
+            if point.start >= end:
+                break
+            if point.start < done or (isinstance(point, Edit) and _is_outside(point, begin, end)):
+                continue
+            self.output += self.data[done : point.start]
+            self.apply(point)
+            done = point.stop
+        self.output += self.data[done:end]
+
+    def apply(self, point: Edit | _Put | _Get) -> None:
+        if isinstance(point, Edit):
+            self.output += point.new
+        elif isinstance(point, _Put):
+            self.output += self.data[point.start : point.stop]
+            self.memo[point.number] = point
+            self.defined.add(point)
+        elif self.memo.get(point.put.number) == point.put:
+            self.output += self.data[point.start : point.stop]
+        elif point.put in self.defined:
+            raise CheckpointError("its pickle uses a memo number twice in a way that cannot be edited")
+        else:
+            self.emit(*point.put.definition)
+
+
+def _is_outside(edit: Edit, begin: int, end: int) -> bool:
+    """Whether an edit is not a part of [begin, end): it replaces all of it, or inserts before it."""
+    return edit.start == begin and begin > 0 and (edit.stop >= end or edit.stop == edit.start)
+
+
+def _memo_points(pickle: Pickle, edits: Sequence[Edit]) -> list[_Put | _Get]:
+    """The memo's opcodes that an edit can upset: those of numbers defined inside one, or defined twice."""
+    watched = _watched_numbers(pickle, edits)
+    puts = [_put(pickle, *put) for put in pickle.puts if put[1] in watched]
+    gets = [(at, number) for at, number in pickle.gets if number in watched]
+    points: list[_Put | _Get] = []
+    current: dict[int, _Put] = {}
+    merged: list[tuple[int, int, _Put | None]] = [(put.start, put.number, put) for put in puts]
+    merged += [(at, number, None) for at, number in gets]
+    for at, number, put in sorted(merged, key=lambda event: event[0]):
+        if put is not None:
+            current[number] = put
+            points.append(put)
+        else:
+            points.append(_Get(at, at + (2 if pickle.data[at] == _BINGET else 5), current[number]))
+    return points
+
+
+def _watched_numbers(pickle: Pickle, edits: Sequence[Edit]) -> set[int]:
+    outer: list[Edit] = []
+    for edit in edits:
+        if edit.stop > edit.start and (not outer or edit.start >= outer[-1].stop):
+            outer.append(edit)
+    starts = [edit.start for edit in outer]
+    watched: set[int] = set()
+    seen: set[int] = set()
+    for at, number, _, _ in pickle.puts:
+        place = bisect_left(starts, at + 1) - 1
+        if number in seen or (place >= 0 and at < outer[place].stop):
+            watched.add(number)
+        seen.add(number)
+    return watched
+
+
+def _put(pickle: Pickle, at: int, number: int, start: int, value: Value) -> _Put:
+    stop = at + (2 if pickle.data[at] == _BINPUT else 5)
+    grows = isinstance(value, Container) and value.start == start
+    return _Put(at, stop, number, (start, max(stop, value.end) if grows and isinstance(value, Container) else stop))

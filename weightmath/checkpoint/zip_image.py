@@ -1,0 +1,108 @@
+"""Plans a torch zip that is its template but for the computed tensors, dtypes, devices and dropped entries.
+
+With nothing changed the output is the template, byte for byte, if torch wrote it. Other zips get torch's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from weightmath.checkpoint import edits as edit
+from weightmath.checkpoint.description import Section
+from weightmath.checkpoint.image import Content, Image, Part, Wishes, assemble, content_size
+from weightmath.checkpoint.opcodes import Pickle, read_pickle
+from weightmath.checkpoint.rebuild import storage_reference
+from weightmath.checkpoint.splice import Edit, explicit_memo, splice
+from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
+from weightmath.checkpoint.structure import Structure
+from weightmath.checkpoint.torch_zip import TorchZip, describe
+from weightmath.checkpoint.zip_layout import lay_out, total_size
+from weightmath.checkpoint.zip_seal import IDENTITY_DIGITS, Identity, ZipSeal
+
+DATA = "data/"
+PICKLE = "data.pkl"
+SERIALIZATION_ID = ".data/serialization_id"
+FORMAT = ".format_version"
+
+
+def plan_zip_image(section: Section, wishes: Wishes) -> Image:
+    """The image of a torch zip; see `plan_image`."""
+    source: TorchZip = section.checkpoint.source
+    storages = plan_storages(section, wishes.computed, wishes.dtypes, source.structure.others)
+    pickle = _edited(section, source, storages, wishes)
+    names = _kept_names(source, pickle, wishes.extra)
+    return _assemble(section, storages, pickle, names, wishes)
+
+
+def _edited(section: Section, source: TorchZip, storages: Mapping[str, StoragePlan], wishes: Wishes) -> bytes:
+    """The template's pickle with the edits that the wishes need; unchanged if they need none."""
+    structure = source.structure
+    wanted = list(_edits(section, structure, storages, wishes))
+    if not wanted:
+        return source.pickle
+    explicit = explicit_memo(structure.pickle)
+    if explicit != source.pickle:
+        structure = describe(explicit, source.root, source.records)
+        wanted = list(_edits(section, structure, storages, wishes))
+    return splice(structure.pickle, wanted)
+
+
+def _edits(
+    section: Section, structure: Structure, storages: Mapping[str, StoragePlan], wishes: Wishes
+) -> Iterator[Edit]:
+    pickle = structure.pickle
+    retypes = {key: edit.Retype(plan.new, plan.elements) for key, plan in storages.items() if plan.new and plan.retyped}
+    if retypes:
+        yield from edit.retype(pickle, structure.rebuilds, retypes)
+    if wishes.device == "cpu":
+        yield from edit.move_to_cpu(pickle, {tensor.storage.key for tensor in section.tensors.values()})
+    path = next(iter(section.tensors.values())).path[:-1]
+    if wishes.drop:
+        yield from edit.drop_matching(structure.mappings, wishes.drop, path)
+    if wishes.keep == "weights":
+        yield from edit.drop_beside(structure.mappings, path)
+
+
+def _keys(pickle: Pickle) -> list[str]:
+    """Keys of the storages that a pickle refers to, in the order of first reference."""
+    return list(dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent))
+
+
+def _kept_names(source: TorchZip, pickle: bytes, extra: Collection[str]) -> list[str]:
+    """The template's records that the output has too, in their order."""
+    before = _keys(source.structure.pickle)
+    after = before if pickle == source.pickle else _keys(read_pickle(pickle))
+    lost = {f"{DATA}{key}" for key in {*before} - {*after}}
+    gone = set(extra) | lost
+    if lost:
+        gone.add(SERIALIZATION_ID)  # its first half is a hash of the records' names
+    data = [name[len(DATA) :] for name in source.by_name if name.startswith(DATA) and name not in lost]
+    if data != after or data != [str(number) for number in range(len(data))]:
+        gone.add(FORMAT)  # it promises that storages are numbered in the order of first reference
+    return [name for name in source.by_name if name not in gone]
+
+
+def _assemble(
+    section: Section, storages: Mapping[str, StoragePlan], pickle: bytes, names: Sequence[str], wishes: Wishes
+) -> Image:
+    source: TorchZip = section.checkpoint.source
+    plans = {f"{DATA}{key}": plan for key, plan in storages.items()}
+    contents: dict[str, Content] = {name: plans.get(name, source.by_name[name]) for name in names}
+    contents |= {PICKLE: pickle, **wishes.extra}
+    sizes = [content_size(content) for content in contents.values()]
+    places = lay_out(
+        ((f"{source.root}/{name}", size) for name, size in zip(contents, sizes, strict=True)), source.alignment
+    )
+    parts = [Part(name, place.offset, content) for (name, content), place in zip(contents.items(), places, strict=True)]
+    seal = ZipSeal(places, len(names), _identity(section, source, names))
+    sealed = [part for number, part in enumerate(parts) if seal.identity is None or number != seal.identity.number]
+    return assemble(section.checkpoint, sealed, wishes.dtypes, total_size(places), seal)
+
+
+def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:
+    """The record that names the contents, if the template has it in the form that torch gives it."""
+    record = source.by_name.get(SERIALIZATION_ID)
+    if SERIALIZATION_ID not in names or record is None or record.size != 2 * IDENTITY_DIGITS:
+        return None
+    with section.checkpoint.open() as reader:
+        return Identity(names.index(SERIALIZATION_ID), reader.read_bytes(record.offset, IDENTITY_DIGITS))

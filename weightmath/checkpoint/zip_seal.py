@@ -1,0 +1,56 @@
+"""What surrounds the records of a torch zip once their checksums are known: headers, descriptors, directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from weightmath.checkpoint.checksum import crc32
+from weightmath.checkpoint.zip_layout import Place, descriptor, directory, local_header
+
+IDENTITY_DIGITS = 20
+
+
+class Identity(NamedTuple):
+    """The record by which torch tells files apart: 20 digits of the records' names and 20 of their contents."""
+
+    number: int  # which of the places it is
+    names: bytes
+
+
+@dataclass(frozen=True)
+class ZipSeal:
+    """Makes everything but the records' contents.
+
+    places     of all records
+    own        how many of them, from the first, are torch's own and count for the identity
+    identity   of the file, or None; its record is written here, as it depends on all others
+    """
+
+    places: tuple[Place, ...]
+    own: int
+    identity: Identity | None
+
+    def __call__(self, crcs: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Positions and bytes, from the checksums of all records but the identity's."""
+        every = list(crcs)
+        if self.identity is not None:
+            content = self.identity.names + self._contents(crcs)
+            every.insert(self.identity.number, crc32(content))
+            yield self.places[self.identity.number].offset, content
+        for place, crc in zip(self.places, every, strict=True):
+            yield place.header, local_header(place)
+            yield place.offset + place.size, descriptor(place, crc)
+        yield self.places[-1].end, directory(self.places, every)
+
+    def _contents(self, crcs: Sequence[int]) -> bytes:
+        """The digits that torch derives from the checksums of its records that are not empty, in their order."""
+        assert self.identity is not None
+        own = [place for number, place in enumerate(self.places[: self.own]) if number != self.identity.number]
+        combined = 0
+        for place, crc in zip(own, crcs, strict=False):
+            if place.size:
+                step = crc + 0x9E3779B9 + (combined << 6) + (combined >> 2)
+                combined = (combined ^ step) & 0xFFFFFFFFFFFFFFFF
+        return b"%020d" % combined
