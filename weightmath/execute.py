@@ -16,7 +16,6 @@ import numpy as np
 
 from weightmath.crew import Crew
 from weightmath.graph import Vector
-from weightmath.kernels.convert import start_thread
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.layout import Entry
 from weightmath.plan import STATISTICS, Output, Pass, Plan
@@ -162,7 +161,6 @@ class _Run:
         if isinstance(item, _Copy):
             self.progress(item.sink.copy(item.job))
             return
-        start_thread()
         with np.errstate(all="ignore"):
             item.group.programs[item.round].run(self._frame(item.pieces))
 

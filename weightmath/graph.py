@@ -288,8 +288,8 @@ def show(vector: Vector, depth: int = _PRINTED_DEPTH) -> str:
         return f"{args[0]}[{vector.option('index')}]"
     if vector.op in ("largest_mask", "keep"):
         return _show_selection(vector, depth)
-    options = [f"{key}={value!r}" for key, value in vector.options if key not in ("kind", "function")]
-    name = vector.option({"cast": "kind", "whole_tensor": "function"}.get(vector.op, ""), vector.op)
+    options = [f"{key}={value!r}" for key, value in vector.options if key not in ("kind", "function", "draw") and value != ""]
+    name = vector.option({"cast": "kind", "whole_tensor": "function", "random": "draw"}.get(vector.op, ""), vector.op)
     return f"{name}({', '.join(args + options)})"
 
 

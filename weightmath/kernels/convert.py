@@ -6,7 +6,7 @@ imported at the first such conversion, so that work on float32 alone does withou
 
 from __future__ import annotations
 
-from functools import cache
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,17 @@ from weightmath.kernels.scratch import borrow
 _EXPONENTS = {"float16": (2, 0x7C00), "bfloat16": (2, 0x7F80), "float32": (4, 0x7F800000), "float8_e5m2": (1, 0x7C)}
 
 
-@cache
+_thread = threading.local()
+
+
 def _torch() -> Any:
     import torch
 
+    if not hasattr(_thread, "quiet"):
+        # Its own threads would fight with ours over the cores; the setting holds for the calling thread.
+        torch.set_num_threads(1)
+        _thread.quiet = True
     return torch
-
-
-def start_thread() -> None:
-    """Turn torch's own threads off for this thread, if torch will be used: they would fight over the cores."""
-    _torch().set_num_threads(1)
 
 
 def uses_torch(dtype: DType) -> bool:

@@ -1,0 +1,86 @@
+"""How much memory a plan takes, and the chunk and thread counts that fit a budget.
+
+What counts is what threads hold while they compute a chunk: registers, raw bits, and the work arrays of kernels; then tables of
+statistics and the keys that selections collect. None of it grows with the model, but for tables (a few numbers per
+tensor) and, for functions of whole tensors, the largest tensor.
+"""
+
+from __future__ import annotations
+
+import os
+
+from weightmath.errors import MemoryBudgetError
+from weightmath.execute import Settings
+from weightmath.kernels.bracket import BUDGET
+from weightmath.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan
+from weightmath.program import Compiler
+from weightmath.scope import TILE, Domain
+
+# Measured: an interpreter with numpy and the command line; torch on top of it.
+_INTERPRETER = 60 << 20
+_TORCH = 200 << 20
+_WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a chunk
+_MOST_THREADS = 8
+_CHUNK = 2 * TILE
+
+
+def working_bytes(plan: Plan, settings: Settings) -> int:
+    """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
+    width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
+    per_thread = (_registers(plan) + _WORK_ARRAYS) * settings.chunk * width
+    return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
+
+
+def peak_bytes(plan: Plan, settings: Settings) -> int:
+    """Bytes that the process is expected to hold at most."""
+    halves = any(not dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
+    return _INTERPRETER + (_TORCH if halves else 0) + working_bytes(plan, settings)
+
+
+def dtype_is_native(plan: Plan, entry: int) -> bool:
+    """Whether an entry is read without torch's help."""
+    return plan.layout.entries[entry].dtype.itemsize >= 4
+
+
+def _registers(plan: Plan) -> int:
+    largest = max(range(len(plan.layout)), key=lambda i: plan.layout.entries[i].size, default=None)
+    if largest is None:
+        return 0
+    outputs = [o for o in plan.request.outputs if plan.facts.present[o.value][largest]]
+    programs = Compiler(plan, largest, frozenset()).rounds((), outputs, (), ())
+    return max(program.registers for program in programs)
+
+
+def _tables(plan: Plan) -> int:
+    statistics = sum(node.op in STATISTICS for node in plan.nodes)
+    return statistics * len(plan.layout) * 100
+
+
+def _selections(plan: Plan) -> int:
+    wide = [n for n in plan.nodes if n.op in SELECTIONS and plan.facts.ready[n] > max(plan.facts.ready[a] for a in n.args)]
+    local = [n for n in plan.nodes if n.op in SELECTIONS and n.domain >= Domain.TENSOR]
+    return len(wide) * BUDGET + len(local) * 3 * GATHER_LIMIT * 4
+
+
+def _whole_tensors(plan: Plan, settings: Settings) -> int:
+    nodes = sum(node.op in WHOLE_TENSOR for node in plan.nodes)
+    largest = max((entry.size for entry in plan.layout), default=0)
+    return nodes * largest * 8 * 4
+
+
+def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
+    """Threads and chunk for a budget in bytes; MemoryBudgetError, with the least that would do, if none fits."""
+    count = threads or min(os.cpu_count() or 1, _MOST_THREADS)
+    choices = [Settings(count, _CHUNK), Settings(count, TILE), Settings(1, TILE)]
+    if threads:
+        choices = choices[:2]
+    if memory is None:
+        return choices[0]
+    for settings in choices:
+        if peak_bytes(plan, settings) <= memory:
+            return settings
+    least = peak_bytes(plan, choices[-1])
+    raise MemoryBudgetError(
+        f"the work needs {least / 2**20:.0f} MB, and the budget is {memory / 2**20:.0f} MB",
+        hint=f"--memory {least // 2**20 + 1}MB",
+    )
