@@ -67,9 +67,10 @@ class Frame:
 
     def per_piece(self, values: Sequence[float]) -> Any:
         """One number per piece, as an operand: a number, or one number for each element."""
-        if len(values) == 1:
+        if len(set(values)) == 1:
             return values[0]
-        return np.repeat(np.array(values, self.dtype), [p.stop - p.start for p in self.pieces])[None, :]
+        # In float64: what statistics are multiplied with must not depend on who shares the chunk.
+        return np.repeat(np.array(values), [piece.stop - piece.start for piece in self.pieces])[None, :]
 
     def spans(self) -> list[tuple[Piece, slice]]:
         """Where each piece lies in the flat chunk."""
@@ -259,9 +260,11 @@ class Compiler:
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
-        if node.static or not self.inline(node) and not self.plan.local(node, self.entry):
+        if node.op in ("gram", "coefficients"):
+            return True
+        if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):
             return False
-        return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW or node.op == "coefficients"
+        return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
 
     def _step(self, node: Vector, slots: dict[Vector, int], registers: dict[Vector, int]) -> Step:
         out = slots[node]
@@ -363,7 +366,8 @@ def _stored(node: Vector, out: int) -> Step:
             piece = frame.pieces[0]
             frame.values[out] = value[0][piece.start : piece.stop].reshape(frame.shape)
         elif node.domain == Domain.ROW:
-            frame.values[out] = float(value[0][frame.pieces[0].row])
+            of_row = value[0][frame.pieces[0].row]
+            frame.values[out] = float(of_row) if np.ndim(of_row) == 0 else of_row
         else:
             frame.values[out] = frame.per_piece(value) if isinstance(value[0], float) else value[0]
 
