@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class Opened:
         """The checkpoint of the section."""
         return self.section.checkpoint
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The floating-point tensors under their names in the recipe."""
         return _layout(self.tensors)

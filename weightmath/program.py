@@ -29,7 +29,7 @@ from weightmath.kernels.select import (
     threshold_rows,
     value_keys,
 )
-from weightmath.kernels.solvers import SOLVERS
+from weightmath.kernels.solvers import solve
 from weightmath.plan import STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.scope import TILE, Domain, tile
 from weightmath.tables import Tables, quantile_of
@@ -417,7 +417,10 @@ def _fold(node: Vector, out: int, args: Sequence[int]) -> Step:
 
 def _elements(frame: Frame, slot: int) -> np.ndarray:
     """A value as one number per element: reducing a statistic counts elements."""
-    return np.broadcast_to(np.asarray(frame.values[slot]), frame.shape)
+    value = frame.values[slot]
+    if isinstance(value, np.ndarray) and value.shape == frame.shape:
+        return value
+    return np.broadcast_to(np.asarray(value), frame.shape)
 
 
 def _draw(node: Vector, out: int, register: int, args: Sequence[int]) -> Step:
@@ -520,14 +523,11 @@ def _mask_stored(cut_node: Vector, frame: Frame, keys: np.ndarray, cuts: Sequenc
 
 
 def _solve(node: Vector, out: int, args: Sequence[int]) -> Step:
-    options = {key: value for key, value in node.options if key != "solver"}
-    solver = SOLVERS[node.option("solver")]
+    def step(frame: Frame) -> None:
+        gram, *numbers = (frame.values[slot] for slot in args)
+        frame.values[out] = solve(node, gram, numbers)
 
-    def solve(frame: Frame) -> None:
-        gram = frame.values[args[0]]
-        frame.values[out] = solver(gram[None] if gram.ndim == 2 else gram, **options)
-
-    return solve
+    return step
 
 
 def _item(node: Vector, out: int, args: Sequence[int]) -> Step:
