@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from weightmath.checkpoint import Image, Reader, Section, Writer, open_checkpoint, plan_image
-
-Values = Callable[[str, np.ndarray], np.ndarray]
+from weightmath.checkpoint import Image, Reader, Section, TensorInfo, Writer, open_checkpoint, plan_image
 
 
 def rewrite(
@@ -46,17 +44,18 @@ def rewrite(
 def _writes(
     writer: Writer, reader: Reader, section: Section, name: str, values: dict[str, torch.Tensor] | None, piece: int
 ) -> list[Callable[[], None]]:
-    tensor, dtype = section.tensors[name], writer.image.dtype(name)
-    if values is None:
-        bits = np.empty(tensor.entry.size, tensor.entry.dtype.bits)
-        reader.read(tensor, 0, tensor.entry.size, bits)
-        if dtype != tensor.entry.dtype:
-            old, new = getattr(torch, str(tensor.entry.dtype)), getattr(torch, str(dtype))
-            bits = bits_of(torch.from_numpy(bits.view(np.uint8)).view(old).to(new), dtype.bits)
-    else:
-        bits = bits_of(values[name], dtype.bits)
+    dtype = writer.image.dtype(name)
+    value = stored(reader, section.tensors[name]) if values is None else values[name]
+    bits = bits_of(value.to(getattr(torch, str(dtype))), dtype.bits)
     starts = range(0, bits.size, piece)
     return [lambda i=i: writer.write(name, i, bits[i : i + piece]) for i in starts]
+
+
+def stored(reader: Reader, tensor: TensorInfo) -> torch.Tensor:
+    """A tensor's elements in C order, as torch sees them."""
+    value = torch.empty(tensor.entry.size, dtype=getattr(torch, str(tensor.entry.dtype)))
+    reader.read(tensor, 0, tensor.entry.size, value.view(torch.uint8).numpy().view(tensor.entry.dtype.bits))
+    return value
 
 
 def bits_of(tensor: torch.Tensor, bits: np.dtype) -> np.ndarray:

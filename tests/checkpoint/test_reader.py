@@ -1,6 +1,7 @@
 """Reading against torch.load: the same names, shapes, dtypes, strides and bits."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def read_all(checkpoint: Checkpoint, name: str | None = None, pieces: int = 1) -
         for key, tensor in checkpoint.section(name).tensors.items():
             out = np.empty(tensor.entry.size, tensor.entry.dtype.bits)
             cuts = [tensor.entry.size * i // pieces for i in range(pieces + 1)]
-            for start, stop in zip(cuts, cuts[1:], strict=False):
+            for start, stop in pairwise(cuts):
                 reader.read(tensor, start, stop, out[start:stop])
             arrays[key] = out.reshape(tensor.entry.shape)
     return arrays

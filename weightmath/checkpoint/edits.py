@@ -1,19 +1,16 @@
-"""Which bytes of a torch pickle say a storage's dtype and device, and which say that an entry exists."""
+"""Which bytes of a torch pickle say the dtype and the device of a storage."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from weightmath.checkpoint.description import PathKey, dotted
 from weightmath.checkpoint.nodes import Tuple
 from weightmath.checkpoint.opcodes import Pickle
 from weightmath.checkpoint.rebuild import UNTYPED, V1, V2, V3, Rebuild, storage_reference
 from weightmath.checkpoint.splice import Edit
-from weightmath.checkpoint.structure import Mapping as Holder
 from weightmath.dtypes import DType
-from weightmath.errors import OutputError, nearest
-from weightmath.layout import Patterns
+from weightmath.errors import OutputError
 
 
 class Retype(NamedTuple):
@@ -74,54 +71,6 @@ def _retype_tensor(rebuild: Rebuild, new: DType) -> Iterator[Edit]:
     elif not new.storage:
         yield Edit(*rebuild.function, _global("torch._utils", V3))
         yield Edit(arguments.starts[6], arguments.starts[6], named)
-
-
-def drop_matching(holders: Sequence[Holder], patterns: Sequence[str], kept: tuple[PathKey, ...]) -> Iterator[Edit]:
-    """Edits that leave out the entries of mappings whose dotted paths match.
-
-    kept    path of the section that is merged: neither it nor what holds it can be dropped
-    Fails   OutputError if a pattern matches nothing, or the section
-    """
-    compiled = Patterns(patterns)
-    used: set[int] = set()
-    for holder in holders:
-        for key, pair in zip(holder.keys, holder.pairs, strict=True):
-            path = (*holder.path, key)
-            number = compiled.first(dotted(path))
-            if number is None:
-                continue
-            used.add(number)
-            if path == kept[: len(path)]:
-                raise OutputError(
-                    f"`drop: {patterns[number]}` matches `{dotted(path)}`, which holds the merged tensors"
-                )
-            yield _drop(pair[2], pair[3], dotted(path))
-    for number, pattern in enumerate(patterns):
-        # An earlier pattern may have taken what this one matches as well.
-        alone = Patterns([pattern])
-        if number not in used and not any(map(alone.matches, _entries(holders))):
-            hint = nearest(pattern, _entries(holders)) or "`weightmath inspect` shows what there is"
-            raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
-
-
-def drop_beside(holders: Sequence[Holder], kept: tuple[PathKey, ...]) -> Iterator[Edit]:
-    """Edits that leave out everything beside the section at this path and what holds it."""
-    for holder in holders:
-        depth = len(holder.path)
-        if depth < len(kept) and holder.path == kept[:depth]:
-            for key, pair in zip(holder.keys, holder.pairs, strict=True):
-                if key != kept[depth]:
-                    yield _drop(pair[2], pair[3], dotted((*holder.path, key)))
-
-
-def _entries(holders: Sequence[Holder]) -> Iterator[str]:
-    return (dotted((*holder.path, key)) for holder in holders for key in holder.keys)
-
-
-def _drop(start: int, stop: int, name: str) -> Edit:
-    if start == stop:
-        raise OutputError(f"`{name}` cannot be dropped: it was saved by Python 2", hint="save it again with torch.save")
-    return Edit(start, stop, b"")
 
 
 def _global(module: str, name: str) -> bytes:

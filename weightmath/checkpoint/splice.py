@@ -38,6 +38,15 @@ class _Get(NamedTuple):
     put: _Put
 
 
+class _Definition(NamedTuple):
+    start: int
+    stop: int
+    put: _Put
+
+
+_Point = Edit | _Put | _Get | _Definition
+
+
 _MEMOIZE, _BINPUT, _LONG_BINPUT, _BINGET = 0x94, 0x71, 0x72, 0x68
 
 
@@ -77,13 +86,18 @@ def put_opcode(number: int) -> bytes:
     return bytes((_BINPUT, number)) if number < 256 else b"r" + number.to_bytes(4, "little")
 
 
+def get_opcode(number: int) -> bytes:
+    """The opcode that reads a memo entry."""
+    return bytes((_BINGET, number)) if number < 256 else b"j" + number.to_bytes(4, "little")
+
+
 class _Splice:
     def __init__(self, pickle: Pickle, edits: Sequence[Edit]) -> None:
         self.data = pickle.data
         self.output = bytearray()
         self.memo: dict[int, _Put] = {}
         self.defined: set[_Put] = set()
-        points = [*edits, *_memo_points(pickle, edits)]
+        points: list[_Point] = [*edits, *_memo_points(pickle, edits)]
         points.sort(key=lambda point: (point.start, point.start != point.stop, -point.stop))
         self.points = points
         self.starts = [point.start for point in points]
@@ -99,39 +113,48 @@ class _Splice:
             point = self.points[number]
             if point.start >= end:
                 break
-            if point.start < done or (isinstance(point, Edit) and _is_outside(point, begin, end)):
+            if point.start < done or not self.applies(point, begin, end):
                 continue
             self.output += self.data[done : point.start]
             self.apply(point)
             done = point.stop
         self.output += self.data[done:end]
 
-    def apply(self, point: Edit | _Put | _Get) -> None:
+    def applies(self, point: _Point, begin: int, end: int) -> bool:
+        """Whether a point matters to [begin, end).
+
+        Not an edit that replaces all of it, or inserts before it; and a definition only if it was written before.
+        """
+        if isinstance(point, Edit):
+            return not (point.start == begin > 0 and (point.stop >= end or point.stop == point.start))
+        return not isinstance(point, _Definition) or self.memo.get(point.put.number) == point.put
+
+    def apply(self, point: _Point) -> None:
         if isinstance(point, Edit):
             self.output += point.new
+        elif isinstance(point, _Definition):
+            self.output += get_opcode(point.put.number)
         elif isinstance(point, _Put):
-            self.output += self.data[point.start : point.stop]
-            self.memo[point.number] = point
-            self.defined.add(point)
+            self.define(point)
         elif self.memo.get(point.put.number) == point.put:
             self.output += self.data[point.start : point.stop]
-        elif point.put in self.defined:
-            raise CheckpointError("its pickle uses a memo number twice in a way that cannot be edited")
         else:
             self.emit(*point.put.definition)
 
+    def define(self, put: _Put) -> None:
+        if put in self.defined:
+            raise CheckpointError("its pickle uses a memo number twice in a way that cannot be edited")
+        self.output += self.data[put.start : put.stop]
+        self.memo[put.number] = put
+        self.defined.add(put)
 
-def _is_outside(edit: Edit, begin: int, end: int) -> bool:
-    """Whether an edit is not a part of [begin, end): it replaces all of it, or inserts before it."""
-    return edit.start == begin and begin > 0 and (edit.stop >= end or edit.stop == edit.start)
 
-
-def _memo_points(pickle: Pickle, edits: Sequence[Edit]) -> list[_Put | _Get]:
+def _memo_points(pickle: Pickle, edits: Sequence[Edit]) -> list[_Put | _Get | _Definition]:
     """The memo's opcodes that an edit can upset: those of numbers defined inside one, or defined twice."""
     watched = _watched_numbers(pickle, edits)
     puts = [_put(pickle, *put) for put in pickle.puts if put[1] in watched]
     gets = [(at, number) for at, number in pickle.gets if number in watched]
-    points: list[_Put | _Get] = []
+    points: list[_Put | _Get | _Definition] = [_Definition(*put.definition, put) for put in puts]
     current: dict[int, _Put] = {}
     merged: list[tuple[int, int, _Put | None]] = [(put.start, put.number, put) for put in puts]
     merged += [(at, number, None) for at, number in gets]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from weightmath.checkpoint import edits as edit
 from weightmath.checkpoint.description import Section
+from weightmath.checkpoint.drop import without
+from weightmath.checkpoint.edits import Retype, move_to_cpu, retype
 from weightmath.checkpoint.image import Content, Image, Part, Wishes, assemble, content_size
-from weightmath.checkpoint.opcodes import Pickle, read_pickle
+from weightmath.checkpoint.opcodes import Pickle
 from weightmath.checkpoint.rebuild import storage_reference
 from weightmath.checkpoint.splice import Edit, explicit_memo, splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
@@ -18,6 +19,7 @@ from weightmath.checkpoint.structure import Structure
 from weightmath.checkpoint.torch_zip import TorchZip, describe
 from weightmath.checkpoint.zip_layout import lay_out, total_size
 from weightmath.checkpoint.zip_seal import IDENTITY_DIGITS, Identity, ZipSeal
+from weightmath.errors import OutputError
 
 DATA = "data/"
 PICKLE = "data.pkl"
@@ -27,40 +29,33 @@ FORMAT = ".format_version"
 
 def plan_zip_image(section: Section, wishes: Wishes) -> Image:
     """The image of a torch zip; see `plan_image`."""
-    source: TorchZip = section.checkpoint.source
-    storages = plan_storages(section, wishes.computed, wishes.dtypes, source.structure.others)
-    pickle = _edited(section, source, storages, wishes)
-    names = _kept_names(source, pickle, wishes.extra)
+    template: TorchZip = section.checkpoint.source
+    section = without(section, wishes.drop, wishes.keep)
+    for name in wishes.computed:
+        if name not in section.tensors:
+            raise OutputError(f"`drop:` leaves out `{name}`, which is computed")
+    structure: Structure = section.checkpoint.source.structure
+    storages = plan_storages(section, wishes.computed, wishes.dtypes, structure.others)
+    pickle = _edited(section, storages, wishes.device)
+    names = _kept_names(template, _keys(structure.pickle), wishes.extra)
     return _assemble(section, storages, pickle, names, wishes)
 
 
-def _edited(section: Section, source: TorchZip, storages: Mapping[str, StoragePlan], wishes: Wishes) -> bytes:
-    """The template's pickle with the edits that the wishes need; unchanged if they need none."""
-    structure = source.structure
-    wanted = list(_edits(section, structure, storages, wishes))
-    if not wanted:
+def _edited(section: Section, storages: Mapping[str, StoragePlan], device: str) -> bytes:
+    """The section's pickle with the new dtypes and devices; unchanged if there are none."""
+    source: TorchZip = section.checkpoint.source
+    if not list(_edits(section, source.structure, storages, device)):
         return source.pickle
-    explicit = explicit_memo(structure.pickle)
-    if explicit != source.pickle:
-        structure = describe(explicit, source.root, source.records)
-        wanted = list(_edits(section, structure, storages, wishes))
-    return splice(structure.pickle, wanted)
+    structure = describe(explicit_memo(source.structure.pickle), source.root, source.records)
+    return splice(structure.pickle, _edits(section, structure, storages, device))
 
 
-def _edits(
-    section: Section, structure: Structure, storages: Mapping[str, StoragePlan], wishes: Wishes
-) -> Iterator[Edit]:
-    pickle = structure.pickle
-    retypes = {key: edit.Retype(plan.new, plan.elements) for key, plan in storages.items() if plan.new and plan.retyped}
+def _edits(section: Section, structure: Structure, storages: Mapping[str, StoragePlan], device: str) -> Iterator[Edit]:
+    retypes = {key: Retype(plan.new, plan.elements) for key, plan in storages.items() if plan.new and plan.retyped}
     if retypes:
-        yield from edit.retype(pickle, structure.rebuilds, retypes)
-    if wishes.device == "cpu":
-        yield from edit.move_to_cpu(pickle, {tensor.storage.key for tensor in section.tensors.values()})
-    path = next(iter(section.tensors.values())).path[:-1]
-    if wishes.drop:
-        yield from edit.drop_matching(structure.mappings, wishes.drop, path)
-    if wishes.keep == "weights":
-        yield from edit.drop_beside(structure.mappings, path)
+        yield from retype(structure.pickle, structure.rebuilds, retypes)
+    if device == "cpu":
+        yield from move_to_cpu(structure.pickle, {tensor.storage.key for tensor in section.tensors.values()})
 
 
 def _keys(pickle: Pickle) -> list[str]:
@@ -68,18 +63,16 @@ def _keys(pickle: Pickle) -> list[str]:
     return list(dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent))
 
 
-def _kept_names(source: TorchZip, pickle: bytes, extra: Collection[str]) -> list[str]:
-    """The template's records that the output has too, in their order."""
-    before = _keys(source.structure.pickle)
-    after = before if pickle == source.pickle else _keys(read_pickle(pickle))
-    lost = {f"{DATA}{key}" for key in {*before} - {*after}}
+def _kept_names(template: TorchZip, keys: Sequence[str], extra: Collection[str]) -> list[str]:
+    """The template's records that the output has too, in their order, if these storages are left."""
+    lost = {f"{DATA}{key}" for key in {*_keys(template.structure.pickle)} - {*keys}}
     gone = set(extra) | lost
     if lost:
         gone.add(SERIALIZATION_ID)  # its first half is a hash of the records' names
-    data = [name[len(DATA) :] for name in source.by_name if name.startswith(DATA) and name not in lost]
-    if data != after or data != [str(number) for number in range(len(data))]:
+    data = [name[len(DATA) :] for name in template.by_name if name.startswith(DATA) and name not in lost]
+    if data != list(keys) or data != [str(number) for number in range(len(data))]:
         gone.add(FORMAT)  # it promises that storages are numbered in the order of first reference
-    return [name for name in source.by_name if name not in gone]
+    return [name for name in template.by_name if name not in gone]
 
 
 def _assemble(

@@ -1,0 +1,81 @@
+"""Leaves entries out of a torch zip: a description of the template as if they had never been in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from weightmath.checkpoint.description import PathKey, Section, dotted
+from weightmath.checkpoint.splice import Edit, explicit_memo, splice
+from weightmath.checkpoint.structure import Mapping
+from weightmath.checkpoint.torch_zip import TorchZip, describe
+from weightmath.errors import OutputError, nearest
+from weightmath.layout import Patterns
+
+
+def without(section: Section, drop: Sequence[str], keep: Literal["all", "weights"]) -> Section:
+    """The same section, in a checkpoint whose pickle lacks what is dropped; its records are still all there.
+
+    drop    patterns of entries, by dotted path
+    keep    "weights": nothing but the section and what holds it
+    Fails   OutputError if a pattern matches nothing, or what is merged
+    """
+    if not drop and keep == "all":
+        return section
+    checkpoint = section.checkpoint
+    source: TorchZip = checkpoint.source
+    explicit = explicit_memo(source.structure.pickle)
+    structure = describe(explicit, source.root, source.records)
+    path = next(iter(section.tensors.values())).path[:-1]
+    edits = list(_matching(structure.mappings, drop, path))
+    if keep == "weights":
+        edits += _beside(structure.mappings, path)
+    pickle = splice(structure.pickle, edits)
+    left = describe(pickle, source.root, source.records)
+    source = replace(source, pickle=pickle, structure=left)
+    return replace(checkpoint, tensors=left.tensors, tree=left.tree, drafts=left.drafts, source=source).section(
+        section.name
+    )
+
+
+def _matching(mappings: Sequence[Mapping], patterns: Sequence[str], kept: tuple[PathKey, ...]) -> Iterator[Edit]:
+    compiled = Patterns(patterns)
+    used: set[int] = set()
+    for mapping in mappings:
+        for key, pair in zip(mapping.keys, mapping.pairs, strict=True):
+            path = (*mapping.path, key)
+            number = compiled.first(dotted(path))
+            if number is None:
+                continue
+            used.add(number)
+            if path == kept[: len(path)]:
+                raise OutputError(
+                    f"`drop: {patterns[number]}` matches `{dotted(path)}`, which holds the merged tensors"
+                )
+            yield _drop(pair[2], pair[3], dotted(path))
+    for number, pattern in enumerate(patterns):
+        # An earlier pattern may have taken what this one matches as well.
+        alone = Patterns([pattern])
+        if number not in used and not any(map(alone.matches, _entries(mappings))):
+            hint = nearest(pattern, _entries(mappings)) or "`weightmath inspect` shows what there is"
+            raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
+
+
+def _beside(mappings: Sequence[Mapping], kept: tuple[PathKey, ...]) -> Iterator[Edit]:
+    for mapping in mappings:
+        depth = len(mapping.path)
+        if depth < len(kept) and mapping.path == kept[:depth]:
+            for key, pair in zip(mapping.keys, mapping.pairs, strict=True):
+                if key != kept[depth]:
+                    yield _drop(pair[2], pair[3], dotted((*mapping.path, key)))
+
+
+def _entries(mappings: Sequence[Mapping]) -> Iterator[str]:
+    return (dotted((*mapping.path, key)) for mapping in mappings for key in mapping.keys)
+
+
+def _drop(start: int, stop: int, name: str) -> Edit:
+    if start == stop:
+        raise OutputError(f"`{name}` cannot be dropped: it was saved by Python 2", hint="save it again with torch.save")
+    return Edit(start, stop, b"")
