@@ -8,7 +8,7 @@ import numpy as np
 
 from weightmath.formulas import FORMULAS
 from weightmath.graph import Vector, topological
-from weightmath.kernels.solvers import SOLVERS
+from weightmath.kernels.solvers import solve
 from weightmath.plan import STATISTICS
 from weightmath.scope import Domain, Scope
 from weightmath.tables import Tables
@@ -60,8 +60,7 @@ def _one(node: Vector, entry: int, values: dict[Vector, list[Any]], tables: Tabl
         return tables.value(node, entry)
     operands = [values[arg][entry] for arg in node.args]
     if node.op == "coefficients":
-        options = {key: value for key, value in node.options if key != "solver"}
-        return SOLVERS[node.option("solver")](operands[0][None], **options)[0]
+        return solve(node, operands[0], operands[1:])[0]
     if node.op == "item":
         return operands[0][node.option("index")]
     with np.errstate(all="ignore"):

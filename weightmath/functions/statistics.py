@@ -10,6 +10,7 @@ Passes: none for cells within one tile; tensor re-reads that tensor; layer, glob
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated, Any
@@ -209,9 +210,13 @@ def gram(x: Sequence[AnyVector], *, scope: Scope = "global") -> Vector:
     return reduction("gram", *x, scope=scope)
 
 
-def coefficients(solver: str, matrix: Vector, **options: float | int) -> Vector:
-    """One coefficient per vector of a Gram matrix, worked out in float64 per cell by a named solver; index it with [i]."""
-    return node("coefficients", matrix, domain=matrix.domain, solver=solver, **options)
+def coefficients(solver: str, matrix: Vector, *numbers: Any, **options: Any) -> Vector:
+    """One coefficient per vector of a Gram matrix, worked out in float64 per cell by a named solver; index it with [i].
+
+    `numbers`: what the solver takes besides, such as weights: numbers, tables or statistics.
+    """
+    args = (matrix, *(vector(number) for number in numbers))
+    return node("coefficients", *args, domain=builtins.max(arg.domain for arg in args), solver=solver, **options)
 
 
 CONSTANT = Domain.CONSTANT

@@ -5,20 +5,25 @@ from __future__ import annotations
 from weightmath import functions as f
 from weightmath.functions import method
 from weightmath.graph import Vector
-from weightmath.signature import Model, Plain, Scope
+from weightmath.signature import Model, Number, Scope
+
+STRAIGHT = 0.9995
 
 
 @method
-def slerp(a: Model, b: Model, *, t: Plain = 0.5, scope: Scope = "tensor") -> Vector:
+def slerp(a: Model, b: Model, *, t: Number = 0.5, scope: Scope = "tensor") -> Vector:
     """Spherical interpolation: sin((1-t) w) / sin(w) a + sin(t w) / sin(w) b, with w the angle between a and b.
 
-    Parameters: t       0 gives a, 1 gives b (0.5)
+    Formula:    as above; (1-t) a + t b where |cos w| > 0.9995 or a vector is zero
+    Parameters: t     0 gives a, 1 gives b (0.5): a number, or a table of patterns for each tensor its own
     Scope:      what the angle is taken of: tensor (default, as everywhere), row, layer, global.
-    Passes:     tensor: each tensor twice. layer, global: 2.
-    Fails:      never: where the vectors are nearly parallel or opposed (|cos w| > 0.9995) or one is zero, the result is linear, (1-t) a + t b.
+    Passes:     row: 1. tensor: each tensor beyond one tile is read twice. layer, global: 2.
+    Fails:      never: nearly parallel and nearly opposed vectors are interpolated along the line.
     Reference:  Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985; the threshold is the field's custom.
-    Differs:    sd-mecha interpolates directions and norms apart, which differs when the norms do.
+    Differs:    models of one base differ by small angles, so that most tools, and this one, interpolate them along the
+                line; `nuslerp` has no such threshold. sd-mecha interpolates directions and lengths apart, which differs
+                when the lengths do; for that, see `karcher`.
     Recipe:     `merged: slerp(base, chat, t=0.3)`
     """
-    share = f.coefficients("slerp", f.gram([a, b], scope=scope), t=t)
+    share = f.coefficients("slerp", f.gram([a, b], scope=scope), t, straight=STRAIGHT)
     return f.model(share[0] * a + share[1] * b)
