@@ -57,7 +57,9 @@ def _tables(plan: Plan) -> int:
 
 
 def _selections(plan: Plan) -> int:
-    wide = [n for n in plan.nodes if n.op in SELECTIONS and plan.facts.ready[n] > max(plan.facts.ready[a] for a in n.args)]
+    wide = [
+        n for n in plan.nodes if n.op in SELECTIONS and plan.facts.ready[n] > max(plan.facts.ready[a] for a in n.args)
+    ]
     local = [n for n in plan.nodes if n.op in SELECTIONS and n.domain >= Domain.TENSOR]
     return len(wide) * BUDGET + len(local) * 3 * GATHER_LIMIT * 4
 
@@ -81,6 +83,6 @@ def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Setting
             return settings
     least = peak_bytes(plan, choices[-1])
     raise MemoryBudgetError(
-        f"the work needs {least / 2**20:.0f} MB, and the budget is {memory / 2**20:.0f} MB",
-        hint=f"--memory {least // 2**20 + 1}MB",
+        f"the work needs {-(-least // 10**6):,} MB, and the budget is {memory / 1e6:,.0f} MB",
+        hint=f"--memory {-(-least // 10**6)}MB",
     )

@@ -26,7 +26,8 @@ from weightmath.inputs import CheckpointSource, Fallback, Opened, as_vector, ope
 from weightmath.layout import Layout, Patterns
 from weightmath.memory import settings_for
 from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
-from weightmath.plan import Output, Plan, Request, Watched, make_plan
+from weightmath.plan import Output, Plan, Request, make_plan
+from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
 
 
@@ -56,6 +57,7 @@ class Report:
 
     job: Job
     results: Results
+    answers: Answers
     seconds: float
     peak_bytes: int
     warnings: tuple[str, ...]
@@ -85,9 +87,7 @@ def prepare(source: Recipe) -> Job:
 def _open(source: Recipe, name: str) -> Opened:
     spec = source.spec.inputs[name]
     try:
-        return open_input(
-            name, source.resolve(spec.path), section=spec.section, strip=spec.strip, rename=spec.rename
-        )
+        return open_input(name, source.resolve(spec.path), section=spec.section, strip=spec.strip, rename=spec.rename)
     except WeightmathError as error:
         raise placed(source.where("inputs", name), error) from None
 
@@ -98,7 +98,9 @@ def _template(source: Recipe, opened: Mapping[str, Opened], output: str) -> Open
     if named is not None:
         if named not in opened:
             raise RecipeError(
-                f"the template `{named}` is not an input", where=source.where("save", output), hint=f"inputs: {' '.join(opened)}"
+                f"the template `{named}` is not an input",
+                where=source.where("save", output),
+                hint=f"inputs: {' '.join(opened)}",
             )
         return opened[named]
     whole = [name for name, spec in source.spec.inputs.items() if not spec.part]
@@ -174,13 +176,18 @@ def _plan_of(
         own = _template(source, opened, name)
         dtype_name = output.spec.dtype or source.spec.dtype
         outputs.append(
-            Output(name, output.value, vectors[own.name], dtype(dtype_name) if dtype_name else None, source.where("save", name))
+            Output(
+                name,
+                output.value,
+                vectors[own.name],
+                dtype(dtype_name) if dtype_name else None,
+                source.where("save", name),
+            )
         )
-    watched = [Watched(text, value) for text, value in (*built.show, *built.expect) if isinstance(value, Vector)]
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
     order = [layout.index[name] for name in template.tensors if name in layout]
     try:
-        return make_plan(Request(layout, tuple(outputs), tuple(watched), tuple(order), compute))
+        return make_plan(Request(layout, tuple(outputs), questions(built), tuple(order), compute))
     except WeightmathError as error:
         raise placed(str(source.path or "recipe"), error) if error.where is None else error from None
 
@@ -231,14 +238,29 @@ def _warnings(source: Recipe, plan: Plan, template: Opened, copied: Mapping[str,
             "leave it out with `drop:`, or merge it as a section of its own"
         )
     unknown = [o.name for o in plan.request.outputs if plan.kind(o.value) == "unknown"]
-    found += [f"{source.where('save', name)}: whether this is a model cannot be told from the formula" for name in unknown]
+    found += [
+        f"{source.where('save', name)}: whether this is a model cannot be told from the formula" for name in unknown
+    ]
     stale = [name for name in plan.layout.names if buffers.is_batch_statistic(name)]
     if stale:
-        found.append(f"BatchNorm statistics are merged by the formula ({len(stale)} tensors); recompute them on data if you can")
+        found.append(
+            f"BatchNorm statistics are merged by the formula ({len(stale)} tensors); recompute them on data if you can"
+        )
     kept = [name for name in copied if buffers.is_batch_statistic(name)]
     if kept:
-        found.append(f"BatchNorm statistics stay the template's ({len(kept)} tensors) and are stale for the new weights")
+        found.append(
+            f"BatchNorm statistics stay the template's ({len(kept)} tensors) and are stale for the new weights"
+        )
     return tuple(found)
+
+
+def check_start(job: Job, *, threads: int | None = None, memory: int | None = None, force: bool = False) -> Settings:
+    """What `run` refuses before any work: outputs that cannot be written, and a memory budget that is too small.
+
+    Takes what `run` takes; returns the settings that it would work with. Fails with OutputError and MemoryBudgetError.
+    """
+    check_targets(job.saves, [opened.checkpoint for opened in job.inputs.values()], force=force)
+    return settings_for(job.plan, threads, memory)
 
 
 def run(
@@ -261,8 +283,7 @@ def run(
     output appears.
     """
     started = time.monotonic()
-    check_targets(job.saves, [opened.checkpoint for opened in job.inputs.values()], force=force)
-    settings = settings_for(job.plan, threads, memory)
+    settings = check_start(job, threads=threads, memory=memory, force=force)
     with ExitStack() as stack:
         readers = open_readers(stack, [opened.checkpoint for opened in job.inputs.values()])
         writers = [stack.enter_context(Writer(save.image, save.path, force=force)) for save in job.saves]
@@ -270,7 +291,9 @@ def run(
         sources = {v: CheckpointSource(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
         results = execute(job.plan, sources, sinks, settings, _Meter(job, progress))
-        _check_results(job, results)
+        _check_finite(job, results)
+        found = answers(job.built, results.watched)
+        _check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
         for reader in readers.values():
@@ -280,7 +303,7 @@ def run(
         for writer in writers:
             writer.publish()
     seconds = time.monotonic() - started
-    return Report(job, results, seconds, _peak(), (*job.warnings, *_without_effect(results)), counted)
+    return Report(job, results, found, seconds, _peak(), (*job.warnings, *_without_effect(results)), counted)
 
 
 def _fallback(vector: Vector) -> Fallback:
@@ -302,7 +325,7 @@ class _Meter:
         self._told(self._done, self._total)
 
 
-def _check_results(job: Job, results: Results) -> None:
+def _check_finite(job: Job, results: Results) -> None:
     if job.recipe.spec.nonfinite == "error":
         for name, outcome in results.outcomes.items():
             bad = {tensor: change.nonfinite for tensor, change in outcome.tensors.items() if change.nonfinite}
@@ -314,15 +337,13 @@ def _check_results(job: Job, results: Results) -> None:
                     where=job.recipe.where("save", name),
                     hint="a wider `dtype:` if they overflowed, or `nonfinite: allow` if you want them",
                 )
-    values = iter(value for _, value in results.watched[len([v for _, v in job.built.show if isinstance(v, Vector)]) :])
-    for number, (text, value) in enumerate(job.built.expect):
-        held = bool(next(values)) if isinstance(value, Vector) else value
-        if not held:
-            raise ExpectError(f"`{text}` does not hold{_measured(text, job, results)}", where=job.recipe.where("expect", number))
 
 
-def _measured(text: str, job: Job, results: Results) -> str:
-    return ""
+def _check_claims(job: Job, found: Answers) -> None:
+    for number, claim in enumerate(found.claims):
+        if not claim.held:
+            measured = "" if claim.left is None else f": {claim.left:.6g} against {claim.right:.6g}"
+            raise ExpectError(f"`{claim.text}` does not hold{measured}", where=job.recipe.where("expect", number))
 
 
 def _without_effect(results: Results) -> list[str]:

@@ -1,0 +1,4 @@
+"""What the commands have to say, as plain frozen records: text and `--json` are two prints of the same record.
+
+A record's fields are the keys of its JSON, so they are documented in its docstring and stay stable.
+"""
