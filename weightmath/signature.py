@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from weightmath.errors import KindError, RecipeError, at, nearest
-from weightmath.graph import Vector, node, vector
-from weightmath.names import ByName, Table
+from weightmath.graph import Vector, by_name, node
+from weightmath.names import Table
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
 
@@ -39,9 +39,9 @@ class Role:
             return " | ".join(self.choices)
         if self.low is None and self.high is None:
             return ""
-        left = "(" if self.low is None or self.low_open else "["
-        right = ")" if self.high is None or self.high_open else "]"
-        return f"in {left}{'-inf' if self.low is None else f'{self.low:g}'}, {'inf' if self.high is None else f'{self.high:g}'}{right}"
+        low = "(-inf" if self.low is None else f"{'(' if self.low_open else '['}{self.low:g}"
+        high = "inf)" if self.high is None else f"{self.high:g}{')' if self.high_open else ']'}"
+        return f"in {low}, {high}"
 
     def holds(self, value: float) -> bool:
         """Whether a number lies in the range."""
@@ -57,6 +57,7 @@ Delta: TypeAlias = Annotated[Vector, Role("delta")]
 Mask: TypeAlias = Annotated[Vector, Role("mask")]
 Number: TypeAlias = Annotated[Any, Role("number")]
 Share: TypeAlias = Annotated[Any, Role("number", 0, 1)]
+Chance: TypeAlias = Annotated[Any, Role("vector or number", 0, 1)]
 Density: TypeAlias = Annotated[Any, Role("number", 0, 1)]
 Positive: TypeAlias = Annotated[Any, Role("number", 0, low_open=True)]
 NonNegative: TypeAlias = Annotated[Any, Role("number", 0)]
@@ -236,10 +237,16 @@ def _convert(signature: Signature, parameter: Parameter, value: Any) -> Any:
     return converter(signature, parameter, value) if converter else value
 
 
-def _to_vector(signature: Signature, parameter: Parameter, value: Any) -> Any:
-    if not isinstance(value, Vector | Table | int | float) or isinstance(value, bool):
-        raise RecipeError(f"`{parameter.name}` must be a {parameter.role.word}, not `{value}`")
-    return vector(value)
+def _to_vector(signature: Signature, parameter: Parameter, value: Any) -> Vector:
+    if not isinstance(value, Vector) or value.domain < Domain.ELEMENT:
+        raise RecipeError(f"`{parameter.name}` must be a vector, not `{value}`")
+    return value
+
+
+def _to_value(signature: Signature, parameter: Parameter, value: Any) -> Any:
+    if isinstance(value, Vector) and value.domain == Domain.ELEMENT:
+        return value
+    return _to_number(signature, parameter, value)
 
 
 def _to_kind(signature: Signature, parameter: Parameter, value: Any) -> Vector:
@@ -259,27 +266,28 @@ def _to_mask(signature: Signature, parameter: Parameter, value: Any) -> Vector:
 
 
 def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
-    if isinstance(value, Vector) and value.domain < Domain.ELEMENT and not value.static:
-        return value
-    if isinstance(value, Vector) and value.op == "by_name":
-        _check_rule(parameter, value.option("rule"))
-        return value
-    if isinstance(value, Vector) and value.static:
-        return value
+    """A number as a float, a table or statistic as a node; what is known is checked against the range."""
     if isinstance(value, Table):
-        _check_rule(parameter, value)
+        value = by_name(value)
+    if isinstance(value, Vector) and value.domain < Domain.ELEMENT:
+        for number in _known_numbers(value):
+            _check_range(parameter, number)
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"`{parameter.name}` must be a number, a table of patterns or a statistic, not `{value}`")
+        vectors = "a vector, " if parameter.role.word == "vector or number" else ""
+        raise RecipeError(
+            f"`{parameter.name}` must be {vectors}a number, a table of patterns or a statistic, not `{value}`"
+        )
     _check_range(parameter, value)
     return float(value)
 
 
-def _check_rule(parameter: Parameter, rule: ByName) -> None:
-    if isinstance(rule, Table):
-        for _, value in rule.patterns:
-            if isinstance(value, int | float):
-                _check_range(parameter, value)
+def _known_numbers(value: Vector) -> list[float]:
+    """The numbers that are written in a constant or a table."""
+    if value.op == "constant":
+        return [value.option("value")]
+    rule = value.option("rule") if value.op == "by_name" else None
+    return [number for _, number in rule.patterns if isinstance(number, int | float)] if isinstance(rule, Table) else []
 
 
 def _check_range(parameter: Parameter, value: float) -> None:
@@ -323,6 +331,7 @@ def _to_scope(signature: Signature, parameter: Parameter, value: Any) -> str:
 
 _CONVERTERS: dict[str, Callable[[Signature, Parameter, Any], Any]] = {
     "vector": _to_vector,
+    "vector or number": _to_value,
     "model": _to_kind,
     "delta": _to_kind,
     "mask": _to_mask,

@@ -1,9 +1,13 @@
-"""The engine's independent reference: the same graph on whole arrays in plain numpy, and vectors held in memory."""
+"""The engine's independent reference: the same graph on whole arrays in plain numpy float64, and vectors held in memory.
+
+`whole` shares no code with the engine but the solvers, the functions of whole tensors and the random streams, which have
+references of their own. `run` streams a value through the engine into memory.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +15,9 @@ import numpy as np
 
 from weightmath.dtypes import DTYPES, DType
 from weightmath.execute import Results, Settings, execute
-from weightmath.graph import Input, Vector, input_vector
+from weightmath.graph import Input, Vector, input_vector, topological
+from weightmath.kernels import matrix, random
+from weightmath.kernels.solvers import solve
 from weightmath.layout import Entry, Layout
 from weightmath.plan import Output, Plan, Request, Watched, make_plan
 from weightmath.scope import Domain, Scope
@@ -20,11 +26,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Memory:
-    """A source and a sink in memory: float32 or float64 arrays by name."""
+    """A source and a sink in memory, float32 or float64 arrays by name; it counts what is read and written."""
 
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = dict(arrays)
         self.written: dict[str, int] = {}
+        self.reads: dict[str, int] = {}
         self.copies: Sequence[Any] = ()
         self._lock = threading.Lock()
 
@@ -33,6 +40,8 @@ class Memory:
 
     def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         out[:] = self.arrays[name].reshape(-1)[start:stop]
+        with self._lock:
+            self.reads[name] = self.reads.get(name, 0) + stop - start
 
     def write(self, name: str, start: int, bits: np.ndarray) -> None:
         self.arrays[name].reshape(-1)[start : start + len(bits)] = bits
@@ -51,28 +60,35 @@ def memory_input(name: str, arrays: Arrays, kind: str = "model") -> Vector:
     return input_vector(Input(name, layout_of(arrays), kind, origin=Memory(arrays)))
 
 
-def plan_of(value: Vector, watched: Sequence[Vector] = (), template: Vector | None = None) -> Plan:
-    sources = [node for node in _inputs([value, *watched])]
-    layout = Layout.of({e.name: e for node in sources for e in node.source.layout}.values())
-    output = Output("out", value, template)
-    return make_plan(Request(layout, (output,), tuple(Watched(str(w), w) for w in watched)))
-
-
-def _inputs(values: Sequence[Vector]) -> list[Vector]:
-    from weightmath.graph import topological
-
+def inputs_of(values: Sequence[Vector]) -> list[Vector]:
     return [node for node in topological(values) if node.source is not None]
 
 
-def run(
-    value: Vector, watched: Sequence[Vector] = (), *, settings: Settings = Settings(), order: Sequence[int] | None = None
-) -> tuple[dict[str, np.ndarray], Results]:
-    """Stream a vector into memory: its arrays, and the results."""
-    plan = plan_of(value, watched)
-    if order is not None:
-        from dataclasses import replace
+def plan_of(
+    value: Vector,
+    watched: Sequence[Vector] = (),
+    template: Vector | None = None,
+    order: Sequence[int] | None = None,
+    layout: Layout | None = None,
+) -> Plan:
+    """The plan of one output; its layout is that of all inputs together, unless given."""
+    together = {entry.name: entry for node in inputs_of([value, *watched]) for entry in node.source.layout}
+    output = Output("out", value, template)
+    seen = tuple(Watched(str(node), node) for node in watched)
+    return make_plan(Request(layout or Layout.of(together.values()), (output,), seen, order and tuple(order)))
 
-        plan = replace(plan, request=replace(plan.request, order=tuple(order)))
+
+def run(
+    value: Vector,
+    watched: Sequence[Vector] = (),
+    *,
+    settings: Settings = Settings(),
+    order: Sequence[int] | None = None,
+    template: Vector | None = None,
+    layout: Layout | None = None,
+) -> tuple[dict[str, np.ndarray], Results]:
+    """Stream a vector into memory: its arrays in the dtype they are computed in, and the results."""
+    plan = plan_of(value, watched, template, order, layout)
     names = [e.name for e, there in zip(plan.layout, plan.facts.present[value], strict=True) if there]
     dtypes = {e.name: d.bits for e, d in zip(plan.layout, plan.compute_dtypes, strict=True)}
     sink = Memory({name: np.full(plan.layout[name].shape, 777, dtypes[name]) for name in names})
@@ -84,25 +100,21 @@ def run(
 
 
 def whole(value: Vector, layout: Layout) -> dict[str, np.ndarray]:
-    """The value in float64 on whole arrays, by names."""
+    """The value in float64 on whole arrays, by names; a statistic spread over the elements of its cells."""
     memo: dict[Vector, dict[str, np.ndarray]] = {}
-    from weightmath.graph import topological
-
-    for node in topological([value]):
-        memo[node] = _one(node, memo, layout)
+    with np.errstate(all="ignore"):
+        for node in topological([value]):
+            memo[node] = _one(node, [memo[arg] for arg in node.args], layout)
     return memo[value]
 
 
-def _one(node: Vector, memo: Mapping[Vector, dict[str, np.ndarray]], layout: Layout) -> dict[str, np.ndarray]:
-    args = [memo[arg] for arg in node.args]
+def _one(node: Vector, args: Sequence[dict[str, np.ndarray]], layout: Layout) -> dict[str, np.ndarray]:
     names = layout.names
-    if node.op == "constant":
-        return {name: np.full(layout[name].shape, node.option("value")) for name in names}
-    if node.op == "by_name":
-        values = node.option("rule").values(layout)
-        return {name: np.full(layout[name].shape, value) for name, value in zip(names, values, strict=True)}
+    if node.op in LEAVES:
+        return {name: LEAVES[node.op](node, layout, name) for name in names}
     if node.op == "input":
-        return {name: array.astype(np.float64) for name, array in node.source.origin.arrays.items()}
+        values = {name: array.astype(np.float64) for name, array in node.source.origin.arrays.items()}
+        return {name: (x != 0) * 1.0 if node.is_mask else x for name, x in values.items()}
     if node.op in ("declared", "cast"):
         return args[0]
     if node.op == "only":
@@ -112,17 +124,51 @@ def _one(node: Vector, memo: Mapping[Vector, dict[str, np.ndarray]], layout: Lay
         return {**args[0], **args[1]}
     if node.op in SCOPED:
         return _scoped(node, args, layout)
-    if node.op == "keep":
-        return {n: np.where(args[1][n] != 0, args[0][n], 0) for n in args[0]}
-    if node.op == "largest_mask":
-        return {n: args[1][n] for n in args[0]}
-    if node.op in ("add", "subtract"):  # an absent delta reads as 0
-        args = [arg if set(arg) == set(names) else {n: np.zeros(layout[n].shape) for n in names} | arg for arg in args]
-    common = [n for n in names if all(n in arg for arg in args)]
-    return {n: ELEMENT[node.op](*(arg[n] for arg in args)) for n in common}
+    if node.op in PADDED:
+        there = {name for arg, below in zip(args, node.args, strict=True) for name in arg if below.domain == 5}
+        args = [{n: np.zeros(layout[n].shape) for n in there} | arg for arg in args]
+    common = [name for name in names if all(name in arg for arg in args)]
+    return {name: _element(node, name, layout)(*(arg[name] for arg in args)) for name in common}
 
 
-ELEMENT = {
+def _element(node: Vector, name: str, layout: Layout) -> Callable[..., np.ndarray]:
+    if node.op == "bernoulli":
+        drawn = random.key(node.option("seed"), "bernoulli", node.option("label"), name)
+        words = random.words(drawn, 0, layout[name].size).reshape(layout[name].shape)
+        return lambda p: (words < p * 2.0**32) * 1.0
+    if node.op == "coefficients":
+        return lambda gram, *numbers: _solved(node, gram, numbers)
+    if node.op == "item":
+        return lambda x: x[..., node.option("index")]
+    if node.op == "whole_tensor":
+        return lambda *xs: matrix.evaluate(node, xs)
+    return ELEMENT[node.op]
+
+
+def _solved(node: Vector, gram: np.ndarray, numbers: Sequence[np.ndarray]) -> np.ndarray:
+    """A gram matrix per element, solved element by element."""
+    columns = [number.reshape(-1) for number in numbers]
+    return solve(node, gram.reshape(-1, *gram.shape[-2:]), columns).reshape(gram.shape[:-1])
+
+
+def _random(node: Vector, layout: Layout, name: str) -> np.ndarray:
+    stream = random.key(node.option("seed"), node.option("draw"), node.option("label"), name)
+    made = getattr(random, node.option("draw"))(stream, 0, layout[name].size, np.float32)
+    return made.reshape(layout[name].shape).astype(np.float64)
+
+
+def _by_name(node: Vector, layout: Layout, name: str) -> np.ndarray:
+    return np.full(layout[name].shape, node.option("rule").values(layout)[layout.index[name]])
+
+
+LEAVES: dict[str, Callable[[Vector, Layout, str], np.ndarray]] = {
+    "constant": lambda node, layout, name: np.full(layout[name].shape, node.option("value")),
+    "by_name": _by_name,
+    "random": _random,
+}
+# An absent delta reads as 0 in these.
+PADDED = ("add", "subtract", "negative", "minimum", "maximum", "where", "median")
+ELEMENT: dict[str, Callable[..., np.ndarray]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
@@ -149,6 +195,8 @@ ELEMENT = {
     "inverse": lambda a: (a == 0) * 1.0,
     "where": lambda m, a, b: np.where(m != 0, a, b),
     "median": lambda *xs: np.median(np.stack(xs), axis=0),
+    "keep": lambda x, kept: np.where(kept != 0, x, 0),
+    "largest_mask": lambda x, kept: kept,
 }
 
 
@@ -157,7 +205,7 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / lengths) if lengths else 0.0
 
 
-REDUCE = {
+REDUCE: dict[str, Callable[..., Any]] = {
     "sum": lambda x: x.sum(),
     "mean": lambda x: x.mean() if x.size else 0.0,
     "std": lambda x: x.std() if x.size else 0.0,
@@ -168,32 +216,42 @@ REDUCE = {
     "max": lambda x: x.max() if x.size else 0.0,
     "count": lambda x: np.count_nonzero(x),
     "density": lambda x: np.count_nonzero(x) / x.size if x.size else 0.0,
+    "gram": lambda *xs: np.stack(xs) @ np.stack(xs).T,
 }
 SCOPED = (*REDUCE, "quantile", "cut")
 
 
 def _scoped(node: Vector, args: Sequence[dict[str, np.ndarray]], layout: Layout) -> dict[str, np.ndarray]:
     """A statistic, spread over the elements of its cells; for `cut` the mask of what is kept."""
-    scope = Scope(node.option("scope"))
-    result = {n: np.zeros(layout[n].shape) for n in layout.names}
-    cells: dict[Any, list[tuple[str, Any]]] = {}
-    for n in (n for n in layout.names if n in args[0]):
-        if scope.domain == Domain.ROW:
-            for row in range(layout[n].rows):
-                cells.setdefault((n, row), []).append((n, row if len(layout[n].shape) > 1 else ...))
-        else:
-            cells.setdefault(n if scope.domain == Domain.TENSOR else scope.cell(n), []).append((n, ...))
-    for places in cells.values():
-        vectors = [np.concatenate([arg[n][at].reshape(-1) for n, at in places]) for arg in args]
-        value = _cell_value(node, vectors)
-        at_element = 0
-        for n, at in places:
-            part = result[n][at]
-            count = part.size if isinstance(part, np.ndarray) else 1
-            new = value[at_element : at_element + count].reshape(np.shape(part)) if isinstance(value, np.ndarray) else value
-            result[n][at] = new
-            at_element += count
+    inner = (len(args), len(args)) if node.op == "gram" else ()
+    result = {name: np.zeros((*layout[name].shape, *inner)) for name in layout.names}
+    vectors = [arg for arg, below in zip(args, node.args, strict=True) if below.domain == Domain.ELEMENT] or args
+    there = [name for name in layout.names if any(name in arg for arg in vectors)]
+    args = [{name: np.zeros(layout[name].shape) for name in layout.names} | arg for arg in args]
+    for places in _cells(Scope(node.option("scope")), layout, there):
+        value = _cell_value(node, [np.concatenate([arg[n][at].reshape(-1) for n, at in places]) for arg in args])
+        taken = 0
+        for name, at in places:
+            count = args[0][name][at].size
+            if node.op == "cut":
+                result[name][at] = value[taken : taken + count].reshape(args[0][name][at].shape)
+            else:
+                result[name][at] = value
+            taken += count
     return result
+
+
+def _cells(scope: Scope, layout: Layout, names: Sequence[str]) -> list[list[tuple[str, Any]]]:
+    """For each cell its places: a tensor and an index into it."""
+    cells: dict[Any, list[tuple[str, Any]]] = {}
+    for name in names:
+        if scope.domain == Domain.ROW and len(layout[name].shape) > 1:
+            for row in range(layout[name].shape[0]):
+                cells[name, row] = [(name, slice(row, row + 1))]
+        else:
+            cell = name if scope.domain >= Domain.TENSOR else scope.cell(name)
+            cells.setdefault(cell, []).append((name, ...))
+    return list(cells.values())
 
 
 def _cell_value(node: Vector, vectors: Sequence[np.ndarray]) -> Any:

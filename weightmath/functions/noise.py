@@ -13,7 +13,7 @@ from __future__ import annotations
 from weightmath.functions.declare import function
 from weightmath.graph import Vector, node, vector
 from weightmath.scope import Domain
-from weightmath.signature import Seed, Share, Text
+from weightmath.signature import Chance, Seed, Text
 
 
 @function
@@ -44,7 +44,7 @@ def rademacher(*, seed: Seed, label: Text = "") -> Vector:
 
 
 @function
-def bernoulli(p: Share, *, seed: Seed, label: Text = "") -> Vector:
+def bernoulli(p: Chance, *, seed: Seed, label: Text = "") -> Vector:
     """A mask that is true with probability p, independently; masks of one seed and label nest as p grows.
 
     `p`: 0 to 1, a number, a table or a vector of probabilities.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from weightmath.functions.declare import function
 from weightmath.graph import Vector, node, vector
+from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
 from weightmath.signature import AnyVector, Density, Scope
 
@@ -28,7 +29,7 @@ def keep_largest(x: AnyVector, density: Density, *, scope: Scope = "global") -> 
     `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
     Recipe: `skill: keep_largest(chat - base, 0.2, scope="tensor")`
     """
-    return node("keep", x, _cut(x, density, scope, "largest"), domain=x.domain)
+    return node("keep", x, _cut(x, density, scope, "largest"), domain=Domain.ELEMENT)
 
 
 @function
@@ -38,7 +39,7 @@ def keep_smallest(x: AnyVector, density: Density, *, scope: Scope = "global") ->
     `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
     Recipe: `calm: base + keep_smallest(chat - base, 0.99)`
     """
-    return node("keep", x, _cut(x, density, scope, "smallest"), domain=x.domain)
+    return node("keep", x, _cut(x, density, scope, "smallest"), domain=Domain.ELEMENT)
 
 
 @function
@@ -47,4 +48,4 @@ def largest_mask(x: AnyVector, density: Density, *, scope: Scope = "global") -> 
 
     Recipe: `graft: where(largest_mask(chat - base, 0.1), chat, base)`
     """
-    return node("largest_mask", x, _cut(x, density, scope, "largest"), domain=x.domain)
+    return node("largest_mask", x, _cut(x, density, scope, "largest"), domain=Domain.ELEMENT)
