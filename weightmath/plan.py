@@ -20,22 +20,21 @@ import numpy as np
 
 from weightmath import kinds
 from weightmath.dtypes import FLOAT32, FLOAT64, DType
-from weightmath.errors import KindError, LayoutError, RecipeError, at
+from weightmath.errors import KindError, RecipeError, WeightmathError, at
+from weightmath.facts import Facts, Flags
 from weightmath.formulas import FORMULAS
-from weightmath.graph import Input, Vector, topological
+from weightmath.graph import Vector, topological
 from weightmath.layout import Entry, Layout
 from weightmath.names import Numbers
+from weightmath.presence import gaps, presence
 from weightmath.scope import TILE, Domain, Scope, rows_are_cut, tile_count
 
 REDUCTIONS = ("sum", "mean", "std", "norm", "dot", "cosine", "min", "max", "count", "density", "gram")
 SELECTIONS = ("cut", "quantile")
 STATISTICS = (*REDUCTIONS, *SELECTIONS)
-WHOLE_TENSOR = ("whole_tensor",)
+WHOLE_TENSOR = ("whole_tensor", "rank")
 # Cells of up to this many elements are selected from in memory, larger ones by bracket and counting.
 GATHER_LIMIT = 1 << 21
-_ADDITIVE = ("add", "subtract", "negative", "minimum", "maximum", "where", "median")
-
-Flags = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,7 @@ class Request:
     watched: tuple[Watched, ...] = ()
     order: tuple[int, ...] | None = None  # entries in the order of work; None: flat order
     compute: DType | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of each node before anything is read; arrays hold one value per entry."""
-
-    static: Mapping[Vector, Numbers]
-    present: Mapping[Vector, Flags]
-    weights: Mapping[Vector, Numbers]
-    ready: Mapping[Vector, int]
-    broken: Mapping[Vector, tuple[str, int]] = field(default_factory=dict)
+    places: Mapping[Vector, str] = field(default_factory=dict)  # where a message says that a node stands
 
 
 @dataclass(frozen=True)
@@ -203,7 +192,9 @@ def is_local(vector: Vector, entry: Entry) -> bool:
 
 
 def is_inline(vector: Vector, entry: Entry) -> bool:
-    """Whether each of its cells lies within one tile, so that it is worked out where it is used."""
+    """Whether a statistic or whole-tensor value is worked out where it is used: each cell lies within one tile."""
+    if vector.op in WHOLE_TENSOR:
+        return entry.size <= TILE or (vector.option("scope") == "row" and not rows_are_cut(entry))
     if not is_local(vector, entry):
         return False
     return entry.size <= TILE or (vector.domain == Domain.ROW and not rows_are_cut(entry))
@@ -218,7 +209,7 @@ def make_plan(request: Request) -> Plan:
     roots = [v for output in request.outputs for v in (output.value, output.template) if v is not None]
     roots += [watched.value for watched in request.watched]
     nodes = tuple(topological(roots))
-    facts = _learn(nodes, request.layout)
+    facts = _learn(nodes, request)
     for output in request.outputs:
         _check_output(output, facts, request.layout)
     for watched in request.watched:
@@ -227,29 +218,40 @@ def make_plan(request: Request) -> Plan:
     return Plan(request, nodes, facts, _schedule(nodes, facts, request))
 
 
-def _learn(nodes: Sequence[Vector], layout: Layout) -> Facts:
+def _learn(nodes: Sequence[Vector], request: Request) -> Facts:
     """One walk, operands first, that learns all facts."""
-    facts = Facts({}, {}, {}, {}, {})
-    static, present, weights, ready = facts.static, facts.present, facts.weights, facts.ready
+    facts = Facts()
     for node in nodes:
-        if node.static:
-            static[node] = _fold(node, static, layout)  # type: ignore[index]
-        present[node] = _presence(node, facts, layout)  # type: ignore[index]
-        weights[node] = kinds.weights_of(  # type: ignore[index]
-            node,
-            [weights[arg] for arg in node.args],
-            [static.get(arg) for arg in node.args],
-            [present[arg] for arg in node.args],
-            len(layout),
-        )
-        if node.op == "declared":
-            kinds.check(node.option("kind"), weights[node][present[node]], f"{node.option('what')}, `{node}`,")
-        if node.op == "cut":
-            _check_density(node, static, layout)
-        ready[node] = max((ready[arg] for arg in node.args), default=0)  # type: ignore[index]
-        if node.op in STATISTICS and not all(is_local(node, entry) for entry in layout):
-            ready[node] += 1  # type: ignore[index]
+        try:
+            _learn_one(node, facts, request.layout)
+        except WeightmathError as error:
+            if node in request.places:
+                at(request.places[node], error)
+            raise
     return facts
+
+
+def _learn_one(node: Vector, facts: Facts, layout: Layout) -> None:
+    """Add what is known of one node, whose operands are known."""
+    static, present, weights, ready = facts.static, facts.present, facts.weights, facts.ready
+    if node.static:
+        static[node] = _fold(node, static, layout)
+    present[node] = presence(node, facts, layout)
+    weights[node] = kinds.weights_of(
+        node,
+        [weights[arg] for arg in node.args],
+        [static.get(arg) for arg in node.args],
+        [present[arg] for arg in node.args],
+        len(layout),
+    )
+    facts.gaps[node] = gaps(node, facts, layout)
+    if node.op == "declared":
+        kinds.check(node.option("kind"), weights[node][present[node]], f"{node.option('what')}, `{node}`,")
+    if node.op == "cut":
+        _check_density(node, static, layout)
+    ready[node] = max((ready[arg] for arg in node.args), default=0)
+    if node.op in STATISTICS and not all(is_local(node, entry) for entry in layout):
+        ready[node] += 1
 
 
 def _fold(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> Numbers:
@@ -266,30 +268,10 @@ def _fold(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> Num
     return np.asarray(folded, dtype=np.float64)
 
 
-def _presence(node: Vector, facts: Facts, layout: Layout) -> Flags:
-    """Which entries the node has. An absent delta reads as 0 in sums; an absent model makes the sum absent."""
-    everywhere = np.ones(len(layout), dtype=bool)
-    if node.source is not None:
-        return np.array([name in node.source.layout for name in layout.names], dtype=bool)
-    vectors = [arg for arg in node.args if arg.domain == Domain.ELEMENT]
-    if node.domain < Domain.ELEMENT or not vectors:
-        return everywhere
-    if node.op == "overlay":
-        return np.logical_or(*(facts.present[arg] for arg in node.args))
-    if node.op == "only":
-        matched = node.option("rule").values(layout) != 0
-        return np.asarray(facts.present[node.args[0]] & (matched == node.option("inside")))
-    if node.op not in _ADDITIVE:
-        return np.asarray(np.logical_and.reduce([facts.present[arg] for arg in vectors]))
-    some = np.logical_or.reduce([facts.present[arg] for arg in vectors])
-    lost = np.logical_or.reduce([~facts.present[arg] & (facts.weights[arg] != 0) for arg in vectors])
-    return np.asarray(some & ~lost)
-
-
 def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> None:
     densities = static.get(node.args[1])
     if densities is None:
-        raise RecipeError("a density must be known before the run: a number or a table", where=str(node.args[0]))
+        raise RecipeError(f"the density for `{node.args[0]}` must be known before the run: a number or a table")
     if node.domain >= Domain.TENSOR:
         return
     _, of_entry = Scope(node.option("scope")).cells(layout)
@@ -366,11 +348,3 @@ def _inputs_below(statistics: Sequence[Vector], outputs: Sequence[Output], facts
             seen[node] = None
             stack.extend(node.args)
     return tuple(node for node in seen if node.source is not None)
-
-
-def check_layouts(expected: Layout, source: Input) -> None:
-    """LayoutError when an entry of the source has another shape than the layout's entry of that name."""
-    for entry in expected:
-        if entry.name in source.layout and source.layout[entry.name].shape != entry.shape:
-            actual = source.layout[entry.name].shape
-            raise LayoutError(f"`{entry.name}` has shape {actual} in `{source.name}` and {entry.shape} in the layout")

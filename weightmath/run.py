@@ -187,7 +187,7 @@ def _plan_of(
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
     order = [layout.index[name] for name in template.tensors if name in layout]
     try:
-        return make_plan(Request(layout, tuple(outputs), questions(built), tuple(order), compute))
+        return make_plan(Request(layout, tuple(outputs), questions(built), tuple(order), compute, built.places))
     except WeightmathError as error:
         raise placed(str(source.path or "recipe"), error) if error.where is None else error from None
 

@@ -10,7 +10,7 @@ from weightmath.errors import RecipeError
 from weightmath.expression import Value, evaluate, parse
 from weightmath.expression import check as check_expression
 from weightmath.expression.nodes import Name, excerpt, postorder
-from weightmath.graph import Vector
+from weightmath.graph import Vector, topological
 from weightmath.names import Table
 from weightmath.recipe.recipe import Expression, Recipe
 from weightmath.recipe.spec import SaveSpec
@@ -27,12 +27,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Built:
-    """What a recipe means: every named value in order of definition, and the ends that the work is done for."""
+    """What a recipe means: every named value in order of definition, and the ends that the work is done for.
+
+    `places` has for each node the entry of the recipe that first makes it, as messages name it.
+    """
 
     values: Mapping[str, Value]
     show: tuple[tuple[str, Value], ...]
     expect: tuple[tuple[str, Vector | bool], ...]
     saves: Mapping[str, Output]
+    places: Mapping[Vector, str]
 
 
 def check(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> None:
@@ -87,9 +91,12 @@ def build(
     show: list[tuple[str, Value]] = []
     expect: list[tuple[str, Vector | bool]] = []
     saves: dict[str, Output] = {}
+    places: dict[Vector, str] = {}
     for expression in recipe.expressions():
         place = recipe.where(*expression.path)
         value = evaluate(expression.text, names, callables, where=place)
+        for node in topological(_vectors(value)):
+            places.setdefault(node, place)
         section, key = expression.path
         if section == "let":
             names[str(key)] = value
@@ -99,7 +106,12 @@ def build(
             expect.append((expression.text, _expected(value, expression, place)))
         else:
             saves[str(key)] = Output(_saved(value, expression, place), recipe.spec.save[str(key)])
-    return Built(names, tuple(show), tuple(expect), saves)
+    return Built(names, tuple(show), tuple(expect), saves, places)
+
+
+def _vectors(value: Value) -> list[Vector]:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [item for item in items if isinstance(item, Vector)]
 
 
 def _parameter(value: Any) -> Value:
