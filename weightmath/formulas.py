@@ -56,6 +56,7 @@ FORMULAS: dict[str, Formula] = {
     "power": _power,
     "exp": np.exp,
     "log": np.log,
+    "tanh": np.tanh,
     "where": lambda mask, a, b: np.where(mask != 0, a, b),
     "median": lambda *values: np.median(np.stack(np.broadcast_arrays(*values)), axis=0),
 }

@@ -94,7 +94,7 @@ RULES: Mapping[str, Rule] = {
     "multiply": _product,
     "divide": _quotient,
     **dict.fromkeys(("minimum", "maximum", "where", "median"), _common),
-    **dict.fromkeys((*COMPARISONS, *LOGIC, "largest_mask", "random", "constant", "by_name"), _zero),
+    **dict.fromkeys((*COMPARISONS, *LOGIC, "largest_mask", "random", "rank", "constant", "by_name"), _zero),
     **dict.fromkeys(("declared", "only"), _same),
     "cast": _cast,
 }

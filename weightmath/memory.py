@@ -12,7 +12,7 @@ import os
 from weightmath.errors import MemoryBudgetError
 from weightmath.execute import Settings
 from weightmath.kernels.bracket import BUDGET
-from weightmath.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan
+from weightmath.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline
 from weightmath.program import Compiler
 from weightmath.scope import TILE, Domain
 
@@ -65,14 +65,19 @@ def _selections(plan: Plan) -> int:
 
 
 def _whole_tensors(plan: Plan, settings: Settings) -> int:
-    nodes = sum(node.op in WHOLE_TENSOR for node in plan.nodes)
-    largest = max((entry.size for entry in plan.layout), default=0)
-    return nodes * largest * 8 * 4
+    nodes = [node for node in plan.nodes if node.op in WHOLE_TENSOR]
+    largest = [max((e.size for e in plan.layout if not is_inline(node, e)), default=0) for node in nodes]
+    return sum(largest) * 8 * 4
+
+
+def threads_of(asked: int | None) -> int:
+    """The number of worker threads: what was asked for, else as many as there are processors, at most 8."""
+    return asked or min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
     """Threads and chunk for a budget in bytes; MemoryBudgetError, with the least that would do, if none fits."""
-    count = threads or min(os.cpu_count() or 1, _MOST_THREADS)
+    count = threads_of(threads)
     choices = [Settings(count, _CHUNK), Settings(count, TILE), Settings(1, TILE)]
     if threads:
         choices = choices[:2]

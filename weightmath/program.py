@@ -15,7 +15,7 @@ import numpy as np
 
 from weightmath.formulas import FORMULAS
 from weightmath.graph import ALIASES, Vector, constant
-from weightmath.kernels import matrix, random
+from weightmath.kernels import random, whole
 from weightmath.kernels.bracket import mask_tile
 from weightmath.kernels.elementwise import IN_PLACE, KERNELS, select
 from weightmath.kernels.reduce import REDUCTIONS
@@ -160,8 +160,6 @@ class Compiler:
 
     def inline(self, node: Vector) -> bool:
         """Whether a statistic or whole-tensor value is worked out in the chunk itself."""
-        if node.op in WHOLE_TENSOR:
-            return self.shape.size <= TILE
         return is_inline(node, self.shape)
 
     def below(self, node: Vector) -> tuple[Vector, ...]:
@@ -542,10 +540,11 @@ def _item(node: Vector, out: int, args: Sequence[int]) -> Step:
 
 def _matrix_inline(node: Vector, out: int, register: int, args: Sequence[int]) -> Step:
     def step(frame: Frame) -> None:
-        entry = frame.plan.layout.entries[frame.pieces[0].entry]
-        operands = [_elements(frame, slot).reshape(entry.shape) for slot in args]
+        shape = frame.plan.layout.entries[frame.pieces[0].entry].shape
+        here = (frame.shape[0], *shape[1:]) if len(shape) > 1 else shape  # all rows, or those of the chunk
+        operands = [_elements(frame, slot).reshape(here) for slot in args]
         result = frame.register(register)
-        np.copyto(result, matrix.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
+        np.copyto(result, whole.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
         frame.values[out] = result
 
     return step

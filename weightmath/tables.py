@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from weightmath.graph import Vector
-from weightmath.kernels import matrix
+from weightmath.kernels import whole
 from weightmath.kernels.bracket import Cut
 from weightmath.kernels.reduce import REDUCTIONS, Reduction
 from weightmath.kernels.select import interpolate, keep_count, quantile_rank, rank_rows, threshold_rows, value_of
@@ -105,7 +105,7 @@ class Tables:
         """What whole tensors say: a matrix function's value, a quantile per row or tensor, or the cuts of a selection."""
         shape = self.plan.layout.entries[entry]
         if node.op in WHOLE_TENSOR:
-            return matrix.evaluate(node, [operand.reshape(shape.shape) for operand in operands]).reshape(-1)
+            return whole.evaluate(node, [operand.reshape(shape.shape) for operand in operands]).reshape(-1)
         rows = shape.rows if node.domain == Domain.ROW else 1
         cells = operands[0].reshape(rows, -1)
         if node.op == "quantile":

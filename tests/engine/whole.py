@@ -140,9 +140,21 @@ def _element(node: Vector, name: str, layout: Layout) -> Callable[..., np.ndarra
         return lambda gram, *numbers: _solved(node, gram, numbers)
     if node.op == "item":
         return lambda x: x[..., node.option("index")]
+    if node.op == "rank":
+        return lambda x: _ranks(x, node.option("scope"))
     if node.op == "whole_tensor":
         return lambda *xs: matrix.evaluate(node, xs)
     return ELEMENT[node.op]
+
+
+def _ranks(x: np.ndarray, scope: str) -> np.ndarray:
+    """How many magnitudes of a row, or of the tensor, come before each: the smaller ones, and equal ones that follow."""
+    ranks = np.empty(x.shape)
+    for row in range(len(x)) if scope == "row" and x.ndim > 1 else [...]:
+        size = np.abs(x[row]).reshape(-1)
+        before = [(size < value).sum() + (size[i + 1 :] == value).sum() for i, value in enumerate(size)]
+        ranks[row] = np.reshape([n / (size.size - 1) if size.size > 1 else 0.5 for n in before], np.shape(x[row]))
+    return ranks
 
 
 def _solved(node: Vector, gram: np.ndarray, numbers: Sequence[np.ndarray]) -> np.ndarray:
@@ -180,6 +192,7 @@ ELEMENT: dict[str, Callable[..., np.ndarray]] = {
     "sqrt": np.sqrt,
     "exp": np.exp,
     "log": np.log,
+    "tanh": np.tanh,
     "floor": np.floor,
     "round": np.round,
     "minimum": np.minimum,

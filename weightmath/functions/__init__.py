@@ -15,10 +15,11 @@ from weightmath.functions.elementwise import (
     round,
     sign,
     sqrt,
+    tanh,
     where,
 )
 from weightmath.functions.noise import bernoulli, gaussian, rademacher, uniform
-from weightmath.functions.selection import keep_largest, keep_smallest, largest_mask
+from weightmath.functions.selection import keep_largest, keep_smallest, largest_mask, rank
 from weightmath.functions.statistics import (
     all,
     any,
@@ -81,11 +82,13 @@ __all__ = [
     "quantile",
     "rademacher",
     "ramp",
+    "rank",
     "round",
     "sign",
     "sqrt",
     "std",
     "sum",
+    "tanh",
     "uniform",
     "weighted_mean",
     "where",

@@ -53,6 +53,15 @@ def log(x: Value) -> Vector:
 
 
 @function
+def tanh(x: Value) -> Vector:
+    """The hyperbolic tangent of each element, -1 to 1, computed in float64 and rounded once.
+
+    Recipe: `tamed: base + 0.01 * tanh((chat - base) / 0.01)`
+    """
+    return elementwise("tanh", x)
+
+
+@function
 def minimum(a: Value, b: Value) -> Vector:
     """The smaller of two values, element by element; NaN where either is NaN.
 

@@ -1,4 +1,4 @@
-"""Exact selection of the largest or smallest elements of each cell.
+"""Exact selection of the largest or smallest elements of each cell, and their ranks.
 
 Exactly floor(density n) elements of a cell of n are kept, the density taken as the decimal that was written (0.29 of 100
 is 29), at least one when the density and n are above 0. Equal magnitudes are kept in flat order. Bounded memory at
@@ -10,11 +10,15 @@ elements.
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 from weightmath.functions.declare import function
 from weightmath.graph import Vector, node, vector
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
-from weightmath.signature import AnyVector, Density, Scope
+from weightmath.signature import AnyVector, Density, Role, Scope
+
+RankScope: TypeAlias = Annotated[str, Role("text", choices=("row", "tensor"))]
 
 
 def _cut(x: Vector, density: Density, scope: str, order: str) -> Vector:
@@ -49,3 +53,14 @@ def largest_mask(x: AnyVector, density: Density, *, scope: Scope = "global") -> 
     Recipe: `graft: where(largest_mask(chat - base, 0.1), chat, base)`
     """
     return node("largest_mask", x, _cut(x, density, scope, "largest"), domain=Domain.ELEMENT)
+
+
+@function
+def rank(x: AnyVector, *, scope: RankScope = "row") -> Vector:
+    """The rank of each element's magnitude in its row or tensor, from 0 (smallest) to 1 (largest); alone, 0.5.
+
+    The number of elements before it over n - 1; of equal magnitudes the first in flat order is the largest.
+    Passes: none for rows of up to 65,536 elements; else each tensor is read twice, and held in memory.
+    Recipe: `faded: base + (chat - base) * rank(chat - base, scope="tensor")`
+    """
+    return node("rank", x, domain=Domain.ELEMENT, scope=scope)

@@ -39,7 +39,7 @@ def _inverse(out: np.ndarray, mask: Any) -> None:
 
 
 def _in_float64(function: Callable[[Any, Any], Any]) -> Kernel:
-    """In float64 and rounded once: float32 versions of exp and log differ between processors."""
+    """In float64 and rounded once: float32 versions of exp, log and tanh differ between processors."""
 
     def kernel(out: np.ndarray, x: Any) -> None:
         wide = borrow("elementwise.wide", out.shape, np.float64)
@@ -99,6 +99,7 @@ KERNELS: dict[str, Kernel] = {
     "power": _power,
     "exp": _in_float64(lambda x, out: np.exp(x, out=out)),
     "log": _in_float64(lambda x, out: np.log(x, out=out)),
+    "tanh": _in_float64(lambda x, out: np.tanh(x, out=out)),
     "where": _where,
     "median": _median,
 }
