@@ -12,9 +12,10 @@ from weightmath.signature import Model, Number, PerModel
 
 @method
 def weighted_average(models: Sequence[Model], *, weights: PerModel[Number] = 1) -> Vector:
-    """The weighted average of models: (w1 m1 + .. + wn mn) / (w1 + .. + wn).
+    """Average models with a weight for each.
 
-    Parameters: weights   a number, a table of patterns or a statistic for each model (1); they need not add up to 1.
+    Formula:    (w1 m1 + .. + wn mn) / (w1 + .. + wn)
+    Parameters: weights   per model, a number, a table of patterns or a statistic (1); they need not add up to 1
     Scope:      element by element.
     Passes:     1.
     Fails:      when plain weights add up to 0.
