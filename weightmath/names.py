@@ -1,12 +1,13 @@
-"""Numbers and masks that a tensor's name or shape decides: tables, patterns, layers, ramps.
+"""Numbers and masks that a tensor's name or shape decides: what such a rule is, and the plainest of them.
 
 Each rule is a frozen value with `values(layout)`, one float64 per entry. They are known without reading a tensor, so
-the plan can fold them, skip inputs whose factor is 0, and print what they mean.
+the plan can fold them, skip inputs whose factor is 0, and print what they mean: `describe(layout)`. Rules that know
+layers are in layers.py, those that know the blocks of diffusion models in blocks.py.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,10 +15,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightmath.errors import RecipeError, nearest
-from weightmath.layout import Entry, Layout, Patterns
+from weightmath.layout import Layout, Patterns
 
 Numbers = NDArray[np.float64]
-_LAYER = re.compile(r"\d+")
+TRUTH: tuple[float, ...] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tensors that one line of a rule decides: what the rule calls them, and the least and greatest number they get."""
+
+    label: str
+    tensors: tuple[str, ...]
+    low: float
+    high: float
+
+    @property
+    def number(self) -> float | None:
+        """The number that all of them get; None where they differ."""
+        return self.low if self.low == self.high else None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a rule means for one layout.
+
+    `rule` is its source text, `note` says in a sentence how it was read (whether an end is included, which number
+    counted as the layer), `parts` split the tensors of the layout, in the rule's own order; `name` is short for the
+    rule where its parts have names of their own.
+    """
+
+    rule: str
+    note: str
+    parts: tuple[Part, ...]
+    name: str = ""
 
 
 class ByName(Protocol):
@@ -27,8 +58,35 @@ class ByName(Protocol):
     def is_mask(self) -> bool:
         """Whether the numbers are truth values."""
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers that were written: no value lies beyond them."""
+
     def values(self, layout: Layout) -> Numbers:
         """One number per entry, in flat order."""
+
+    def describe(self, layout: Layout) -> Description:
+        """What it means for this layout, to be printed."""
+
+
+def parts(layout: Layout, values: Numbers, labels: Sequence[str], order: Iterable[str] = ()) -> tuple[Part, ...]:
+    """The entries grouped by their labels: those of `order` first, then as they come up."""
+    members: dict[str, list[int]] = {label: [] for label in order}
+    for i, label in enumerate(labels):
+        members.setdefault(label, []).append(i)
+    return tuple(
+        Part(label, tuple(layout.names[i] for i in own), float(values[own].min()), float(values[own].max()))
+        for label, own in members.items()
+        if own
+    )
+
+
+def no_match(pattern: str, layout: Layout) -> RecipeError:
+    """The error for a pattern that matches no tensor: most often one that is misspelt."""
+    hint = nearest(pattern.strip("*"), layout.names)
+    if hint is None and not pattern.startswith("re:") and "*" not in pattern:
+        hint = f'a pattern matches the whole name: "*{pattern}*"'
+    return RecipeError(f"the pattern `{pattern}` matches no tensor", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -39,13 +97,17 @@ class Table:
     otherwise: float | None = None
     is_mask = False
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers of all patterns, those of a rule among them too."""
+        rest = () if self.otherwise is None else (self.otherwise,)
+        values = [value for _, value in self.patterns]
+        own = [(value,) if isinstance(value, int | float) else value.numbers for value in values]
+        return sum(own, rest)
+
     def values(self, layout: Layout) -> Numbers:
         """RecipeError for a pattern that matches nothing, or a tensor that nothing matches."""
-        compiled = Patterns([pattern for pattern, _ in self.patterns])
-        first = [compiled.first(name) for name in layout.names]
-        for i, (pattern, _) in enumerate(self.patterns):
-            if i not in first and not any(Patterns([pattern]).matches(name) for name in layout.names):
-                raise _no_match(pattern, layout)
+        first = self._first(layout)
         columns = [_column(value, layout) for _, value in self.patterns]
         result = np.empty(len(layout))
         for i, number in enumerate(first):
@@ -57,9 +119,31 @@ class Table:
             result[i] = self.otherwise if number is None else columns[number][i]
         return result
 
+    def _first(self, layout: Layout) -> list[int | None]:
+        """For each entry the number of the first pattern that matches it."""
+        compiled = Patterns([pattern for pattern, _ in self.patterns])
+        first = [compiled.first(name) for name in layout.names]
+        for i, (pattern, _) in enumerate(self.patterns):
+            if i not in first and not any(map(Patterns([pattern]).matches, layout.names)):
+                raise no_match(pattern, layout)
+        return first
+
+    def describe(self, layout: Layout) -> Description:
+        """One part per pattern, in order; a rule among the numbers adds its own note."""
+        labels = [
+            pattern if isinstance(value, float | int) else f"{pattern}: {value}" for pattern, value in self.patterns
+        ]
+        of_entry = ["other tensors" if number is None else labels[number] for number in self._first(layout)]
+        notes = [value.describe(layout).note for _, value in self.patterns if not isinstance(value, int | float)]
+        note = "; ".join(dict.fromkeys(["the first pattern that matches decides", *notes]))
+        return Description(str(self), note, parts(layout, self.values(layout), of_entry, labels), "table")
+
     def __str__(self) -> str:
-        rows = [f"'{pattern}': {value}" for pattern, value in self.patterns]
-        return "{" + ", ".join(rows) + "}"
+        return "{" + ", ".join(f"'{pattern}': {_shown(value)}" for pattern, value in self.patterns) + "}"
+
+
+def _shown(value: float | ByName) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _column(value: float | ByName, layout: Layout) -> Numbers:
@@ -68,25 +152,25 @@ def _column(value: float | ByName, layout: Layout) -> Numbers:
     return value.values(layout)
 
 
-def _no_match(pattern: str, layout: Layout) -> RecipeError:
-    return RecipeError(f"the pattern `{pattern}` matches no tensor", hint=nearest(pattern.strip("*"), layout.names))
-
-
 @dataclass(frozen=True)
 class Match:
     """True for tensors whose name matches any of the patterns."""
 
     patterns: tuple[str, ...]
     is_mask = True
+    numbers = TRUTH
 
     def values(self, layout: Layout) -> Numbers:
         """RecipeError for a pattern that matches nothing."""
         for pattern in self.patterns:
-            one = Patterns([pattern])
-            if not any(one.matches(name) for name in layout.names):
-                raise _no_match(pattern, layout)
+            if not any(map(Patterns([pattern]).matches, layout.names)):
+                raise no_match(pattern, layout)
         compiled = Patterns(self.patterns)
         return np.array([float(compiled.matches(name)) for name in layout.names])
+
+    def describe(self, layout: Layout) -> Description:
+        """Tensors that match, and the others."""
+        return mask_description(self, layout, "a pattern matches the whole name", "matches", "does not match")
 
     def __str__(self) -> str:
         return f"match({', '.join(map(repr, self.patterns))})"
@@ -97,78 +181,23 @@ class Matrices:
     """True for tensors with two dimensions or more."""
 
     is_mask = True
+    numbers = TRUTH
 
     def values(self, layout: Layout) -> Numbers:
         """One truth value per entry."""
         return np.array([float(len(entry.shape) >= 2) for entry in layout])
 
+    def describe(self, layout: Layout) -> Description:
+        """Tensors of two dimensions or more, and the others."""
+        note = "two dimensions or more: kernels of convolutions and embeddings count"
+        return mask_description(self, layout, note, "two dimensions or more", "fewer dimensions")
+
     def __str__(self) -> str:
         return "matrices()"
 
 
-def layer_number(entry: Entry, along: str | None = None) -> float:
-    """The layer number of a tensor: the first number in its name, or the first group of `along`; NaN without one."""
-    if along is None:
-        found = _LAYER.search(entry.name)
-        return float(found.group()) if found else np.nan
-    found = re.search(along.removeprefix("re:"), entry.name)
-    try:
-        return float(found.group(1)) if found else np.nan
-    except (IndexError, ValueError, TypeError):
-        raise RecipeError(
-            f"`along` does not yield a number for `{entry.name}`",
-            hint="its first group must match digits: re:blocks\\.(\\d+)",
-        ) from None
-
-
-def _layer_numbers(layout: Layout, along: str | None) -> Numbers:
-    numbers = np.array([layer_number(entry, along) for entry in layout])
-    if np.isnan(numbers).all():
-        raise RecipeError(
-            "no tensor's name holds a layer number", hint='say where it stands: along="re:blocks\\.(\\d+)"'
-        )
-    return numbers
-
-
-@dataclass(frozen=True)
-class Layers:
-    """True for tensors whose layer number lies in first..last, the last included."""
-
-    first: int
-    last: int
-    along: str | None = None
-    is_mask = True
-
-    def values(self, layout: Layout) -> Numbers:
-        """RecipeError when no tensor's name holds a layer number."""
-        numbers = _layer_numbers(layout, self.along)
-        return ((numbers >= self.first) & (numbers <= self.last)).astype(np.float64)
-
-    def __str__(self) -> str:
-        return f"layer({self.first}, {self.last})"
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """A number per tensor that runs through points as the layer number runs from the lowest to the highest.
-
-    With points p0..pm and layer l of lmin..lmax: linear interpolation at x = m (l - lmin) / (lmax - lmin). Tensors
-    without a layer number get `otherwise`, by default the mean of the first and last point.
-    """
-
-    points: tuple[float, ...]
-    along: str | None = None
-    otherwise: float | None = None
-    is_mask = False
-
-    def values(self, layout: Layout) -> Numbers:
-        """RecipeError when no tensor's name holds a layer number."""
-        numbers = _layer_numbers(layout, self.along)
-        low, high = np.nanmin(numbers), np.nanmax(numbers)
-        position = (numbers - low) / (high - low) if high > low else np.where(np.isnan(numbers), numbers, 0.0)
-        result = np.interp(position * (len(self.points) - 1), np.arange(len(self.points)), self.points)
-        rest = (self.points[0] + self.points[-1]) / 2 if self.otherwise is None else self.otherwise
-        return np.where(np.isnan(numbers), rest, result)
-
-    def __str__(self) -> str:
-        return f"ramp({', '.join(f'{point:g}' for point in self.points)})"
+def mask_description(rule: ByName, layout: Layout, note: str, inside: str, outside: str) -> Description:
+    """The description of a mask: what lies inside, what outside."""
+    values = rule.values(layout)
+    labels = [inside if value else outside for value in values]
+    return Description(str(rule), note, parts(layout, values, labels, (inside, outside)))

@@ -283,11 +283,10 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
 
 
 def _known_numbers(value: Vector) -> list[float]:
-    """The numbers that are written in a constant or a table."""
+    """The numbers that are written in a constant or in a rule by names, which its values do not leave."""
     if value.op == "constant":
         return [value.option("value")]
-    rule = value.option("rule") if value.op == "by_name" else None
-    return [number for _, number in rule.patterns if isinstance(number, int | float)] if isinstance(rule, Table) else []
+    return list(value.option("rule").numbers) if value.op == "by_name" else []
 
 
 def _check_range(parameter: Parameter, value: float) -> None:

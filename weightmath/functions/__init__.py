@@ -1,6 +1,6 @@
 """What recipes and Python may call, declared: signature, domain and manual page; the kernels live elsewhere."""
 
-from weightmath.functions.by_name import layer, match, matrices, only, overlay, ramp, without
+from weightmath.functions.by_name import blocks, layer, match, matrices, only, overlay, ramp, without
 from weightmath.functions.casts import delta, model
 from weightmath.functions.declare import FUNCTIONS, METHODS, Declared, function, method
 from weightmath.functions.elementwise import (
@@ -48,6 +48,7 @@ __all__ = [
     "all",
     "any",
     "bernoulli",
+    "blocks",
     "clamp",
     "coefficients",
     "cosine",
