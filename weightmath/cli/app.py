@@ -1,0 +1,48 @@
+"""The commands, registered. Nothing heavy is imported here or above: `--help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from weightmath.cli.diff import diff
+from weightmath.cli.functions import functions
+from weightmath.cli.inspect import inspect
+from weightmath.cli.methods import methods
+from weightmath.cli.plan import plan
+from weightmath.cli.run import run
+
+app = typer.Typer(
+    name="weightmath",
+    help="Arithmetic on model weights: recipes over PyTorch checkpoints, streamed, exact, safe.",
+    epilog="Example:  weightmath run recipe.yaml --set strength=0.7",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def register(command: Callable[..., Any], *examples: str) -> None:
+    """Add a command, called like its function, whose help ends with examples."""
+    epilog = "\n".join(("\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  {line}" for line in examples)))
+    app.command(epilog=epilog)(command)
+
+
+register(
+    run,
+    "weightmath run recipe.yaml --set strength=0.7 --output merged.ckpt",
+    'weightmath run -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt',
+)
+register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
+register(inspect, "weightmath inspect model.ckpt --all")
+register(diff, "weightmath diff base.ckpt merged.ckpt")
+register(functions, "weightmath functions keep_largest")
+register(methods, "weightmath methods ties")
+
+
+def main() -> None:
+    """The programs `weightmath` and `wm`."""
+    app()

@@ -1,0 +1,81 @@
+"""Rows of cells as aligned lines that fit a width: the last column wraps, wider ones lose their middle."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from rich.cells import cell_len
+from rich.text import Text
+
+_INDENT = "  "
+_GAP = "  "
+_NARROWEST = 16
+_LAST = 24
+
+
+def laid_out(rows: Sequence[Sequence[str]], width: int, right: Collection[int] = ()) -> list[str]:
+    """The lines of a table, indented, without trailing spaces.
+
+    rows    cells by row; rows may be shorter than others
+    width   columns that the lines may take; columns of 16 and a last one of 24 are the least
+    right   numbers of columns that are aligned to the right
+    """
+    widths = _fitted(_natural(rows), width - len(_INDENT))
+    return [line for row in rows for line in _lines(row, widths, right)]
+
+
+def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) -> list[str]:
+    cells = [_aligned(cell, size, i in right) for i, (cell, size) in enumerate(zip(row, widths, strict=False))]
+    if len(row) < len(widths):
+        return [(_INDENT + _GAP.join(cells)).rstrip()]
+    start = _INDENT + "".join(cell + _GAP for cell in cells[:-1])
+    last = [cells[-1]] if cell_len(row[-1]) <= widths[-1] else _wrapped(row[-1], widths[-1])
+    return [(start + last[0]).rstrip(), *(" " * cell_len(start) + more for more in last[1:])]
+
+
+def _natural(rows: Sequence[Sequence[str]]) -> list[int]:
+    count = max((len(row) for row in rows), default=0)
+    return [max((cell_len(row[i]) for row in rows if i < len(row)), default=0) for i in range(count)]
+
+
+def _fitted(widths: list[int], available: int) -> list[int]:
+    """Widths that add up to what is available: the last column gives way first, then the widest others."""
+    if not widths:
+        return widths
+    *others, last = widths
+    gaps = len(_GAP) * len(others)
+    least = min(last, _LAST)
+    while sum(others) + gaps + least > available and max(others, default=0) > _NARROWEST:
+        others[others.index(max(others))] -= 1
+    return [*others, max(least, min(last, available - sum(others) - gaps))]
+
+
+def _aligned(cell: str, width: int, right: bool) -> str:
+    text = _without_middle(cell, width)
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space
+
+
+def _without_middle(cell: str, width: int) -> str:
+    """Names of tensors differ at their ends more often than in their middle."""
+    if cell_len(cell) <= width:
+        return cell
+    head = Text(cell)
+    head.truncate((width - 1) // 2)
+    tail = cell
+    while cell_len(tail) > width - 1 - head.cell_len:
+        tail = tail[1:]
+    return f"{head.plain}…{tail}"
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """The cell broken at spaces, and within words that are wider."""
+    lines, line = [], ""
+    for word in cell.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width or not line:
+            line = joined
+        else:
+            lines.append(line)
+            line = word
+    return [*lines, line]

@@ -1,0 +1,51 @@
+"""How a command fails: one message on stderr (with `--json` an object on stdout), an exit code, no traceback.
+
+Exit codes: 0 done, 1 failed while running, 2 refused before any work, 130 interrupted. Anything that is not expected
+here is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from weightmath.errors import WeightmathError
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+
+
+@contextmanager
+def failing(code: int, *, as_json: bool) -> Iterator[None]:
+    """Turn the errors that users can act on into a message and this exit code."""
+    try:
+        yield
+    except WeightmathError as error:
+        _leave(error, code, as_json)
+    except KeyboardInterrupt:
+        _leave(WeightmathError("interrupted", hint="no output was written"), INTERRUPTED, as_json)
+    except MemoryError:
+        _leave(WeightmathError("the memory of this machine is used up", hint="--memory 512MB"), code, as_json)
+    except BrokenPipeError:
+        raise  # whoever read our output has had enough: the caller of all commands ends quietly
+    except OSError as error:
+        where = str(error.filename) if error.filename is not None else None
+        _leave(WeightmathError(error.strerror or str(error), where=where), code, as_json)
+
+
+def refuse(error: WeightmathError, *, as_json: bool) -> None:
+    """End a command that does no work because of this error."""
+    _leave(error, REFUSED, as_json)
+
+
+def _leave(error: WeightmathError, code: int, as_json: bool) -> None:
+    if as_json:
+        from weightmath.reports.plain import as_json as text_of
+
+        print(text_of({"error": {"what": error.what, "where": error.where, "hint": error.hint}}))
+    else:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+    raise typer.Exit(code) from None

@@ -1,0 +1,99 @@
+"""`weightmath inspect`: show what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from weightmath.cli import options
+from weightmath.cli.failures import REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.checkpoint import Checkpoint
+    from weightmath.cli.page import Page
+    from weightmath.reports.checkpoint import CheckpointReport, SectionReport, TensorReport
+
+_TENSORS_SHOWN = 40
+_SECTIONS_SHOWN = 6
+
+
+def inspect(
+    path: options.Checkpoint,
+    section: options.Section = None,
+    everything: options.All = False,
+    json: options.Json = False,
+) -> None:
+    """Show what a checkpoint holds: sections, tensors, shared storages, everything else.
+
+    The section marked * is the vector, unless a recipe names another. A tensor's range is its place in the flat vector,
+    which is sorted by name. Nothing in the file is executed.
+    """
+    with failing(REFUSED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.reports.checkpoint import checkpoint_report
+        from weightmath.reports.plain import as_json
+
+        checkpoint = open_checkpoint(path)
+        report = checkpoint_report(checkpoint, section)
+        if json:
+            print(as_json(report))
+        else:
+            _print(report, checkpoint, everything)
+
+
+def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -> None:
+    from weightmath.cli.page import Page
+    from weightmath.cli.quantities import counted, size_text
+    from weightmath.cli.tree import print_tree
+
+    page = Page()
+    page.line(report.path, style="bold")
+    page.line(f"{report.container} ({report.writer}), {size_text(report.bytes)}")
+    page.heading("sections")
+    head = ["", "name", "tensors", "values", "dtypes", "same names again"]
+    shown = report.sections if everything else report.sections[:_SECTIONS_SHOWN]
+    page.table([_section(one) for one in shown], head=head, right=(2, 3))
+    _rest(page, len(report.sections) - len(shown), "sections")
+    if report.section is not None:
+        page.heading(f"{report.section or 'top level'}: {counted(report.values, 'value')}")
+        _print_tensors(page, report, everything)
+    page.heading("everything")
+    print_tree(page, checkpoint.tree, report.section, everything=everything)
+
+
+def _section(one: SectionReport) -> list[str]:
+    dtypes = ", ".join(f"{name}: {count:,}" for name, count in one.dtypes.items())
+    only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
+    name = one.name or "(top level)"
+    return ["*" if one.chosen else "", name, f"{one.tensors:,}", f"{one.values:,}", only, " ".join(one.twins)]
+
+
+def _print_tensors(page: Page, report: CheckpointReport, everything: bool) -> None:
+    inside = [one for one in report.tensors if one.start is not None]
+    outside = [one for one in report.tensors if one.start is None]
+    most = len(report.tensors) if everything else _TENSORS_SHOWN
+    page.table(list(map(_tensor, inside[:most])), head=["name", "shape", "dtype", "range", ""], right=(3,))
+    _rest(page, len(inside) - most, "tensors")
+    if outside:
+        page.heading("outside the vector")
+        page.table(list(map(_tensor, outside[:most])), head=["name", "shape", "dtype", "", ""])
+        _rest(page, len(outside) - most, "tensors")
+
+
+def _rest(page: Page, left_out: int, things: str) -> None:
+    if left_out > 0:
+        page.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
+
+
+def _tensor(one: TensorReport) -> list[str]:
+    shape = " x ".join(map(str, one.shape)) or "()"
+    span = "" if one.start is None else f"{one.start:,}..{one.stop:,}"
+    return [one.name, shape, one.dtype, span, ", ".join(_notes(one))]
+
+
+def _notes(one: TensorReport) -> Iterator[str]:
+    if one.device != "cpu":
+        yield one.device
+    if one.shares:
+        others = f"{one.shares[0]}" + (f" and {len(one.shares) - 1} more" if len(one.shares) > 1 else "")
+        yield f"shares its storage with {others}"

@@ -1,0 +1,58 @@
+"""The manual of functions and methods: a table of all, or the page of one, from their docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from weightmath.cli.failures import REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.functions import Declared
+
+
+def print_manual(kind: str, declared: Mapping[str, Declared], name: str | None, *, as_json: bool) -> None:
+    """Print the table, or the page of one name; `kind` is "function" or "method"."""
+    with failing(REFUSED, as_json=as_json):
+        chosen = declared.values() if name is None else [_find(kind, declared, name)]
+        if as_json:
+            from weightmath.reports.plain import as_json as text_of
+
+            print(text_of({f"{kind}s": [_record(one) for one in chosen]}))
+        elif name is None:
+            _print_table(declared)
+        else:
+            _print_page(declared[name])
+
+
+def _find(kind: str, declared: Mapping[str, Declared], name: str) -> Declared:
+    from weightmath.errors import RecipeError, nearest
+
+    if name not in declared:
+        hint = nearest(name, declared) or f"weightmath {kind}s lists them all"
+        raise RecipeError(f"there is no {kind} `{name}`", hint=hint)
+    return declared[name]
+
+
+def _record(one: Declared) -> dict[str, str]:
+    return {"name": one.name, "signature": str(one.signature), "summary": one.summary, "page": one.page}
+
+
+def _print_table(declared: Mapping[str, Declared]) -> None:
+    from weightmath.cli.page import Page
+
+    page = Page()
+    page.table([[str(one.signature), one.summary] for one in declared.values()])
+
+
+def _print_page(one: Declared) -> None:
+    import inspect
+
+    from weightmath.cli.page import Page
+
+    page = Page()
+    page.line(str(one.signature), style="bold")
+    page.line()
+    first, _, rest = one.page.partition("\n")
+    for line in (first, *inspect.cleandoc(f"x\n{rest}").splitlines()[1:]):
+        page.line(line)

@@ -1,0 +1,59 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from weightmath.recipe import Recipe
+
+Words = Annotated[
+    list[str], typer.Argument(metavar="RECIPE | NAME=PATH...", help="A recipe; with -e the inputs: a=x.ckpt b=y.ckpt.")
+]
+Expression = Annotated[
+    str | None, typer.Option("-e", "--expression", help="Compute this instead of a recipe, and save it to --output.")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another value for a parameter.")]
+Input = Annotated[list[str] | None, typer.Option("--input", metavar="NAME=PATH", help="Another path for an input.")]
+Output = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--output", metavar="[NAME=]PATH", help="Another path for an output, named as in `save`."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Worker threads; as many as processors, at most 8.")
+]
+Memory = Annotated[
+    str | None, typer.Option("--memory", metavar="SIZE", help="Memory that the work may take: 512MB, 2GB, 1.5GiB.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text, errors included.")]
+Section = Annotated[
+    str | None, typer.Option("--section", metavar="NAME", help="The section, where it is not to be found by itself.")
+]
+Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint.")]
+All = Annotated[bool, typer.Option("--all", help="Print lists in full.")]
+
+
+def recipe_of(
+    words: list[str],
+    expression: str | None,
+    sets: list[str] | None,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+) -> Recipe:
+    """The recipe that a command line means, with what it changes. Fails with RecipeError."""
+    from weightmath import recipe
+    from weightmath.errors import RecipeError
+
+    if expression is None:
+        if len(words) != 1:
+            hint = 'one at a time; or without a recipe: -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt'
+            raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
+        return recipe.with_overrides(recipe.load(words[0]), sets=sets or (), inputs=inputs or (), outputs=outputs or ())
+    if outputs is None or len(outputs) != 1:
+        raise RecipeError("an expression is saved to one output", where="-e", hint="-o out.ckpt")
+    made = recipe.from_expression(expression, words, outputs[0])
+    return recipe.with_overrides(made, sets=sets or (), inputs=inputs or ())

@@ -1,0 +1,167 @@
+"""`weightmath plan`: say what `run` would do, without reading a tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from weightmath.cli import options
+from weightmath.cli.failures import REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.cli.page import Page
+    from weightmath.reports.plan import InputPlan, OutputPlan, PassPlan, PlanReport, Refusal
+    from weightmath.run import Job
+
+_NAMES_SHOWN = 6
+
+
+def plan(
+    words: options.Words,
+    expression: options.Expression = None,
+    sets: options.Set = None,
+    inputs: options.Input = None,
+    output: options.Output = None,
+    threads: options.Threads = None,
+    memory: options.Memory = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Print what `run` would do, without reading a tensor.
+
+    Exit code 0 only if `run` would start; 2 with the reason if it would refuse.
+    """
+    with failing(REFUSED, as_json=json):
+        from weightmath.cli.quantities import parse_size
+        from weightmath.memory import settings_for
+        from weightmath.reports.plain import as_json
+        from weightmath.reports.plan import plan_report
+        from weightmath.run import prepare
+
+        budget = parse_size(memory) if memory else None
+        job = prepare(options.recipe_of(words, expression, sets, inputs, output))
+        refusal = _refusal(job, threads, budget, force)
+        fits = budget if refusal is None else None
+        report = plan_report(job, settings_for(job.plan, threads, fits), refusal)
+        if json:
+            print(as_json(report))
+        else:
+            _print(report)
+    if refusal is not None:
+        raise typer.Exit(REFUSED)
+
+
+def _refusal(job: Job, threads: int | None, memory: int | None, force: bool) -> Refusal | None:
+    from weightmath.errors import WeightmathError
+    from weightmath.reports.plan import Refusal
+    from weightmath.run import check_start
+
+    try:
+        check_start(job, threads=threads, memory=memory, force=force)
+    except WeightmathError as error:
+        return Refusal(error.what, error.where, error.hint)
+    return None
+
+
+def _print(report: PlanReport) -> None:
+    from weightmath.cli.page import Page
+
+    page = Page()
+    page.line(f"plan of {report.recipe}", style="bold")
+    page.heading("inputs")
+    head = ["name", "kind", "section", "tensors", "values", "dtypes", "container", "path"]
+    page.table([_input(one) for one in report.inputs], head=head, right=(3, 4))
+    if report.values:
+        page.heading("let")
+        page.table([[value.name, value.kind, value.formula] for value in report.values])
+    page.heading("passes")
+    rows = [[number, text] for place, one in enumerate(report.passes, 1) for number, text in _pass(place, one)]
+    rows += [["", f"tensor by tensor within a pass: {text}"] for text in dict.fromkeys(report.within)]
+    page.table(rows, right=(0,))
+    page.heading("outputs")
+    page.table([_output(one) for one in report.outputs])
+    _print_copied(page, report)
+    page.heading("cost")
+    page.table(_cost(report))
+    page.warnings(report.warnings)
+    if report.refusal is not None:
+        _print_refusal(report.refusal)
+
+
+def _input(one: InputPlan) -> list[str]:
+    dtypes = ", ".join(f"{name}: {count:,}" for name, count in one.dtypes.items())
+    only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
+    kind = f"{one.kind}{', a part' if one.part else ''}{', template' if one.template else ''}"
+    section = one.section or "(top level)"
+    return [one.name, kind, section, f"{one.tensors:,}", f"{one.values:,}", only, one.container, one.path]
+
+
+def _pass(number: int, one: PassPlan) -> list[tuple[str, str]]:
+    from weightmath.cli.quantities import size_text
+
+    rows = [(str(number), f"reads {', '.join(one.reads) or 'nothing'} ({size_text(one.bytes)})")]
+    rows += [("", f"for {text}") for text in one.computes]
+    if one.selects:
+        rows.append(("", "selects by a sample and one reading, and at most two more where the sample misled"))
+    if one.writes:
+        rows.append(("", f"writes {', '.join(one.writes)}"))
+    return rows
+
+
+def _output(one: OutputPlan) -> list[str]:
+    from weightmath.cli.quantities import counted, size_text
+
+    dtype = f", as {one.dtype}" if one.dtype else ""
+    counts = f"{counted(one.merged, 'tensor')} merged{dtype}, {one.copied:,} copied from `{one.template}`"
+    return [one.path, size_text(one.bytes), one.kind, counts]
+
+
+def _print_copied(page: Page, report: PlanReport) -> None:
+    rows = [[f"{len(one.tensors):,}", f"copied: {one.reason}", _names(one.tensors)] for one in report.copied]
+    rows += [
+        [f"{len(one.tensors):,}", f"outside the vector: {_POLICIES[one.policy]}", _names(one.tensors)]
+        for one in report.integers
+    ]
+    merged = tuple(one.tensor for one in report.buffers if one.fate == "merged")
+    if merged:
+        rows.append([f"{len(merged):,}", "buffers, merged by the formula", _names(merged)])
+    if rows:
+        page.heading("tensors apart")
+        page.table(rows, right=(0,))
+
+
+_POLICIES = {
+    "template": "the template's",
+    "error": "the template's; an error where inputs disagree",
+    "max": "the largest of all inputs",
+    "sum": "the sum of all inputs",
+}
+
+
+def _names(names: tuple[str, ...]) -> str:
+    from weightmath.cli.page import shortened
+
+    return " ".join(shortened(names, _NAMES_SHOWN))
+
+
+def _cost(report: PlanReport) -> list[list[str]]:
+    from weightmath.cli.quantities import counted, seconds_text, size_text
+
+    rate = f"{size_text(report.bytes_per_second)} per second"
+    return [
+        ["reads", size_text(report.bytes_read)],
+        ["writes", size_text(report.bytes_written)],
+        ["memory", f"about {size_text(report.peak_bytes)} at most, with {counted(report.threads, 'thread')}"],
+        ["time", f"roughly {seconds_text(report.seconds)}, taking {rate}"],
+    ]
+
+
+def _print_refusal(refusal: Refusal) -> None:
+    import sys
+
+    from weightmath.errors import WeightmathError
+
+    sys.stdout.flush()
+    error = WeightmathError(refusal.what, where=refusal.where, hint=refusal.hint)
+    print(f"error: run would refuse: {error}", file=sys.stderr)

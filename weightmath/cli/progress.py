@@ -1,0 +1,42 @@
+"""A progress bar on stderr: bytes, rate, time left. Only on a terminal, where someone looks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Told = Callable[[int, int], None]
+_SECONDS_BETWEEN = 0.1
+
+
+@contextmanager
+def progress_bar(what: str, *, wanted: bool = True) -> Iterator[Told]:
+    """While the context lasts, show what the yielded function is told: bytes done, bytes in all; from any thread."""
+    if not wanted or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn(what, markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        next_look = 0.0
+
+        def told(done: int, total: int) -> None:
+            # Small tensors report by the thousand, and an update of the bar costs more than their arithmetic.
+            nonlocal next_look
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + _SECONDS_BETWEEN
+                bar.update(task, completed=min(done, total), total=total)
+
+        yield told

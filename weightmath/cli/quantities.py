@@ -1,0 +1,67 @@
+"""Sizes, times and numbers as users write and read them. A kB is 1000 bytes, a KiB 1024."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from weightmath.errors import RecipeError
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)\s*")
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes that `512MB`, `1.5GiB` or `65536` stands for; RecipeError for anything else."""
+    found = _SIZE.fullmatch(text)
+    unit = found.group(2).upper() if found else ""
+    if len(unit) == 1 and unit != "B":
+        unit += "B"
+    if found is None or unit not in _UNITS:
+        raise RecipeError(f"`{text}` is not a size", where="--memory", hint="for example: 512MB, 2GB, 1.5GiB")
+    return int(float(found.group(1)) * _UNITS[unit])
+
+
+def size_text(nbytes: int) -> str:
+    """A size with three digits: 512 B, 94.2 kB, 2.12 GB."""
+    if nbytes < 1000:
+        return f"{nbytes} B"
+    size, unit = float(nbytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{_three_digits(size)} {unit}"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.{max(0, 2 - math.floor(math.log10(number) + 1e-9))}f}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A time: 0.02 s, 7.3 s, 4 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{max(seconds, 0.01):.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number_text(value: object) -> str:
+    """A number with six digits at most; other values as they are."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def share_text(part: int, whole: int) -> str:
+    """A share in percent that says 0% and 100% only of none and all."""
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    percent = 100 * part / whole
+    return f"{min(max(percent, 0.01), 99.99):.2f}%" if not 0.1 <= percent <= 99.9 else f"{percent:.1f}%"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 tensor`, `1,143 tensors`."""
+    return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"

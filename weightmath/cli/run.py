@@ -1,0 +1,149 @@
+"""`weightmath run`: do what a recipe says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from weightmath.cli import options
+from weightmath.cli.failures import FAILED, REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.cli.page import Page
+    from weightmath.questions import Claim
+    from weightmath.reports.run import OutputReport, RunReport, Shown
+
+_CELLS_SHOWN = 40
+_INTEGERS_SHOWN = 8
+
+
+def run(
+    words: options.Words,
+    expression: options.Expression = None,
+    sets: options.Set = None,
+    inputs: options.Input = None,
+    output: options.Output = None,
+    threads: options.Threads = None,
+    memory: options.Memory = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Run a recipe: compute its vectors and save them as new checkpoints.
+
+    Nothing of a tensor is read before the whole recipe has been checked, and no output appears before all are complete
+    and every `expect` holds. Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
+    """
+    with failing(REFUSED, as_json=json):
+        from weightmath.cli.progress import progress_bar
+        from weightmath.cli.quantities import parse_size
+        from weightmath.run import check_start, prepare
+        from weightmath.run import run as run_job
+
+        budget = parse_size(memory) if memory else None
+        job = prepare(options.recipe_of(words, expression, sets, inputs, output))
+        check_start(job, threads=threads, memory=budget, force=force)
+    with failing(FAILED, as_json=json):
+        from weightmath.reports.plain import as_json
+        from weightmath.reports.run import run_report
+
+        with progress_bar("running", wanted=not json) as progress:
+            report = run_report(run_job(job, threads=threads, memory=budget, force=force, progress=progress))
+        if json:
+            print(as_json(report))
+        else:
+            _print(report)
+
+
+def _print(report: RunReport) -> None:
+    from weightmath.cli.page import Page
+    from weightmath.cli.quantities import counted, seconds_text, size_text
+
+    page = Page()
+    for output in report.outputs:
+        _print_output(page, output)
+    for shown in report.show:
+        _print_shown(page, shown)
+    if report.expect:
+        page.heading("expect")
+        page.table([_claim(claim) for claim in report.expect])
+    if report.integers:
+        page.heading(f"inputs disagree in {counted(len(report.integers), 'tensor')} outside the vector")
+        from weightmath.cli.page import shortened
+
+        page.listed(shortened([f"{name}: {_DONE[did]}" for name, did in report.integers.items()], _INTEGERS_SHOWN))
+    page.warnings(report.warnings)
+    page.line()
+    reads = "1 reading" if report.reads == 1 else f"{report.reads} readings"
+    page.line(
+        f"{seconds_text(report.seconds)}, {reads} of the inputs, {size_text(report.peak_bytes)} of memory at most"
+    )
+
+
+_DONE = {
+    "template": "the template's values were kept",
+    "sum": "the sum was taken",
+    "max": "the largest was taken",
+}
+
+
+def _print_output(page: Page, output: OutputReport) -> None:
+    from weightmath.cli.quantities import counted, share_text, size_text
+
+    page.line(f"{output.path}  ({size_text(output.bytes)})", style="bold")
+    tensors = f"{counted(output.copied, 'tensor')}, and " if output.copied else ""
+    share = share_text(output.elements_changed, output.elements)
+    rows = [
+        ["merged", f"{counted(output.merged, 'tensor')}: {output.changed:,} changed, {output.unchanged:,} unchanged"],
+        ["elements", f"{output.elements_changed:,} of {output.elements:,} changed ({share})"],
+        ["copied", f"{tensors}everything else from `{output.template}`"],
+        ["to template", _distance(output)],
+    ]
+    if output.nonfinite:
+        rows.append(["not finite", counted(output.nonfinite, "element")])
+    page.table(rows)
+
+
+def _distance(output: OutputReport) -> str:
+    change = "undefined" if output.relative_change is None else f"{output.relative_change:.4g}"
+    cosine = "undefined" if output.cosine is None else f"{output.cosine:.6f}"
+    sampled = " (of every eighth tile)" if output.sampled else ""
+    return f"relative change {change}, cosine {cosine}{sampled}"
+
+
+def _print_shown(page: Page, shown: Shown) -> None:
+    from weightmath.cli.quantities import number_text
+
+    page.heading(shown.text)
+    if isinstance(shown.value, Mapping):
+        rows = [[str(cell), _summary(value)] for cell, value in list(shown.value.items())[:_CELLS_SHOWN]]
+        page.table(rows)
+        if len(shown.value) > _CELLS_SHOWN:
+            page.listed([f"... and {len(shown.value) - _CELLS_SHOWN:,} more: --json prints all"])
+    elif getattr(shown.value, "ndim", 0) == 2:
+        page.table([[number_text(number) for number in row] for row in shown.value.tolist()])
+    else:
+        page.listed([_summary(shown.value)])
+
+
+def _summary(value: Any) -> str:
+    """A number, or several (one per row of a tensor) as their count and range."""
+    from weightmath.cli.quantities import counted, number_text
+
+    numbers = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or len(numbers) <= _FEW:
+        return number_text(numbers) if not isinstance(numbers, Sequence) or isinstance(numbers, str) else _few(numbers)
+    return f"{counted(len(numbers), 'row')}: {number_text(min(numbers))} to {number_text(max(numbers))}"
+
+
+_FEW = 6
+
+
+def _few(numbers: Sequence[Any]) -> str:
+    from weightmath.cli.quantities import number_text
+
+    return " ".join(number_text(number) for number in numbers)
+
+
+def _claim(claim: Claim) -> list[str]:
+    measured = "" if claim.left is None else f"{claim.left:.6g} against {claim.right:.6g}"
+    return ["holds", claim.text, measured]

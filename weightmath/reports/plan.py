@@ -1,0 +1,292 @@
+"""What a run would do, from a job whose headers were read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weightmath import buffers
+from weightmath.execute import Settings
+from weightmath.graph import Vector, topological
+from weightmath.inputs import Opened
+from weightmath.memory import dtype_is_native, peak_bytes
+from weightmath.outputs import Save
+from weightmath.plan import SELECTIONS, STATISTICS, Pass, Plan
+from weightmath.run import Job
+from weightmath.scope import Domain
+
+# The rough time: what a disk cache and one or two cores were measured to do, and the import of torch.
+BYTES_PER_SECOND = 10**9
+_TORCH_SECONDS = 2.0
+_READABLE = 100
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """One input.
+
+    section   "" is the top level
+    tensors   all of the section, with those outside the vector
+    values    elements of its floating-point tensors, which are the vector
+    dtypes    number of tensors by dtype
+    template  whether outputs copy everything else from it
+    """
+
+    name: str
+    path: str
+    container: str
+    section: str
+    tensors: int
+    values: int
+    dtypes: Mapping[str, int]
+    kind: str
+    part: bool
+    template: bool
+
+
+@dataclass(frozen=True)
+class ValuePlan:
+    """An entry of `let`: its kind (model, delta, mask, unknown, statistic, number, list, unused) and its formula."""
+
+    name: str
+    kind: str
+    formula: str
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One reading of inputs.
+
+    reads    names of inputs
+    bytes    bytes that one reading takes
+    computes statistics that it completes
+    selects  whether some are selections: a sample before, and up to two readings more where it misled
+    writes   names of outputs
+    """
+
+    reads: tuple[str, ...]
+    bytes: int
+    computes: tuple[str, ...]
+    selects: bool
+    writes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """One output.
+
+    dtype   the one asked for, or None where tensors keep theirs
+    merged  number of tensors that are computed; `copied` ones of the section are the template's
+    """
+
+    name: str
+    path: str
+    bytes: int
+    template: str
+    kind: str
+    dtype: str | None
+    merged: int
+    copied: int
+
+
+@dataclass(frozen=True)
+class CopiedPlan:
+    """Tensors of the template's section that stay as they are, and why."""
+
+    reason: str
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IntegersPlan:
+    """Tensors outside the vector under one policy: template, error, max, sum."""
+
+    policy: str
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BufferPlan:
+    """A floating-point tensor that no one trains, and its fate: "merged", or why it is the template's."""
+
+    tensor: str
+    fate: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why `run` would refuse to start, as an error's parts."""
+
+    what: str
+    where: str | None
+    hint: str | None
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a run would do.
+
+    recipe         its file, or "-e"
+    values         entries of `let`, in order
+    within         statistics of a tensor or row, worked out while the tensor is read
+    bytes_read     by all passes, selections that miss apart, and by copies from templates
+    bytes_written  sizes of all outputs
+    peak_bytes     memory that the process is expected to take at most
+    seconds        bytes_read + bytes_written at `bytes_per_second`, and the import of torch where it is needed
+    refusal        why the run would not start, or None
+    """
+
+    recipe: str
+    inputs: tuple[InputPlan, ...]
+    values: tuple[ValuePlan, ...]
+    passes: tuple[PassPlan, ...]
+    within: tuple[str, ...]
+    outputs: tuple[OutputPlan, ...]
+    copied: tuple[CopiedPlan, ...]
+    integers: tuple[IntegersPlan, ...]
+    buffers: tuple[BufferPlan, ...]
+    threads: int
+    bytes_read: int
+    bytes_written: int
+    peak_bytes: int
+    seconds: float
+    bytes_per_second: int
+    warnings: tuple[str, ...]
+    refusal: Refusal | None
+
+
+def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
+    """The record of what `run` would do with these settings."""
+    plan = job.plan
+    read = plan.bytes_read() + sum(copy.size for save in job.saves for copy in save.image.copies)
+    written = sum(save.image.size for save in job.saves)
+    needs_torch = not all(dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
+    return PlanReport(
+        recipe=str(job.recipe.path or "-e"),
+        inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
+        values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),
+        passes=tuple(_pass(job, one) for one in plan.passes),
+        within=tuple(_text(job, node) for node in plan.nodes if node.op in STATISTICS and node.domain >= Domain.TENSOR),
+        outputs=tuple(_output(job, save) for save in job.saves),
+        copied=_copied(job),
+        integers=_integers(job),
+        buffers=_buffers(job),
+        threads=settings.threads,
+        bytes_read=read,
+        bytes_written=written,
+        peak_bytes=peak_bytes(plan, settings),
+        seconds=(read + written) / BYTES_PER_SECOND + needs_torch * _TORCH_SECONDS,
+        bytes_per_second=BYTES_PER_SECOND,
+        warnings=job.warnings,
+        refusal=refusal,
+    )
+
+
+def _input(job: Job, opened: Opened) -> InputPlan:
+    infos = opened.tensors.values()
+    source = job.vectors[opened.name].source
+    return InputPlan(
+        opened.name,
+        str(opened.checkpoint.path),
+        opened.checkpoint.container,
+        opened.section.name,
+        len(opened.tensors),
+        sum(info.entry.size for info in infos if info.entry.dtype.is_float),
+        dict(Counter(info.entry.dtype.name for info in infos)),
+        source.kind if source else "model",
+        source.part if source else False,
+        any(save.template is opened for save in job.saves),
+    )
+
+
+def _value(job: Job, name: str, formula: str) -> ValuePlan:
+    return ValuePlan(name, _kind(job.plan, job.built.values[name]), formula)
+
+
+def _kind(plan: Plan, value: Any) -> str:
+    """The kind of a named value in a word. Facts are known of what outputs, `show` and `expect` are made of."""
+    if isinstance(value, list | tuple):
+        kinds = dict.fromkeys(_kind(plan, item) for item in value)
+        return f"list of {len(value)}: {' '.join(kinds)}"
+    if not isinstance(value, Vector):
+        return "text" if isinstance(value, str) else "number"
+    if value not in plan.facts.weights:
+        return "unused"
+    if value.domain == Domain.ELEMENT or value.is_mask:
+        return plan.kind(value)
+    return "number" if value.static else "statistic"
+
+
+def _pass(job: Job, one: Pass) -> PassPlan:
+    sources = [vector.source for vector in one.reads if vector.source is not None]
+    layouts = [source.layout for source in sources]
+    return PassPlan(
+        tuple(source.name for source in sources),
+        sum(layout[name].nbytes for layout in layouts for name in job.plan.layout.names if name in layout),
+        tuple(dict.fromkeys(_text(job, node) for node in one.statistics)),
+        any(node.op in SELECTIONS for node in one.statistics),
+        tuple(output.name for output in one.outputs),
+    )
+
+
+def _text(job: Job, node: Vector) -> str:
+    """What a statistic is, and the first part of the recipe that needs it.
+
+    A threshold is shown as the selection that it is for, and what methods expand to, too long to be read, by its name.
+    """
+    if node.op == "cut":
+        node = next((user for user in job.plan.nodes if any(arg is node for arg in user.args)), node)
+    part, value = next((part, value) for part, value in _parts(job) if any(v is node for v in topological([value])))
+    if part.startswith("expect") or (value is node and part.startswith("show")):
+        return part
+    text = str(node)
+    if len(text) > _READABLE:
+        text = f"{node.op}, scope={node.option('scope')!r}"
+    return f"{part.partition(':')[0]}: {text}"
+
+
+def _parts(job: Job) -> Iterator[tuple[str, Vector]]:
+    """The vectors of a recipe in the order in which it has them, with the part that each stands in."""
+    named = ((f"let {name}", job.built.values[name]) for name in job.recipe.spec.let)
+    shown = ((f"show: {text}", value) for text, value in job.built.show)
+    claims = ((f"expect: {text}", value) for text, value in job.built.expect)
+    saves = ((f"save {name}", output.value) for name, output in job.built.saves.items())
+    for part, value in (*named, *shown, *claims, *saves):
+        values = value if isinstance(value, list | tuple) else [value]
+        yield from ((part, vector) for vector in values if isinstance(vector, Vector))
+
+
+def _output(job: Job, save: Save) -> OutputPlan:
+    output = next(output for output in job.plan.request.outputs if output.name == save.name)
+    return OutputPlan(
+        save.name,
+        str(save.path),
+        save.image.size,
+        save.template.name,
+        job.plan.kind(output.value),
+        output.dtype.name if output.dtype else None,
+        len(save.originals),
+        len(save.copied),
+    )
+
+
+def _copied(job: Job) -> tuple[CopiedPlan, ...]:
+    reasons: dict[str, list[str]] = {}
+    for name, reason in job.copied.items():
+        reasons.setdefault(reason, []).append(name)
+    return tuple(CopiedPlan(reason, tuple(names)) for reason, names in reasons.items())
+
+
+def _integers(job: Job) -> tuple[IntegersPlan, ...]:
+    policies: dict[str, list[str]] = {}
+    for name, policy in job.integers.policies.items():
+        policies.setdefault(policy, []).append(name)
+    return tuple(IntegersPlan(policy, tuple(names)) for policy, names in policies.items())
+
+
+def _buffers(job: Job) -> tuple[BufferPlan, ...]:
+    merged = dict.fromkeys(job.plan.layout.names, "merged")
+    fates = {**merged, **job.copied}
+    return tuple(BufferPlan(name, fate) for name, fate in fates.items() if buffers.is_buffer(name))

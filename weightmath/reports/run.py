@@ -1,0 +1,112 @@
+"""What a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weightmath.outputs import Save
+from weightmath.questions import Claim
+from weightmath.run import Report
+from weightmath.stream import Outcome
+
+
+@dataclass(frozen=True)
+class OutputReport:
+    """One output.
+
+    merged            floating-point tensors that were computed
+    copied            tensors of the section that are the template's
+    changed           merged tensors of which some element differs from the template
+    unchanged         merged tensors that came out as the template's, bit for bit
+    elements          of merged tensors; `elements_changed` of them differ from the template
+    relative_change   norm(output - template) / norm(template) over merged tensors; None for a template of zeros
+    cosine            between output and template, over merged tensors; None where one of them is zero
+    sampled           whether relative change and cosine are of every eighth tile only
+    nonfinite         NaN and infinite elements, which `nonfinite: allow` lets pass
+    """
+
+    name: str
+    path: str
+    bytes: int
+    template: str
+    merged: int
+    copied: int
+    changed: int
+    unchanged: int
+    elements: int
+    elements_changed: int
+    relative_change: float | None
+    cosine: float | None
+    sampled: bool
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A value of `show`: a number, or numbers by cell or tensor."""
+
+    text: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    recipe      its file, or "-e"
+    seconds     from the first byte read to the last output in place
+    peak_bytes  most memory that the process has taken
+    reads       times that the inputs were read
+    show        values of `show`
+    expect      claims of `expect`, which all held
+    integers    tensors outside the vector in which inputs disagreed, and the policy that decided
+    """
+
+    recipe: str
+    outputs: tuple[OutputReport, ...]
+    seconds: float
+    peak_bytes: int
+    reads: int
+    show: tuple[Shown, ...]
+    expect: tuple[Claim, ...]
+    integers: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def run_report(report: Report) -> RunReport:
+    """The record of a run."""
+    return RunReport(
+        recipe=str(report.job.recipe.path or "-e"),
+        outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
+        seconds=report.seconds,
+        peak_bytes=report.peak_bytes,
+        reads=report.results.reads,
+        show=tuple(Shown(text, value) for text, value in report.answers.shown),
+        expect=report.answers.claims,
+        integers=report.integers,
+        warnings=report.warnings,
+    )
+
+
+def _output(save: Save, outcome: Outcome) -> OutputReport:
+    merged = [own for own in save.originals if save.template.tensors[own].entry.dtype.is_float]
+    changes = outcome.tensors.values()
+    changed = sum(change.changed > 0 for change in changes)
+    return OutputReport(
+        name=save.name,
+        path=str(save.path),
+        bytes=save.image.size,
+        template=save.template.name,
+        merged=len(merged),
+        copied=len(save.copied),
+        changed=changed,
+        unchanged=len(merged) - changed,
+        elements=sum(change.elements for change in changes),
+        elements_changed=sum(change.changed for change in changes),
+        relative_change=outcome.relative_change,
+        cosine=outcome.cosine,
+        sampled=outcome.sampled,
+        nonfinite=sum(change.nonfinite for change in changes),
+    )
