@@ -30,7 +30,7 @@ I = TypeVar("I", bound=Item)  # noqa: E741
 class Crew(Generic[I]):
     """Runs `work(item)` for all items with some threads, and `complete(stage)` after a stage's last item.
 
-    `stages` yields each stage with the list of its items, in order.
+    `stages` yields each stage with the list of its items, in order; a stage without items is complete at once.
     """
 
     def __init__(
@@ -49,8 +49,9 @@ class Crew(Generic[I]):
 
     def _listed(self, stages: Iterable[tuple[Hashable, list[I]]]) -> Iterator[I]:
         for stage, items in stages:
-            with self._news:
-                self._left[stage] = len(items)
+            if items:
+                with self._news:
+                    self._left[stage] = len(items)
             yield from items
 
     def run(self, threads: int) -> None:
@@ -59,14 +60,16 @@ class Crew(Generic[I]):
             self._drain()
         else:
             crew = [threading.Thread(target=self._drain, daemon=True) for _ in range(threads)]
-            for thread in crew:
-                thread.start()
+            started: list[threading.Thread] = []
             try:
                 for thread in crew:
+                    thread.start()
+                    started.append(thread)
+                for thread in started:
                     thread.join()
-            except BaseException as interrupt:
+            except BaseException as interrupt:  # noqa: BLE001 - raised below, when all threads have stopped
                 self._stop(interrupt)
-                for thread in crew:
+                for thread in started:
                     thread.join()
         if self._error is not None:
             raise self._error

@@ -7,7 +7,7 @@ the next tensor, so that threads seldom wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -76,8 +76,14 @@ class _Wanted:
     outputs: tuple[Output, ...] = ()
     sampling: bool = False
 
+    def selecting(self, entry: int) -> tuple[WideSelection, ...]:
+        """The selections that must see this entry's elements."""
+        if self.sampling:
+            return tuple(selection for selection in self.selections if selection.sampled_tiles(entry))
+        return tuple(selection for selection in self.selections if selection.takes(entry))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class _Group:
     """Entries that go through their rounds together: one tensor, or some small ones."""
 
@@ -140,8 +146,6 @@ class _Run:
         selections = tuple(WideSelection(node, self.plan) for node in one.statistics if node.op not in REDUCTIONS)
         if selections:
             self._read_once(_Wanted(selections=selections, sampling=True))
-            for selection in selections:
-                selection.narrow()
         self._read_once(_Wanted(folds, selections, one.kept, one.outputs))
         reads = 1
         while open_selections := tuple(selection for selection in selections if not selection.finish()):
@@ -224,7 +228,7 @@ class _Run:
         number = 0
         for entry in self.plan.order:
             shape = self.plan.layout.entries[entry]
-            key = (self.plan.group_keys[entry], *(selection.takes(entry) for selection in wanted.selections))
+            key = (self.plan.group_keys[entry], *map(id, wanted.selecting(entry)))
             if key not in cache:
                 cache[key] = self._programs(entry, wanted)
             own = cache[key]
@@ -247,15 +251,20 @@ class _Run:
 
     def _remember(self, cache: Mapping[Any, tuple[Program, ...]]) -> None:
         """Statistics that rounds have worked out stay known in later passes; whole tensors do not."""
+        found: dict[object, frozenset[Vector]] = {}
         for (key, *_), programs in cache.items():
-            nodes = {node for program in programs[:-1] for node in program.completes if node.op in STATISTICS}
+            completed = (node for program in programs[:-1] for node in program.completes)
+            nodes = frozenset(node for node in completed if node.op in STATISTICS)
+            # Entries of one key may have gone through different programs: known is what all have worked out.
+            found[key] = found.get(key, nodes) & nodes
+        for key, nodes in found.items():
             self.known[key] = self.known.get(key, frozenset()) | nodes
 
     def _programs(self, entry: int, wanted: _Wanted) -> tuple[Program, ...]:
         """One program per round: statistics of the tensor by their level, then all that is wanted."""
         compiler = Compiler(self.plan, entry, self.known.get(self.plan.group_keys[entry], frozenset()))
         folds = [node for node in wanted.folds if self.plan.counts(node, entry)]
-        selections = [selection for selection in wanted.selections if selection.takes(entry)]
+        selections = wanted.selecting(entry)
         outputs = [output for output in wanted.outputs if self.plan.facts.present[output.value][entry]]
         if not (folds or selections or outputs or wanted.kept):
             return ()

@@ -85,7 +85,7 @@ Step = Callable[[Frame], None]
 Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step that takes it from its slot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """Steps for one group and round."""
 
@@ -111,6 +111,8 @@ class Compiler:
         self.shape = plan.layout.entries[entry]
         self.known = known
         self._resolved: dict[Vector, Vector] = {}
+        for node in plan.nodes:  # operands first: a sum of thousands of terms is no recursion
+            self.resolve(node)
 
     # --- what the names and shapes decide
 
@@ -378,6 +380,9 @@ def _read(node: Vector, out: int, register: int) -> Step:
         flat = values.reshape(-1)
         for piece, span in frame.spans():
             frame.io.read(node, piece, flat[span])
+        if node.is_mask:
+            truth = borrow("program.truth", values.shape, bool)
+            np.copyto(values, np.not_equal(values, 0, out=truth))
         frame.values[out] = values
 
     return read

@@ -20,6 +20,7 @@ from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
 from weightmath.plan import Output, Plan
 from weightmath.program import Piece
+from weightmath.scope import tile
 
 # Beyond this size the relative change and cosine are taken from every eighth tile.
 _SAMPLED_ABOVE = 1 << 24
@@ -69,8 +70,13 @@ class Outcome:
     """What one output turned out to be: changes by tensor, and moments for relative change and cosine."""
 
     tensors: dict[str, Change] = field(default_factory=dict)
-    moments: np.ndarray = field(default_factory=lambda: np.zeros(3))  # d d, d t, t t with d the change, t the template
+    parts: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # moments of each tile that is looked at
     sampled: bool = False
+
+    @property
+    def moments(self) -> np.ndarray:
+        """The sums of d d, d t and t t, with d the change and t the template: tile by tile in flat order."""
+        return np.asarray(self.parts.sum(axis=0))
 
     @property
     def relative_change(self) -> float | None:
@@ -97,8 +103,11 @@ class Io:
         self._sinks = sinks
         self._progress = progress
         self._lock = threading.Lock()
+        sampled = plan.layout.size > _SAMPLED_ABOVE
+        self._stride = _SAMPLE_STRIDE if sampled else 1
+        looked_at = -(-plan.tile_base[-1] // self._stride)
         self._outcomes = {
-            output.name: Outcome(sampled=plan.layout.size > _SAMPLED_ABOVE) for output in plan.request.outputs
+            output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=sampled) for output in plan.request.outputs
         }
 
     def read(self, node: Vector, piece: Piece, out: np.ndarray) -> None:
@@ -131,15 +140,17 @@ class Io:
         self._progress(bits.nbytes)
 
     def _sample(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray) -> None:
-        outcome = self._outcomes[output.name]
-        stride = _SAMPLE_STRIDE if outcome.sampled else 1
-        if (self._plan.tile_base[piece.entry] + piece.first_tile) % stride:
-            return
-        change = borrow("execute.change", values.shape, values.dtype)
-        np.subtract(values, before, out=change)
-        moments = REDUCTIONS["gram"].partial(change[None], before[None])[0]
-        with self._lock:
-            outcome.moments = outcome.moments + moments
+        """Moments of the change, by tile: no chunk and no thread decides which tiles are looked at, or in which order."""
+        parts = self._outcomes[output.name].parts
+        entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
+        for number in range(piece.first_tile, piece.last_tile + 1):
+            if (base + number) % self._stride == 0:
+                one = tile(entry, number)
+                here = slice(one.start - piece.start, one.stop - piece.start)
+                change = borrow("execute.change", values[here].shape, values.dtype)
+                np.subtract(values[here], before[here], out=change)
+                moments = REDUCTIONS["gram"].partial(change[None], before[here][None])
+                parts[(base + number) // self._stride] = moments[0]
 
     def _count(self, output: Output, name: str, change: Change) -> None:
         with self._lock:

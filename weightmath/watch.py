@@ -18,6 +18,8 @@ def watched_value(node: Vector, tables: Tables) -> Any:
     """The value of a statistic: a float where it is the same everywhere, else a mapping from cell or tensor name."""
     values = _per_entry(node, tables)
     names = tables.plan.layout.names
+    if not values:
+        return 0.0 if node.domain <= Domain.GLOBAL else {}
     if node.domain <= Domain.GLOBAL:
         return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
     if node.domain == Domain.GROUP:

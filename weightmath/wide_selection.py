@@ -1,10 +1,12 @@
 """Selections from cells that are larger than memory, or wider than a tensor, as one reading after another.
 
-One `Selector` per cell; this module says which tiles belong to which cell, which are sampled, and where in the run a cut lies.
+One `Selector` per cell; this module says which tiles belong to which cell, which are sampled, and where in the run a
+cut lies.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Hashable
 from typing import Any
@@ -12,12 +14,20 @@ from typing import Any
 import numpy as np
 
 from weightmath.graph import Vector
-from weightmath.kernels.bracket import Cut, sample_ranges, tally, trivial_cut
+from weightmath.kernels.bracket import BUDGET, Cut, sample_ranges, tally, trivial_cut
 from weightmath.kernels.select import interpolate, keep_count, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
 from weightmath.plan import Plan
 from weightmath.program import Frame, Step, keys_of
 from weightmath.scope import Domain, tile, tile_count
+
+# Bins take as much, so that less would save nothing.
+_LEAST_BUDGET = 1 << 19
+
+
+def budget_of(cells: int) -> int:
+    """Bytes of keys that each of so many cells may hold at a time."""
+    return max(BUDGET // max(cells, 1), _LEAST_BUDGET)
 
 
 class _Cell:
@@ -28,7 +38,8 @@ class _Cell:
         self.starts: list[int] = []  # first element of each tile, counted within the cell
         self.tiles: list[tuple[int, int]] = []  # entry and tile number
         self.selector: Selector | None = None
-        self.blocks: list[np.ndarray] = []
+        self.blocks: list[np.ndarray] = []  # of the sample
+        self.awaited = 0  # blocks that are still to come
         self.value: Any = None
 
     def add(self, entry: int, number: int, elements: int) -> None:
@@ -57,21 +68,31 @@ class WideSelection:
         self.argument = node.args[0]
         self._cells: dict[Hashable, _Cell] = {}
         for entry, shape in enumerate(plan.layout):
-            if self.takes(entry):
+            if self._has(entry):
                 for number in range(tile_count(shape)):
                     one = tile(shape, number)
                     self._cells.setdefault(self._cell_of(entry, one.row), _Cell()).add(
                         entry, number, one.stop - one.start
                     )
-        self._keys = key_dtype(plan.key_dtype(node, 0))
+        # One dtype for all cells: that of the widest tensor among them.
+        widths = [plan.key_dtype(node, cell.tiles[0][0]).itemsize for cell in self._cells.values()]
+        self._keys = key_dtype(f"f{max(widths, default=4)}")
         self._samples: dict[int, dict[int, list[slice]]] = {}
+        self._lock = threading.Lock()
         for cell in self._cells.values():
             self._begin(cell)
 
-    def takes(self, entry: int) -> bool:
+    def _has(self, entry: int) -> bool:
         """Whether this entry's elements are selected from here."""
         shape = self.plan.layout.entries[entry]
         return shape.size > 0 and not self.plan.local(self.node, entry) and self.plan.counts(self.node, entry)
+
+    def takes(self, entry: int) -> bool:
+        """Whether a reading must show this entry's elements: some cell of it has no result yet."""
+        if not self._has(entry):
+            return False
+        rows = self.plan.layout.entries[entry].rows if self.node.domain == Domain.ROW else 1
+        return any(self._cells[self._cell_of(entry, row)].value is None for row in range(rows))
 
     def sampled_tiles(self, entry: int) -> tuple[int, ...]:
         """Tiles of this entry that the sample needs."""
@@ -90,12 +111,23 @@ class WideSelection:
                     at += one.stop - one.start
                     cell = self._cells[self._cell_of(piece.entry, one.row)]
                     if sampling:
-                        cell.blocks += [here[part].copy() for part in self._samples[piece.entry].get(number, ())]
+                        for part in self._samples.get(piece.entry, {}).get(number, ()):
+                            self._collect(cell, here[part].copy())
                     elif cell.selector is not None and cell.value is None:
                         base = self.plan.tile_base[piece.entry]
                         cell.selector.add(tally(cell.selector.bracket, base + number, here))
 
         return take
+
+    def _collect(self, cell: _Cell, block: np.ndarray) -> None:
+        """Take in a block of the sample; after the last one it is used and dropped, while other cells' samples come."""
+        with self._lock:
+            cell.blocks.append(block)
+            cell.awaited -= 1
+            complete = cell.awaited == 0
+        if complete and cell.selector is not None:
+            cell.selector.sample(cell.blocks)
+            cell.blocks = []
 
     def finish(self) -> bool:
         """End a reading; whether every cell has its result."""
@@ -105,13 +137,6 @@ class WideSelection:
                 if cell.selector.selected is not None:
                     cell.value = self._result(cell)
         return all(cell.value is not None for cell in self._cells.values())
-
-    def narrow(self) -> None:
-        """End the sampling."""
-        for cell in self._cells.values():
-            if cell.selector is not None and cell.blocks:
-                cell.selector.sample(cell.blocks)
-                cell.blocks = []
 
     def values(self) -> dict[int, Any]:
         """Results as the tables keep them: by cell number, by entry, or by entry a list with one per row."""
@@ -131,18 +156,20 @@ class WideSelection:
         return self.plan.cells[self.node.option("scope")][1][entry]
 
     def _begin(self, cell: _Cell) -> None:
+        budget = budget_of(len(self._cells))
         if self.node.op == "quantile":
             rank, _ = quantile_rank(self.node.option("q"), cell.size)
-            cell.selector = Selector(cell.size, rank, self._keys, successor=True)
+            cell.selector = Selector(cell.size, rank, self._keys, successor=True, budget=budget)
         else:
             density = float(self.plan.facts.static[self.node.args[1]][cell.tiles[0][0]])
             kept = keep_count(density, cell.size)
             cell.value = trivial_cut(cell.size, kept, self._keys)
             if cell.value is None:
-                cell.selector = Selector(cell.size, cell.size - kept, self._keys)
+                cell.selector = Selector(cell.size, cell.size - kept, self._keys, budget=budget)
         if cell.selector is not None:
             for (entry, number), part in cell.sampled(self._keys.itemsize):
                 self._samples.setdefault(entry, {}).setdefault(number, []).append(part)
+                cell.awaited += 1
 
     def _result(self, cell: _Cell) -> Cut | float:
         assert cell.selector is not None
