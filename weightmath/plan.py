@@ -125,7 +125,11 @@ class Plan:
         """The float dtype that a selection orders an entry's values in: of the widest tensor its cells may hold."""
         if self.local(vector, entry):
             return self.compute_dtypes[entry].bits
-        return (FLOAT64 if FLOAT64 in self.compute_dtypes else FLOAT32).bits
+        return self._widest.bits
+
+    @cached_property
+    def _widest(self) -> DType:
+        return FLOAT64 if FLOAT64 in self.compute_dtypes else FLOAT32
 
     def counts(self, vector: Vector, entry: int) -> bool:
         """Whether a statistic counts this entry: some operand has it."""
