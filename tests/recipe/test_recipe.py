@@ -177,8 +177,8 @@ MISTAKES = [
     ),
     (
         '"*.bias": 0',
-        '"*.bias": none',
-        "merge.yaml:6: params.rate.*.bias: `none` is not a number\n  hint: numbers are decimal: 7, 0.5, 1e-3",
+        '"*.bias": null',
+        "merge.yaml:6: params.rate.*.bias: nothing is not a number\n  hint: numbers are decimal: 7, 0.5, 1e-3",
     ),
     (
         '"*.bias": 0',

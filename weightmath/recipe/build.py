@@ -11,7 +11,7 @@ from weightmath.expression import Value, evaluate, parse
 from weightmath.expression import check as check_expression
 from weightmath.expression.nodes import Name, excerpt, postorder
 from weightmath.graph import Vector, topological
-from weightmath.names import Table
+from weightmath.names import ByName, Table
 from weightmath.recipe.recipe import Expression, Recipe
 from weightmath.recipe.spec import SaveSpec
 from weightmath.scope import Domain
@@ -51,6 +51,8 @@ def check(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> None:
             if name in callables:
                 hint = f"call it my_{name}"
                 raise RecipeError(f"`{name}` is the name of a function", where=recipe.where(section, name), hint=hint)
+    for cell in recipe.cells():
+        check_expression(cell.text, _params_before(recipe, cell), callables, where=recipe.where(*cell.path))
     known = [*spec.inputs, *spec.params]
     for expression in recipe.expressions():
         _check_order(recipe, expression, known)
@@ -87,7 +89,7 @@ def build(
     """
     check(recipe, callables)
     names: dict[str, Value] = {name: vectors[name] for name in recipe.spec.inputs}
-    names |= {name: _parameter(value) for name, value in recipe.spec.params.items()}
+    names |= _parameters(recipe, callables)
     show: list[tuple[str, Value]] = []
     expect: list[tuple[str, Vector | bool]] = []
     saves: dict[str, Output] = {}
@@ -114,11 +116,37 @@ def _vectors(value: Value) -> list[Vector]:
     return [item for item in items if isinstance(item, Vector)]
 
 
-def _parameter(value: Any) -> Value:
-    if isinstance(value, dict):
-        return Table(tuple((pattern, float(number)) for pattern, number in value.items()))
-    result: Value = value
-    return result
+def _params_before(recipe: Recipe, cell: Expression) -> list[str]:
+    """The parameters that an expression in a table may use: those above it."""
+    return list(recipe.spec.params)[: list(recipe.spec.params).index(str(cell.path[1]))]
+
+
+def _parameters(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> dict[str, Value]:
+    """Parameters as values; a table holds numbers, and rules such as ramps where expressions make them."""
+    values: dict[str, Value] = {}
+    for name, value in recipe.spec.params.items():
+        if isinstance(value, dict):
+            places = [recipe.where("params", name, pattern) for pattern in value]
+            numbers = [_cell(*pair, values, callables) for pair in zip(value.values(), places, strict=True)]
+            values[name] = Table(tuple(zip(value, numbers, strict=True)))
+        else:
+            values[name] = value
+    return values
+
+
+def _cell(
+    cell: float | str, place: str, params: Mapping[str, Value], callables: Mapping[str, Callable[..., Any]]
+) -> float | ByName:
+    if not isinstance(cell, str):
+        return float(cell)
+    value = evaluate(cell, params, callables, where=place)
+    if isinstance(value, Vector) and value.op == "by_name":
+        rule: ByName = value.option("rule")
+        return rule
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        hint = "a number, or one of ramp(...), blocks(...), layer(...), match(...) by itself"
+        raise _error("a table holds numbers, and this is none", Expression(cell, ()), place, hint)
+    return float(value)
 
 
 def _error(fact: str, expression: Expression, place: str, hint: str) -> RecipeError:

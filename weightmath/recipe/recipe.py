@@ -71,10 +71,19 @@ class Recipe:
         yield from (Expression(text, ("expect", i)) for i, text in enumerate(self.spec.expect))
         yield from (Expression(output.value, ("save", name)) for name, output in self.spec.save.items())
 
+    def cells(self) -> Iterator[Expression]:
+        """The expressions in tables of `params`, which are evaluated before all others."""
+        for name, value in self.spec.params.items():
+            if isinstance(value, dict):
+                yield from (
+                    Expression(text, ("params", name, key)) for key, text in value.items() if isinstance(text, str)
+                )
+
     def unused(self) -> tuple[str, ...]:
         """A warning for each input, parameter and entry of `let` that nothing uses."""
         used = {output.template for output in self.spec.save.values()}
-        used.update(name for expression in self.expressions() for name in names_in(expression.text))
+        expressions = (*self.cells(), *self.expressions())
+        used.update(name for expression in expressions for name in names_in(expression.text))
         sections = {"inputs": self.spec.inputs, "params": self.spec.params, "let": self.spec.let}
         return tuple(
             f"{self.where(section, name)}: nothing uses `{name}`"
@@ -121,7 +130,7 @@ def of_document(text: str, document: Document, path: Path | None = None) -> Reci
         raise spec_errors.translated(error, document) from None
     recipe = Recipe(text, path, document, spec, {name: name for name in spec.save})
     _check_names(recipe)
-    for expression in recipe.expressions():
+    for expression in (*recipe.cells(), *recipe.expressions()):
         _check_expression(recipe, expression)
     for name, output in spec.save.items():
         if output.template is not None and output.template not in spec.inputs:

@@ -88,14 +88,19 @@ def _number(value: object, at: tuple[str | int, ...] = ()) -> float:
 
 
 def _parameter(value: object) -> object:
-    """A number, text, truth value, list of such or a table from patterns to numbers."""
+    """A number, text, truth value, list of such or a table from patterns to numbers or expressions."""
     if isinstance(value, dict):
         if not value:
             raise fault("the table is empty", 'each line of it is a pattern and a number: "*.bias": 0')
-        return {_pattern(pattern): _number(number, (pattern,)) for pattern, number in value.items()}
+        return {_pattern(pattern): _cell(number, pattern) for pattern, number in value.items()}
     if isinstance(value, list):
         return [_item(item, (i,)) for i, item in enumerate(value)]
     return _item(value)
+
+
+def _cell(value: object, pattern: str) -> object:
+    """A number of a table, or the expression of one: ramp(0, 1)."""
+    return value if isinstance(value, str) else _number(value, (pattern,))
 
 
 def _item(value: object, at: tuple[str | int, ...] = ()) -> object:
