@@ -181,8 +181,8 @@ def _is_float64(source: Layout, layout: Layout) -> Flags:
     return np.array([name in source and source[name].dtype is FLOAT64 for name in layout.names], dtype=bool)
 
 
-def _size_class(entry: Entry) -> tuple[bool, bool, bool, bool]:
-    return entry.size <= TILE, rows_are_cut(entry), entry.size > GATHER_LIMIT, entry.row_size > GATHER_LIMIT
+def _size_class(entry: Entry) -> tuple[bool, bool, bool]:
+    return entry.size <= TILE, rows_are_cut(entry), entry.size > GATHER_LIMIT
 
 
 def is_local(vector: Vector, entry: Entry) -> bool:
@@ -190,8 +190,8 @@ def is_local(vector: Vector, entry: Entry) -> bool:
     if vector.domain < Domain.TENSOR:
         return False
     if vector.op in SELECTIONS:
-        cell = entry.row_size if vector.domain == Domain.ROW else entry.size
-        return cell <= GATHER_LIMIT
+        # A tensor is gathered whole, however short its rows are.
+        return entry.size <= GATHER_LIMIT or (vector.domain == Domain.ROW and not rows_are_cut(entry))
     return True
 
 
@@ -217,8 +217,13 @@ def make_plan(request: Request) -> Plan:
     for output in request.outputs:
         _check_output(output, facts, request.layout)
     for watched in request.watched:
-        if watched.value.domain == Domain.ELEMENT:
-            raise RecipeError(f"`{watched.value}` is a vector, not a statistic", where=watched.text)
+        if watched.value.domain >= Domain.ROW:
+            each = "row" if watched.value.domain == Domain.ROW else "element"
+            raise RecipeError(
+                f"`{watched.value}` has a value for every {each}",
+                where=watched.text,
+                hint='reduce it to a statistic: mean(x, scope="tensor")',
+            )
     return Plan(request, nodes, facts, _schedule(nodes, facts, request))
 
 
@@ -276,6 +281,8 @@ def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layou
     densities = static.get(node.args[1])
     if densities is None:
         raise RecipeError(f"the density for `{node.args[0]}` must be known before the run: a number or a table")
+    for entry in np.flatnonzero((densities < 0) | (densities > 1)):
+        raise RecipeError(f"the density must be in [0, 1], and is {densities[entry]:g} for `{layout.names[entry]}`")
     if node.domain >= Domain.TENSOR:
         return
     _, of_entry = Scope(node.option("scope")).cells(layout)
@@ -296,7 +303,7 @@ def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
         return
     present = facts.present[output.value]
     weights = facts.weights[output.value][present]
-    if len(weights) and (np.isnan(weights).any() or np.all(np.abs(weights) <= kinds.TOLERANCE)):
+    if np.all(np.abs(weights[~np.isnan(weights)]) <= kinds.TOLERANCE):
         return
     try:
         kinds.check("model", weights, f"`{output.value}`")

@@ -95,17 +95,24 @@ class Tables:
         self.wide[node] = {cell: _plain(reduction.finish(state)[0]) for cell, state in enumerate(states)}
 
     def value(self, node: Vector, entry: int) -> Any:
-        """The value of a known statistic for an entry: its own, or its cell's; 0 for an empty cell."""
-        if entry in self.local.get(node, {}):
-            return self.local[node][entry]
+        """The value of a known statistic for an entry: its own, or its cell's; that of no elements for an empty cell."""
+        local = self.local.get(node, {})
+        if entry in local:
+            return local[entry]
         cell = self.plan.cells[node.option("scope")][1][entry] if node.domain < Domain.TENSOR else entry
-        return self.wide.get(node, {}).get(cell, 0.0)
+        known = self.wide.get(node, {})
+        if cell in known:
+            return known[cell]
+        if self.plan.layout.entries[entry].size and self.plan.counts(node, entry):
+            raise AssertionError(f"`{node}` of `{self.plan.layout.names[entry]}` is needed before it is known")
+        return _of_nothing(node)
 
     def _finish_gathered(self, node: Vector, operands: Sequence[np.ndarray], entry: int) -> Any:
-        """What whole tensors say: a matrix function's value, a quantile per row or tensor, or the cuts of a selection."""
+        """What whole tensors say: the values of a matrix function, quantiles, or the cuts of a selection."""
         shape = self.plan.layout.entries[entry]
         if node.op in WHOLE_TENSOR:
-            return whole.evaluate(node, [operand.reshape(shape.shape) for operand in operands]).reshape(-1)
+            made = whole.evaluate(node, [operand.reshape(shape.shape) for operand in operands])
+            return made.reshape(-1).astype(self.plan.compute_dtypes[entry].bits)
         rows = shape.rows if node.domain == Domain.ROW else 1
         cells = operands[0].reshape(rows, -1)
         if node.op == "quantile":
@@ -117,6 +124,11 @@ class Tables:
             _locate(cells[row], thresholds[row], int(ties[row]), row * cells.shape[1], shape) for row in range(rows)
         ]
 
+
+def _of_nothing(node: Vector) -> Any:
+    """A statistic of no elements."""
+    reduction = REDUCTIONS.get(node.op)
+    return 0.0 if reduction is None else _plain(reduction.finish(reduction.empty(1, len(node.args)))[0])
 
 
 def _plain(value: np.ndarray) -> Any:
