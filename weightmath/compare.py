@@ -65,6 +65,7 @@ class Pair:
     largest    largest absolute difference of two elements, likewise
     """
 
+    name: str
     first: TensorInfo
     second: TensorInfo
     different: int
@@ -151,14 +152,17 @@ def _pairs(a: Opened, b: Opened, names: Sequence[str], progress: Progress) -> tu
         distances = _distances(a, b, floats, readers, meter)
         for reader in readers.values():
             reader.check_unchanged()
-    return tuple(_pair(a.tensors[name], b.tensors[name], different.get(name), distances.get(name)) for name in names)
+    return tuple(
+        _pair(name, a.tensors[name], b.tensors[name], different.get(name), distances.get(name)) for name in names
+    )
 
 
-def _pair(first: TensorInfo, second: TensorInfo, bits: int | None, measured: _Measured | None) -> Pair:
+def _pair(name: str, first: TensorInfo, second: TensorInfo, bits: int | None, measured: _Measured | None) -> Pair:
     if measured is None:
         # Of an integer tensor against a float one, say, no element counts as equal.
-        return Pair(first, second, first.entry.size if bits is None else bits, None, None)
-    return Pair(first, second, measured.unequal if bits is None else bits, measured.distance, measured.largest)
+        return Pair(name, first, second, first.entry.size if bits is None else bits, None, None)
+    different = measured.unequal if bits is None else bits
+    return Pair(name, first, second, different, measured.distance, measured.largest)
 
 
 def _different_bits(

@@ -334,13 +334,13 @@ def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[
 
 
 def _kept(request: Request) -> tuple[Vector, ...]:
-    """Statistics per tensor that watched values are made of, without looking below statistics."""
+    """Statistics per tensor or row that watched values are made of, without looking below statistics."""
     found: dict[Vector, None] = {}
     stack = [watched.value for watched in request.watched]
     while stack:
         node = stack.pop()
         if node.op in STATISTICS:
-            if node.domain == Domain.TENSOR:
+            if node.domain >= Domain.TENSOR:
                 found[node] = None
         else:
             stack.extend(node.args)

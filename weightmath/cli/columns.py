@@ -29,7 +29,7 @@ def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) ->
     if len(row) < len(widths):
         return [(_INDENT + _GAP.join(cells)).rstrip()]
     start = _INDENT + "".join(cell + _GAP for cell in cells[:-1])
-    last = [cells[-1]] if cell_len(row[-1]) <= widths[-1] else _wrapped(row[-1], widths[-1])
+    last = [cells[-1]] if cell_len(row[-1]) <= widths[-1] else wrapped(row[-1], widths[-1])
     return [(start + last[0]).rstrip(), *(" " * cell_len(start) + more for more in last[1:])]
 
 
@@ -68,14 +68,14 @@ def _without_middle(cell: str, width: int) -> str:
     return f"{head.plain}…{tail}"
 
 
-def _wrapped(cell: str, width: int) -> list[str]:
-    """The cell broken at spaces, and within words that are wider."""
+def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:
+    """The text broken at spaces into lines of that width, all but the first indented; a wider word stays whole."""
     lines, line = [], ""
-    for word in cell.split(" "):
-        joined = f"{line} {word}" if line else word
-        if cell_len(joined) <= width or not line:
+    for number, word in enumerate(text.split(" ")):
+        joined = f"{line} {word}" if number else word
+        if cell_len(joined) <= width or not line.strip():
             line = joined
         else:
             lines.append(line)
-            line = word
+            line = " " * hanging + word
     return [*lines, line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,9 @@ def _print_table(declared: Mapping[str, Declared]) -> None:
     from weightmath.cli.page import Page
 
     page = Page()
-    page.table([[str(one.signature), one.summary] for one in declared.values()])
+    for one in declared.values():
+        page.paragraph(str(one.signature), style="bold", hanging=len(one.name) + 1)
+        page.paragraph(f"    {one.summary}", hanging=4)
 
 
 def _print_page(one: Declared) -> None:
@@ -51,8 +54,9 @@ def _print_page(one: Declared) -> None:
     from weightmath.cli.page import Page
 
     page = Page()
-    page.line(str(one.signature), style="bold")
+    page.paragraph(str(one.signature), style="bold", hanging=len(one.name) + 1)
     page.line()
-    first, _, rest = one.page.partition("\n")
-    for line in (first, *inspect.cleandoc(f"x\n{rest}").splitlines()[1:]):
-        page.line(line)
+    for line in inspect.cleandoc(one.page).splitlines():
+        # "Reference:  Yadav et al.": what does not fit goes on below the text, not below its heading.
+        found = re.match(r"[A-Z]\w*:\s+|\s*", line)
+        page.paragraph(line, hanging=len(found.group()) if found else 0)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from weightmath.cli.columns import laid_out
+from weightmath.cli.columns import laid_out, wrapped
 
 # Wide enough that nothing wraps where a program reads: grep sees whole lines.
 _UNWRAPPED = 100_000
@@ -25,6 +25,11 @@ class Page:
     def line(self, text: str = "", style: str = "") -> None:
         """One line, or a paragraph that wraps at the terminal's width."""
         self._console.print(Text(text, style=style))
+
+    def paragraph(self, text: str, *, hanging: int, style: str = "") -> None:
+        """A line whose continuation, where it does not fit, is indented by `hanging` columns."""
+        lines = wrapped(text, self._console.width, hanging)
+        self._console.print(Text("\n".join(lines), style=style), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         """A line that begins a part, after an empty one."""

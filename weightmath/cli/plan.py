@@ -11,6 +11,7 @@ from weightmath.cli.failures import REFUSED, failing
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
+    from weightmath.names import Description
     from weightmath.reports.plan import InputPlan, OutputPlan, PassPlan, PlanReport, Refusal
     from weightmath.run import Job
 
@@ -75,6 +76,8 @@ def _print(report: PlanReport) -> None:
     if report.values:
         page.heading("let")
         page.table([[value.name, value.kind, value.formula] for value in report.values])
+    for rule in report.rules:
+        _print_rule(page, rule)
     page.heading("passes")
     rows = [[number, text] for place, one in enumerate(report.passes, 1) for number, text in _pass(place, one)]
     rows += [["", f"tensor by tensor within a pass: {text}"] for text in dict.fromkeys(report.within)]
@@ -95,6 +98,18 @@ def _input(one: InputPlan) -> list[str]:
     kind = f"{one.kind}{', a part' if one.part else ''}{', template' if one.template else ''}"
     section = one.section or "(top level)"
     return [one.name, kind, section, f"{one.tensors:,}", f"{one.values:,}", only, one.container, one.path]
+
+
+def _print_rule(page: Page, rule: Description) -> None:
+    from weightmath.cli.quantities import counted, number_text
+
+    page.heading(rule.rule)
+    page.line(rule.note, style="dim")
+    rows = []
+    for part in rule.parts:
+        span = "" if part.number is not None else f" to {number_text(part.high)}"
+        rows.append([part.label, f"{number_text(part.low)}{span}", counted(len(part.tensors), "tensor")])
+    page.table(rows)
 
 
 def _pass(number: int, one: PassPlan) -> list[tuple[str, str]]:

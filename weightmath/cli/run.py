@@ -61,6 +61,7 @@ def _print(report: RunReport) -> None:
     page = Page()
     for output in report.outputs:
         _print_output(page, output)
+        page.listed([str(effect) for effect in report.rules if effect.output == output.name])
     for shown in report.show:
         _print_shown(page, shown)
     if report.expect:

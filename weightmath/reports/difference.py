@@ -114,7 +114,7 @@ def _total(pairs: Iterable[Pair]) -> Distance | None:
 def _tensor(pair: Pair) -> TensorDifference:
     first, second = pair.first.entry, pair.second.entry
     return TensorDifference(
-        first.name,
+        pair.name,
         first.shape,
         (first.dtype.name, second.dtype.name),
         first.size,
@@ -128,7 +128,7 @@ def _tensor(pair: Pair) -> TensorDifference:
 def _layers(pairs: Iterable[Pair]) -> tuple[LayerDifference, ...]:
     layers: dict[str, list[Pair]] = {}
     for pair in pairs:
-        layers.setdefault(Scope("layer").cell(pair.first.entry.name), []).append(pair)
+        layers.setdefault(Scope("layer").cell(pair.name), []).append(pair)
     return tuple(_layer(name, layers[name]) for name in sorted(layers, key=_counting))
 
 

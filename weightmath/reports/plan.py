@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath import buffers
+from weightmath.effects import rules
 from weightmath.execute import Settings
 from weightmath.graph import Vector, topological
 from weightmath.inputs import Opened
 from weightmath.memory import dtype_is_native, peak_bytes
+from weightmath.names import Description
 from weightmath.outputs import Save
 from weightmath.plan import SELECTIONS, STATISTICS, Pass, Plan
 from weightmath.run import Job
@@ -130,6 +132,7 @@ class PlanReport:
 
     recipe         its file, or "-e"
     values         entries of `let`, in order
+    rules          numbers and masks that names decide: how each was read, and what it gives to which tensors
     within         statistics of a tensor or row, worked out while the tensor is read
     bytes_read     by all passes, selections that miss apart, and by copies from templates
     bytes_written  sizes of all outputs
@@ -141,6 +144,7 @@ class PlanReport:
     recipe: str
     inputs: tuple[InputPlan, ...]
     values: tuple[ValuePlan, ...]
+    rules: tuple[Description, ...]
     passes: tuple[PassPlan, ...]
     within: tuple[str, ...]
     outputs: tuple[OutputPlan, ...]
@@ -167,6 +171,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
         recipe=str(job.recipe.path or "-e"),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
         values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),
+        rules=rules(plan),
         passes=tuple(_pass(job, one) for one in plan.passes),
         within=tuple(_text(job, node) for node in plan.nodes if node.op in STATISTICS and node.domain >= Domain.TENSOR),
         outputs=tuple(_output(job, save) for save in job.saves),

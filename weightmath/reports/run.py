@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weightmath.effects import Effect, effects
 from weightmath.outputs import Save
 from weightmath.questions import Claim
 from weightmath.run import Report
@@ -56,6 +57,7 @@ class RunReport:
     """What a run did.
 
     recipe      its file, or "-e"
+    rules       what rules by names kept or took: `blocks BASE=0` left 197 tensors equal to `a`
     seconds     from the first byte read to the last output in place
     peak_bytes  most memory that the process has taken
     reads       times that the inputs were read
@@ -66,6 +68,7 @@ class RunReport:
 
     recipe: str
     outputs: tuple[OutputReport, ...]
+    rules: tuple[Effect, ...]
     seconds: float
     peak_bytes: int
     reads: int
@@ -77,9 +80,11 @@ class RunReport:
 
 def run_report(report: Report) -> RunReport:
     """The record of a run."""
+    templates = {save.name: save.template.name for save in report.job.saves}
     return RunReport(
         recipe=str(report.job.recipe.path or "-e"),
         outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
+        rules=effects(report.job.plan, report.results.outcomes, templates),
         seconds=report.seconds,
         peak_bytes=report.peak_bytes,
         reads=report.results.reads,

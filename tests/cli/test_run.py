@@ -1,0 +1,145 @@
+"""`weightmath run`: what it makes, and what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from tests.cli.conftest import Ran, state
+from weightmath.reports.plain import as_json
+from weightmath.reports.run import RunReport
+
+Cli = Callable[..., Ran]
+
+
+def test_runs_a_recipe(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "recipe.yaml")
+    assert (ran.code, ran.err) == (0, "")
+    base, chat, code = (state(folder / f"{name}.ckpt") for name in ("base", "chat", "code"))
+    merged = state(folder / "merged.ckpt")
+    for name in ("blocks.0.weight", "blocks.0.bias", "blocks.1.weight"):
+        expected = base[name] + 0.5 * ((chat[name] - base[name]) + (code[name] - base[name]))
+        torch.testing.assert_close(merged[name], expected)
+    assert torch.equal(merged["head"], base["head"])
+    assert torch.equal(merged["steps"], base["steps"])
+
+
+def test_summary_says_what_changed(cli: Cli, folder: Path) -> None:
+    lines = cli("run", "recipe.yaml").out.splitlines()
+    assert lines[0].startswith("merged.ckpt  (")
+    assert "  merged       4 tensors: 3 changed, 1 unchanged" in lines
+    assert "  elements     50 of 53 changed (94.3%)" in lines
+    assert "  copied       1 tensor, and everything else from `base`" in lines
+    base, merged = (_flat(folder / f"{name}.ckpt") for name in ("base", "merged"))
+    change = np.linalg.norm(merged - base) / np.linalg.norm(base)
+    cosine = merged @ base / np.linalg.norm(merged) / np.linalg.norm(base)
+    assert f"  to template  relative change {change:.4g}, cosine {cosine:.6f}" in lines
+    assert lines[-1].endswith("of memory at most")
+    assert ", 1 reading of the inputs, " in lines[-1]
+
+
+def _flat(path: Path) -> np.ndarray:
+    return np.concatenate([t.double().numpy().ravel() for t in state(path).values() if t.is_floating_point()])
+
+
+def test_summary_has_shown_values_claims_and_disagreeing_integers(cli: Cli, folder: Path) -> None:
+    out = cli("run", "recipe.yaml").out
+    skill = {k: v - state(folder / "base.ckpt")[k] for k, v in state(folder / "chat.ckpt").items()}
+    first = torch.cat([skill["blocks.0.weight"].ravel(), skill["blocks.0.bias"]]).double().norm().item()
+    assert f'norm(skill, scope="layer")\n  blocks.0  {first:.6g}\n  blocks.1  ' in out
+    assert "\nnorm(skill)\n  " in out
+    assert "expect\n  holds  cosine(merged, base) > -1  " in out
+    assert "against -1" in out
+    assert "inputs disagree in 1 tensor outside the vector\n  steps: the template's values were kept" in out
+
+
+def test_json_is_the_documented_record(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "recipe.yaml", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    report = TypeAdapter(RunReport).validate_json(ran.out)
+    assert as_json(report) + "\n" == ran.out
+    assert report.outputs[0].changed == 3
+    assert set(json.loads(ran.out)["show"][0]["value"]) == {"blocks.0", "blocks.1", "head"}
+    assert report.integers == {"steps": "template"}
+    assert report.expect[0].held
+    assert report.expect[0].right == -1
+
+
+def test_overrides(cli: Cli, folder: Path) -> None:
+    ran = cli(
+        "run",
+        "recipe.yaml",
+        "--set",
+        "strength=0",
+        "--input",
+        "chat=code.ckpt",
+        "--output",
+        "other.ckpt",
+        "--threads",
+        1,
+    )
+    assert ran.code == 0
+    assert ran.out.startswith(f"{folder / 'other.ckpt'}  (")
+    assert not (folder / "merged.ckpt").exists()
+    assert torch.equal(state(folder / "other.ckpt")["blocks.0.weight"], state(folder / "base.ckpt")["blocks.0.weight"])
+
+
+def test_a_merge_without_effect_is_no_plain_success(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "recipe.yaml", "--set", "strength=0")
+    assert "merged       4 tensors: 0 changed, 4 unchanged" in ran.out
+    assert "warning: merged.ckpt: nothing changed against the template: the merge had no effect" in ran.out
+
+
+def test_without_a_recipe(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "out.ckpt")
+    assert (ran.code, ran.err) == (0, "")
+    base, chat = state(folder / "base.ckpt"), state(folder / "chat.ckpt")
+    torch.testing.assert_close(state(folder / "out.ckpt")["head"], (base["head"] + chat["head"]) / 2)
+
+
+def test_force_replaces(cli: Cli, folder: Path) -> None:
+    (folder / "merged.ckpt").write_text("old")
+    assert cli("run", "recipe.yaml").code == 2
+    assert cli("run", "recipe.yaml", "--force").code == 0
+    assert "blocks.0.weight" in state(folder / "merged.ckpt")
+
+
+def test_distances_of_large_models_are_said_to_be_sampled(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weightmath.stream._SAMPLED_ABOVE", 10)
+    assert "(of every eighth tile)\n" in cli("run", "recipe.yaml").out
+
+
+def test_long_tables_are_cut(cli: Cli, folder: Path) -> None:
+    many = {f"t{i:03}": torch.ones(2) for i in range(50)}
+    torch.save(many, folder / "many.ckpt")
+    (folder / "many.yaml").write_text(
+        "inputs: {a: many.ckpt}\nshow: 'norm(a, scope=\"tensor\")'\nsave:\n  out.ckpt: a\n"
+    )
+    out = cli("run", "many.yaml").out
+    assert "  t039  1.41421\n  ... and 10 more: --json prints all\n" in out
+    assert "t040" not in out
+
+
+def test_rows_and_matrices_are_shown(cli: Cli, folder: Path) -> None:
+    (folder / "shown.yaml").write_text(
+        "inputs: {a: base.ckpt, b: chat.ckpt}\n"
+        "show:\n  - 'norm(a, scope=\"row\")'\n  - gram([a, b])\n  - 1 + 1\n"
+        "save:\n  out.ckpt: a\n"
+    )
+    out = cli("run", "shown.yaml").out
+    rows = state(folder / "base.ckpt")["blocks.1.weight"].double().norm(dim=1)
+    assert "  blocks.1.weight  " + " ".join(f"{x:.6g}" for x in rows.tolist()) in out
+    a, b = _flat(folder / "base.ckpt"), _flat(folder / "chat.ckpt")
+    assert "\n1 + 1\n  2\n" in out
+    # The matrix has a line per vector.
+    lines = out.partition("gram([a, b])\n")[2].splitlines()
+    shown = np.array([[float(x) for x in line.split()] for line in lines[:2]])
+    np.testing.assert_allclose(shown, [[a @ a, a @ b], [a @ b, b @ b]], rtol=1e-5)

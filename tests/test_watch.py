@@ -1,0 +1,25 @@
+"""Values of `show` and `expect`, against plain numpy on whole arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.engine.whole import memory_input, run
+from weightmath import functions as f
+from weightmath.execute import Settings
+
+SHAPES = {"a.0.w": (30, 40), "a.0.b": (40,), "long": (3, 70_000), "scalar": (), "empty": (0, 3)}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_statistics_of_rows_have_a_number_per_row(threads: int) -> None:
+    rng = np.random.default_rng(5)
+    arrays = {name: rng.standard_normal(shape).astype("f4") for name, shape in SHAPES.items()}
+    x = memory_input("x", arrays)
+    _, results = run(x, [f.norm(x, scope="row") * 2], settings=Settings(threads=threads))
+    ((_, shown),) = results.watched
+    for name, array in arrays.items():
+        rows = (array if array.ndim > 1 else array.reshape(1, -1)).astype("f8")
+        assert shown[name].shape == (len(rows),)
+        np.testing.assert_allclose(shown[name], 2 * np.linalg.norm(rows, axis=1), rtol=1e-12)
