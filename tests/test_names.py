@@ -36,11 +36,13 @@ def test_a_table_says_what_each_of_its_patterns_does():
         "(`model.layers.2.input_layernorm.weight`: 2); layers run from 0 to 2; 3 tensors without one get 0.5"
     )
     assert [(part.label, len(part.tensors), part.low, part.high) for part in described.parts] == [
-        ("*self_attn*: ramp(0, 0.5, 1)", 12, 0.0, 1.0),
+        ("*self_attn* layer 0", 4, 0.0, 0.0),
+        ("*self_attn* layer 1", 4, 0.5, 0.5),
+        ("*self_attn* layer 2", 4, 1.0, 1.0),
         ("*mlp*", 9, 0.25, 0.25),
         ("*", 9, 0.5, 0.5),
     ]
-    assert [part.number for part in described.parts] == [None, 0.25, 0.5]
+    assert [part.number for part in described.parts] == [0.0, 0.5, 1.0, 0.25, 0.5]
     assert set(table.numbers) == {0, 0.5, 1, 0.25}
 
 

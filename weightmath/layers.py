@@ -150,7 +150,7 @@ class Ramp:
         without = int(np.isnan(numbers).sum())
         if without:
             note += f"; {without} tensors without one get {self.rest:g}"
-        return Description(str(self), note, parts(layout, self.values(layout), labels, order))
+        return Description(str(self), note, parts(layout, self.values(layout), labels, order), "ramp")
 
     def __str__(self) -> str:
         otherwise = "" if self.otherwise is None else f", otherwise={self.otherwise:g}"

@@ -129,14 +129,21 @@ class Table:
         return first
 
     def describe(self, layout: Layout) -> Description:
-        """One part per pattern, in order; a rule among the numbers adds its own note."""
-        labels = [
-            pattern if isinstance(value, float | int) else f"{pattern}: {value}" for pattern, value in self.patterns
-        ]
-        of_entry = ["other tensors" if number is None else labels[number] for number in self._first(layout)]
-        notes = [value.describe(layout).note for _, value in self.patterns if not isinstance(value, int | float)]
-        note = "; ".join(dict.fromkeys(["the first pattern that matches decides", *notes]))
-        return Description(str(self), note, parts(layout, self.values(layout), of_entry, labels), "table")
+        """One part per pattern, in order; a rule among the numbers adds its own parts and note."""
+        first = self._first(layout)
+        labels = ["other tensors"] * len(layout)
+        order: list[str] = []
+        notes = ["the first pattern that matches decides"]
+        for number, (pattern, value) in enumerate(self.patterns):
+            inner = None if isinstance(value, int | float) else value.describe(layout)
+            own = {name: f"{pattern} {part.label}" for part in inner.parts for name in part.tensors} if inner else {}
+            notes += [inner.note] if inner else []
+            order += dict.fromkeys(own.values()) if inner else [pattern]
+            for i, name in enumerate(layout.names):
+                if first[i] == number:
+                    labels[i] = own.get(name, pattern)
+        note = "; ".join(dict.fromkeys(notes))
+        return Description(str(self), note, parts(layout, self.values(layout), labels, order), "table")
 
     def __str__(self) -> str:
         return "{" + ", ".join(f"'{pattern}': {_shown(value)}" for pattern, value in self.patterns) + "}"
