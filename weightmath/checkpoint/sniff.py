@@ -29,6 +29,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
         return _open(path, file)
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except CheckpointError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
