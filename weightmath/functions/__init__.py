@@ -18,6 +18,7 @@ from weightmath.functions.elementwise import (
     tanh,
     where,
 )
+from weightmath.functions.matrix import truncated_svd, whole_tensor
 from weightmath.functions.noise import bernoulli, gaussian, rademacher, uniform
 from weightmath.functions.selection import keep_largest, keep_smallest, largest_mask, rank
 from weightmath.functions.statistics import (
@@ -90,8 +91,10 @@ __all__ = [
     "std",
     "sum",
     "tanh",
+    "truncated_svd",
     "uniform",
     "weighted_mean",
     "where",
+    "whole_tensor",
     "without",
 ]

@@ -53,7 +53,7 @@ def _length(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def _ratio(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
     """a / b, and a given number where b is 0."""
     a, b = np.broadcast_arrays(a, b)
-    return np.divide(a, b, out=np.full(b.shape, otherwise), where=b != 0)
+    return np.asarray(np.divide(a, b, out=np.full(b.shape, otherwise), where=b != 0))
 
 
 def _lengths_and_cosines(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +166,8 @@ def model_stock(gram: np.ndarray, *, clip: bool) -> np.ndarray:
     _, cosines = _lengths_and_cosines(gram)
     pairs = [cosines[:, i, j] for i in range(n) for j in range(i + 1, n)]
     cosine = np.asarray(sum(pairs)) / len(pairs)
-    share = _ratio(n * cosine, np.where(1 + (n - 1) * cosine > SETTLED, 1 + (n - 1) * cosine, 0.0), 0.0)
+    below = 1 + (n - 1) * cosine
+    share = _ratio(n * cosine, np.where(below <= SETTLED, 0.0, below), 0.0)
     share = np.maximum(share, 0.0) if clip else share
     return np.repeat(share[:, None] / n, n, axis=1)
 
