@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,19 +12,27 @@ import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_checkpoint
 from weightmath.dtypes import DType
-from weightmath.errors import LayoutError, RecipeError, WeightmathError, at
+from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at, nearest
 from weightmath.graph import Input, Vector, input_vector
-from weightmath.layout import Difference, Entry, Layout, difference
+from weightmath.layout import Entry, Layout, difference
+from weightmath.mismatch import Terms, described
+from weightmath.naming import Naming
+from weightmath.subject import Subject
 
-_SHOWN = 8
+_AS_NAMED = Naming()
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint that a recipe reads: its section, and its tensors under their names in the recipe."""
+    """A checkpoint that a recipe reads: its section, and its tensors under their names in the recipe.
+
+    name     what messages call it: the input's name, or `runs[0]` for the first of a list
+    prefix   the section is those of its tensors whose names begin with this
+    """
 
     name: str
     section: Section
+    prefix: str
     tensors: Mapping[str, TensorInfo]
 
     @property
@@ -34,10 +40,16 @@ class Opened:
         """The checkpoint of the section."""
         return self.section.checkpoint
 
+    @property
+    def input(self) -> str:
+        """The name of the input in the recipe."""
+        return self.name.partition("[")[0]
+
     @cached_property
     def layout(self) -> Layout:
         """The floating-point tensors under their names in the recipe."""
-        return _layout(self.tensors)
+        floats = {name: info.entry for name, info in self.tensors.items() if info.entry.dtype.is_float}
+        return Layout.of(Entry(name, entry.shape, entry.dtype) for name, entry in floats.items())
 
 
 @dataclass(frozen=True)
@@ -49,115 +61,71 @@ class Fallback:
     borrowed: Mapping[str, Opened]
 
 
-def _layout(tensors: Mapping[str, TensorInfo]) -> Layout:
-    return Layout.of(
-        Entry(name, info.entry.shape, info.entry.dtype) for name, info in tensors.items() if info.entry.dtype.is_float
+def open_input(name: str, path: str | Path, *, section: str | None = None, naming: Naming = _AS_NAMED) -> Opened:
+    """Open a checkpoint's headers and name its tensors.
+
+    `section` is a mapping's name, or a prefix that ends in a dot: `model_ema.` are the tensors of the section that
+    begin with it, and they lose it. Fails with CheckpointError for a file that cannot be read or holds no tensors, and
+    RecipeError as `Naming.apply` does.
+    """
+    checkpoint = open_checkpoint(path)
+    chosen, prefix = _section(checkpoint, section)
+    inside = {original[len(prefix) :]: original for original in chosen.tensors if original.startswith(prefix)}
+    beside = [original for original in chosen.tensors if not original.startswith(prefix)]
+    found = naming.apply(inside, beside)
+    return Opened(name, chosen, prefix, {new: chosen.tensors[inside[short]] for new, short in found.items()})
+
+
+def _section(checkpoint: Checkpoint, name: str | None) -> tuple[Section, str]:
+    """A section, and the prefix of its tensors that are meant."""
+    if name is None or not name.endswith(".") or name == ".":
+        return checkpoint.section(name), ""
+    holders = [section for section in checkpoint.sections if section.name and name.startswith(f"{section.name}.")]
+    pairs = [(section, name[len(section.name) + 1 :]) for section in holders]
+    pairs = [*sorted(pairs, key=lambda pair: len(pair[1])), (checkpoint.section(), name)]
+    for section, prefix in pairs:
+        if prefix and any(original.startswith(prefix) for original in section.tensors):
+            return section, prefix
+    section = checkpoint.section()
+    firsts = dict.fromkeys(f"{original.partition('.')[0]}." for original in section.tensors)
+    hint = nearest(name, firsts) or f"they begin with: {' '.join(list(firsts)[:8])}"
+    raise CheckpointError(
+        f"no tensor of section `{section.name or '.'}` begins with `{name}`", where=str(checkpoint.path), hint=hint
     )
 
 
-def open_input(
-    name: str,
-    path: str | Path,
-    *,
-    section: str | None = None,
-    strip: Sequence[str] = (),
-    rename: Mapping[str, str] | None = None,
-) -> Opened:
-    """Open a checkpoint's headers and name its tensors.
+def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) -> Vector:
+    """The vector of an opened input, compared with what the recipe is about.
 
-    `strip` removes the first prefix that a name begins with; then each `rename` replaces a prefix, or what a `re:...` matches,
-    the first that applies. Fails with CheckpointError for a file that cannot be read or holds no tensors, and RecipeError
-    where two tensors get one name or a rule applies to none.
+    `missing: template` reads what a model lacks from the template, `extra: ignore` leaves out what the template lacks,
+    a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails with LayoutError: a table
+    of all differences, and the line that would help.
     """
-    chosen = open_checkpoint(path).section(section)
-    tensors: dict[str, TensorInfo] = {}
-    used: set[str] = set()
-    for original, info in chosen.tensors.items():
-        new = _renamed(original, strip, rename or {}, used)
-        if new in tensors:
-            raise RecipeError(f"two tensors get the name `{new}`", hint="make `strip` and `rename` tell them apart")
-        tensors[new] = info
-    for rule in (*strip, *(rename or {})):
-        if rule not in used:
-            raise RecipeError(f"`{rule}` is the beginning of no tensor's name in {Path(path).name}")
-    return Opened(name, chosen, tensors)
+    own = _comparable(opened, subject, terms.kind)
+    found = difference(subject.layout, own)
+    refused = terms.refused(found)
+    if refused:
+        retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
+        what, hint = described(refused, retyped, terms.kind)
+        fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
+        raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
+    borrowed = {name: template for name in found.missing if terms.borrows}
+    holders = {entry.name: opened for entry in own if entry.name in subject.layout} | borrowed
+    tensors = {name: holder.tensors[name] for name, holder in holders.items()}
+    layout = Layout.of(Entry(name, subject.layout[name].shape, info.entry.dtype) for name, info in tensors.items())
+    return input_vector(Input(opened.name, layout, terms.kind, terms.part, Fallback(opened, tensors, borrowed)))
 
 
-def _renamed(name: str, strip: Sequence[str], rename: Mapping[str, str], used: set[str]) -> str:
-    for prefix in strip:
-        if name.startswith(prefix):
-            used.add(prefix)
-            name = name[len(prefix) :]
-            break
-    for old, new in rename.items():
-        if old.startswith("re:"):
-            changed, count = re.subn(old[3:], new, name)
-        else:
-            changed, count = new + name.removeprefix(old), int(name.startswith(old))
-        if count:
-            used.add(old)
-            return changed
-    return name
-
-
-def as_vector(
-    opened: Opened, template: Opened, *, kind: str = "model", missing: str = "error", extra: str = "error", part: bool = False
-) -> Vector:
-    """The vector of an opened input, compared with the template's layout.
-
-    `missing: template` reads what the input lacks from the template, `extra: ignore` leaves out what the template lacks;
-    a `part` may lack tensors. Fails with LayoutError, which shows one table of all differences and the line that would help.
-    """
-    own = opened.layout
-    found = difference(template.layout, own)
-    allowed_missing = part or missing == "template"
-    if found.reshaped or (found.missing and not allowed_missing) or (found.extra and extra == "error"):
-        raise _mismatch(opened, template, found, allowed_missing, extra)
-    borrowed = {name: template for name in found.missing if not part}
-    tensors = {name: info for name, info in opened.tensors.items() if name in template.layout}
-    tensors |= {name: template.tensors[name] for name in borrowed}
-    layout = _layout(tensors)
-    return input_vector(Input(opened.name, layout, kind, part, Fallback(opened, tensors, borrowed)))
-
-
-def _mismatch(opened: Opened, template: Opened, found: Difference, missing_allowed: bool, extra: str) -> LayoutError:
-    rows = [("shape", f"{name}: {there} here, {expected} there") for name, expected, there in found.reshaped]
-    if not missing_allowed:
-        rows += [("missing", name) for name in found.missing]
-    if extra == "error":
-        rows += [("extra", name) for name in found.extra]
-    shown = [f"    {word:8}{text}" for word, text in rows[:_SHOWN]]
-    if len(rows) > _SHOWN:
-        shown.append(f"    and {len(rows) - _SHOWN} more")
-    counts = f"{len(found.missing)} missing, {len(found.extra)} extra, {len(found.reshaped)} of another shape"
-    what = f"`{opened.name}` does not have the layout of `{template.name}` ({counts})\n" + "\n".join(shown)
-    return LayoutError(what, where=str(opened.checkpoint.path), hint=_way_out(found))
-
-
-def _way_out(found: Difference) -> str:
-    """The line that would make most names match, or the policies that accept the difference."""
-    prefixes: Counter[tuple[str, str]] = Counter()
-    missing = set(found.missing)
-    for name in found.extra:
-        for i in range(1, len(name)):
-            if name[i:] in missing:
-                prefixes["strip", name[:i]] += 1
-                break
-    tails = {name[i:]: name[:i] for name in found.missing for i in range(1, len(name))}
-    for name in found.extra:
-        if name in tails:
-            prefixes["rename", tails[name]] += 1
-    if prefixes:
-        (way, prefix), _ = prefixes.most_common(1)[0]
-        return f'add to the input: {way}: ["{prefix}"]' if way == "strip" else f'add to the input: rename: {{"": "{prefix}"}}'
-    lines = []
-    if found.missing:
-        lines.append("`missing: template` takes what is missing from the template, `part: true` says that it is a part")
-    if found.extra:
-        lines.append("`extra: ignore` leaves out what is extra")
-    if found.reshaped:
-        lines.append("tensors of another shape can be left out with `except:`")
-    return "; ".join(lines)
+def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
+    """The tensors of an input that count, in the shape in which they do."""
+    kinds = ("float", "int", "bool") if kind == "mask" else ("float",)
+    entries = {
+        name: info.entry
+        for name, info in opened.tensors.items()
+        if info.entry.dtype.kind in kinds
+        and (subject.admits(name) if info.entry.dtype.is_float else name in subject.layout)
+    }
+    return Layout.of(Entry(name, subject.fitted(name, entry.shape), entry.dtype) for name, entry in entries.items())
 
 
 class CheckpointSource:

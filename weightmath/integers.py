@@ -12,7 +12,8 @@ import numpy as np
 from weightmath.checkpoint import Reader, TensorInfo
 from weightmath.errors import LayoutError, RecipeError
 from weightmath.inputs import Opened
-from weightmath.layout import Patterns
+from weightmath.layout import Entry, Patterns
+from weightmath.subject import check_patterns
 
 _PIECE = 1 << 18
 _COMBINE = {"max": np.maximum, "sum": np.add}
@@ -33,21 +34,34 @@ class Policies:
 
     @staticmethod
     def of(table: Mapping[str, str], template: Opened, inputs: Mapping[str, Opened]) -> Policies:
-        """Policies by the first pattern that matches; RecipeError for `max` and `sum` of what is not an integer."""
+        """Policies by the first pattern that matches; `template` where none does.
+
+        Fails with RecipeError for a pattern that matches no such tensor, and for `max` and `sum` of truth values or
+        complex numbers; with LayoutError where inputs hold a tensor in another shape or dtype that may not differ.
+        """
+        infos = {name: info for name, info in template.tensors.items() if not info.entry.dtype.is_float}
+        check_patterns((pattern for pattern in table if pattern != "*"), tuple(infos))
         patterns, words = Patterns(list(table)), list(table.values())
         chosen: dict[str, str] = {}
-        for name, info in template.tensors.items():
-            if info.entry.dtype.is_float:
-                continue
+        for name, info in infos.items():
             number = patterns.first(name)
             chosen[name] = "template" if number is None else words[number]
             if chosen[name] in _COMBINE and info.entry.dtype.kind != "int":
-                raise RecipeError(f"`integers: {chosen[name]}` for `{name}`, which is {info.entry.dtype}")
-        return Policies(template, inputs, chosen)
+                raise RecipeError(
+                    f"`{name}` is {info.entry.dtype}, and `{chosen[name]}` is for whole numbers",
+                    hint=f'put a line before it: "{name}": template',
+                )
+        found = Policies(template, inputs, chosen)
+        for name, policy in chosen.items():
+            unlike = found._unlike(name)
+            if unlike and policy != "template":
+                raise LayoutError(f"inputs disagree in `{name}`: {unlike}", hint=_way_out(name))
+        return found
 
-    def computed(self) -> tuple[str, ...]:
-        """Names of tensors that are combined, not copied."""
-        return tuple(name for name, policy in self.policies.items() if policy in _COMBINE)
+    def computed(self, template: Opened) -> dict[str, int]:
+        """Tensors of an output with this template that are combined, not copied, and their sizes."""
+        combined = [name for name, policy in self.policies.items() if policy in _COMBINE and name in template.tensors]
+        return {name: template.tensors[name].entry.size for name in combined}
 
     def merge(self, readers: Mapping[Path, Reader], sinks: Mapping[str, Any]) -> dict[str, str]:
         """Write combined tensors to all sinks; returns the tensors in which inputs disagree and what was done.
@@ -56,35 +70,56 @@ class Policies:
         """
         found: dict[str, str] = {}
         for name, policy in self.policies.items():
-            holders = self._holders(name)
-            disagree = False
-            size = self.template.tensors[name].entry.size
-            for start in range(0, size, _PIECE):
-                parts = [_read(opened, readers, name, start, min(start + _PIECE, size)) for opened in holders]
-                disagree |= any(not np.array_equal(part, parts[0], equal_nan=False) for part in parts[1:])
-                if policy in _COMBINE:
-                    combined = _COMBINE[policy].reduce(parts)
-                    for sink in sinks.values():
-                        sink.write(name, start, combined)
+            disagree = self._combine(name, readers, sinks) or self._unlike(name) is not None
             if disagree and policy == "error":
-                raise LayoutError(f"inputs disagree in `{name}`", hint=f'choose: integers: {{"{name}": template}}')
+                raise LayoutError(f"inputs disagree in `{name}`", hint=_way_out(name))
             if disagree:
                 found[name] = policy
         return found
 
+    def _combine(self, name: str, readers: Mapping[Path, Reader], sinks: Mapping[str, Any]) -> bool:
+        """Read a tensor of all inputs, write it where it is combined; whether they disagree."""
+        disagree = False
+        operation = _COMBINE.get(self.policies[name])
+        size = self.template.tensors[name].entry.size
+        for start in range(0, size, _PIECE):
+            parts = [_read(o, readers, name, start, min(start + _PIECE, size)) for o in self._holders(name)]
+            disagree |= any(not np.array_equal(part, parts[0]) for part in parts[1:])
+            if operation is not None:
+                combined = operation.reduce(parts)
+                for sink in sinks.values():
+                    if sink.has(name):
+                        sink.write(name, start, combined)
+        return disagree
+
     def _holders(self, name: str) -> list[Opened]:
-        """The template and all inputs that hold this tensor with its shape and dtype, each file once."""
+        """The inputs that hold this tensor as the template does, the template first."""
         wanted = self.template.tensors[name].entry
         holders = {self.template.name: self.template, **self.inputs}
         return [
-            opened
-            for opened in holders.values()
-            if name in opened.tensors and _alike(opened.tensors[name], wanted.shape, wanted.dtype.name)
+            opened for opened in holders.values() if name in opened.tensors and _alike(opened.tensors[name], wanted)
         ]
 
+    def _unlike(self, name: str) -> str | None:
+        """What tells that an input's tensor of this name has another shape or dtype, or None."""
+        wanted = self.template.tensors[name].entry
+        for opened in self.inputs.values():
+            if name in opened.tensors and not _alike(opened.tensors[name], wanted):
+                there = opened.tensors[name].entry
+                return f"{_kind(wanted)} in `{self.template.name}`, {_kind(there)} in `{opened.name}`"
+        return None
 
-def _alike(info: TensorInfo, shape: tuple[int, ...], dtype: str) -> bool:
-    return info.entry.shape == shape and info.entry.dtype.name == dtype
+
+def _kind(entry: Entry) -> str:
+    return f"{entry.dtype} {list(entry.shape)}"
+
+
+def _way_out(name: str) -> str:
+    return f'take the template\'s: integers: {{"{name}": template}}'
+
+
+def _alike(info: TensorInfo, wanted: Entry) -> bool:
+    return info.entry.shape == wanted.shape and info.entry.dtype == wanted.dtype
 
 
 def _read(opened: Opened, readers: Mapping[Path, Reader], name: str, start: int, stop: int) -> np.ndarray:

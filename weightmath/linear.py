@@ -28,6 +28,9 @@ def coefficients(root: Vector, plan: Plan) -> Coefficients | None:
             found[node] = args[0]
         elif node.op == "only":
             found[node] = _scaled(args[0], present[node].astype(np.float64))
+        elif node.op == "overlay":
+            part = present[node.args[1]].astype(np.float64)
+            found[node] = _added(_scaled(args[0], 1 - part), _scaled(args[1], part), 1.0)
         elif node.op in ("add", "subtract"):
             found[node] = _added(args[0], args[1], -1.0 if node.op == "subtract" else 1.0)
         elif node.op == "negative":
@@ -62,9 +65,10 @@ def _added(
     return total
 
 
-def is_convex(terms: Coefficients | None, tolerance: float = 1e-9) -> bool:
-    """Whether it is an average: coefficients of at least 0 that add up to 1 in every tensor."""
+def is_average(root: Vector, plan: Plan, tolerance: float = 1e-9) -> bool:
+    """Whether it is an average in every tensor that it has: coefficients of at least 0 that add up to 1."""
+    terms = coefficients(root, plan)
     if terms is None:
         return False
-    stacked = np.array(list(terms.values()))
+    stacked = np.array(list(terms.values()))[:, plan.facts.present[root]]
     return bool((stacked >= -tolerance).all() and (np.abs(stacked.sum(axis=0) - 1) <= tolerance).all())

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from weightmath.checkpoint import Checkpoint, Copy, Image, Writer, plan_image
+from weightmath.checkpoint import Checkpoint, Copy, Image, Reader, Writer, plan_image
 from weightmath.dtypes import DType
-from weightmath.errors import OutputError
+from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
+from weightmath.kernels import convert
+
+_PIECE = 1 << 18
+
+
+class Rest(NamedTuple):
+    """Elements of a computed tensor that are the template's: rows after those that all inputs have."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,7 @@ class Save:
     path: Path
     template: Opened
     originals: Mapping[str, str]  # names in the recipe -> names in the file, of computed tensors
+    rests: tuple[Rest, ...]
     image: Image
 
     @property
@@ -38,21 +55,39 @@ def plan_save(
     name: str,
     path: Path,
     template: Opened,
-    computed: Sequence[str],
+    computed: Mapping[str, int],
     *,
     dtype: DType | None = None,
     device: Literal["cpu", "keep"] = "cpu",
     drop: Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
 ) -> Save:
-    """Plan an output whose `computed` tensors (names in the recipe) are floats; `dtype` is for those among them."""
+    """Plan an output.
+
+    computed   tensors by their names in the recipe, and how many of their leading elements are computed
+    dtype      of those that are floats
+
+    Fails with LayoutError where the template lacks a computed tensor, and as `plan_image` does.
+    """
+    lacking = [own for own in computed if own not in template.tensors]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise LayoutError(
+            f"the template `{template.name}` lacks `{lacking[0]}`{more}, which the output has",
+            hint="choose a template that has all, or narrow the value with only(...)",
+        )
     originals = {own: template.tensors[own].entry.name for own in computed}
     floats = {original for own, original in originals.items() if template.tensors[own].entry.dtype.is_float}
     dtypes = dict.fromkeys(floats, dtype) if dtype else {}
-    image = plan_image(
-        template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep
-    )
-    return Save(name, path, template, originals, image)
+    image = plan_image(template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep)
+    sizes = {originals[own]: (count, template.tensors[own].entry.size) for own, count in computed.items()}
+    rests = tuple(rest for name, span in sizes.items() if name not in image.aliases for rest in _rests(name, *span))
+    return Save(name, path, template, originals, rests, image)
+
+
+def _rests(name: str, start: int, size: int) -> Iterator[Rest]:
+    """What is left of a tensor, cut so that threads can share it."""
+    return (Rest(name, first, min(first + _PIECE, size)) for first in range(start, size, _PIECE))
 
 
 def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool) -> None:
@@ -67,7 +102,9 @@ def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force:
             raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {folder}")
         for checkpoint in inputs:
             if save.path.exists() and any(os.path.samefile(save.path, file) for file in checkpoint.files):
-                raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
+                raise OutputError(
+                    "is an input: an output never replaces an input", where=where, hint="choose another name"
+                )
         if save.path.exists() and not force:
             raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
         disk = os.statvfs(folder)
@@ -76,7 +113,9 @@ def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force:
         free = disk.f_bavail * disk.f_frsize
         if needed[device] > free:
             raise OutputError(
-                f"the outputs need {needed[device]:,} bytes here, and the disk has {free:,}", where=where, hint="make room, or write elsewhere"
+                f"the outputs need {needed[device]:,} bytes here, and the disk has {free:,}",
+                where=where,
+                hint="make room, or write elsewhere",
             )
 
 
@@ -86,15 +125,20 @@ class CheckpointSink:
     Tied tensors have one storage, so their values must agree; both are computed and compared by checksum.
     """
 
-    def __init__(self, save: Save, writer: Writer) -> None:
+    def __init__(self, save: Save, writer: Writer, template: Reader) -> None:
         self._save = save
         self._writer = writer
+        self._template = template
         self._tied = {name: save.image.aliases.get(name, name) for name in self._shared(save.image)}
         self._sums: dict[tuple[str, str, int], int] = {}
 
     @staticmethod
     def _shared(image: Image) -> set[str]:
         return {*image.aliases, *image.aliases.values()}
+
+    def has(self, name: str) -> bool:
+        """Whether the output has a computed tensor of that name in the recipe."""
+        return name in self._save.originals
 
     def dtype(self, name: str) -> DType | None:
         """The dtype in which a tensor is written."""
@@ -109,14 +153,32 @@ class CheckpointSink:
             self._writer.write(original, start, bits)
 
     @property
-    def copies(self) -> Sequence[Copy]:
+    def copies(self) -> Sequence[Copy | Rest]:
         """Jobs that copy what the template keeps."""
-        return self._writer.copies
+        return (*self._writer.copies, *self._save.rests)
 
-    def copy(self, job: Any) -> int:
+    def copy(self, job: Copy | Rest) -> int:
         """Do one of the jobs; the bytes copied."""
-        self._writer.copy(job)
-        return int(job.size)
+        if isinstance(job, Copy):
+            self._writer.copy(job)
+            return job.size
+        tensor, new = self._save.template.section.tensors[job.name], self._save.image.dtype(job.name)
+        bits = np.empty(job.size, tensor.entry.dtype.bits)
+        self._template.read(tensor, job.start, job.stop, bits)
+        if new != tensor.entry.dtype:
+            bits = self._retyped(bits, tensor.entry.dtype, new, job.name)
+        self._writer.write(job.name, job.start, bits)
+        return bits.nbytes
+
+    def _retyped(self, bits: np.ndarray, old: DType, new: DType, name: str) -> np.ndarray:
+        numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)
+        convert.decode(bits, old, numbers)
+        convert.encode(numbers, new, retyped)
+        if convert.nonfinite(retyped, new) > convert.nonfinite(bits, old):
+            raise NumericError(
+                f"rows of `{name}` that are not merged overflow in {new}", hint="choose a wider `dtype:`"
+            )
+        return retyped
 
     def check_tied(self) -> None:
         """OutputError when two names of one storage would get different values."""

@@ -1,7 +1,7 @@
 """The straight line: recipe text -> Recipe -> graph -> Plan -> execute -> writer -> one new checkpoint.
 
-The only module that knows every stage. `prepare` does all that headers allow and raises whatever is wrong before a byte of a
-tensor is read; `run` does the work, and publishes outputs only when all are complete and every `expect` holds.
+The only module that knows every stage. `prepare` does all that headers allow and raises whatever is wrong before a byte
+of a tensor is read; `run` does the work, and publishes outputs only when all are complete and every `expect` holds.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from weightmath import buffers, functions, integers, linear, methods, recipe
+from weightmath.caveats import caveats
 from weightmath.checkpoint import Writer
+from weightmath.choice import Chosen
 from weightmath.dtypes import DTYPES, dtype
-from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError
+from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
 from weightmath.execute import Results, Settings, execute
 from weightmath.graph import Vector
-from weightmath.inputs import CheckpointSource, Fallback, Opened, as_vector, open_input, open_readers, placed
+from weightmath.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
 from weightmath.layout import Layout, Patterns
 from weightmath.memory import settings_for
+from weightmath.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.plan import Output, Plan, Request, make_plan
 from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
+from weightmath.subject import Subject, check_patterns
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Job:
     """A recipe whose every stage but the work is done."""
 
     recipe: Recipe
-    inputs: Mapping[str, Opened]
+    inputs: Mapping[str, Opened]  # by the names of messages: those of a list are runs[0], runs[1], ...
+    lists: Mapping[str, Chosen]  # of each list, which files it consists of
     vectors: Mapping[str, Vector]
     built: Built
     plan: Plan
@@ -74,71 +77,31 @@ def prepare(source: Recipe) -> Job:
     """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs."""
     known = callables()
     recipe.check(source, known)
-    opened = {name: _open(source, name) for name in source.spec.inputs}
-    template = _template(source, opened, next(iter(source.spec.save)))
-    vectors = {name: _vector(source, name, opened[name], template) for name in opened}
-    built = recipe.build(source, vectors, known)
-    plan, copied = _plan(source, opened, vectors, built, template)
-    saves = tuple(_save(source, opened, plan, name) for name in built.saves)
-    policies = integers.Policies.of(source.spec.integers, template, opened)
-    return Job(source, opened, vectors, built, plan, saves, copied, policies, _warnings(source, plan, template, copied))
-
-
-def _open(source: Recipe, name: str) -> Opened:
-    spec = source.spec.inputs[name]
-    try:
-        return open_input(name, source.resolve(spec.path), section=spec.section, strip=spec.strip, rename=spec.rename)
-    except WeightmathError as error:
-        raise placed(source.where("inputs", name), error) from None
-
-
-def _template(source: Recipe, opened: Mapping[str, Opened], output: str) -> Opened:
-    """The template that an output names, else the first input that is a whole model, else the first whole input."""
-    named = source.spec.save[output].template
-    if named is not None:
-        if named not in opened:
-            raise RecipeError(
-                f"the template `{named}` is not an input",
-                where=source.where("save", output),
-                hint=f"inputs: {' '.join(opened)}",
-            )
-        return opened[named]
-    whole = [name for name, spec in source.spec.inputs.items() if not spec.part]
-    models = [name for name in whole if source.spec.inputs[name].kind in (None, "model")]
-    if not whole:
-        raise RecipeError("no input is a whole model that could be the template", where=source.where("inputs"))
-    return opened[(models or whole)[0]]
-
-
-def _vector(source: Recipe, name: str, opened: Opened, template: Opened) -> Vector:
-    spec = source.spec.inputs[name]
-    try:
-        return as_vector(
-            opened,
-            template,
-            kind=spec.kind or "model",
-            missing=spec.missing or source.spec.missing,
-            extra=spec.extra or source.spec.extra,
-            part=spec.part,
-        )
-    except WeightmathError as error:
-        raise placed(source.where("inputs", name), error) from None
+    inputs = open_inputs(source)
+    template = inputs.template(next(iter(source.spec.save)))
+    subject = subject_for(source, inputs, template)
+    vectors = vectors_of(source, inputs, template, subject)
+    built = recipe.build(source, inputs.grouped(vectors), known)
+    plan, copied = _plan(source, inputs, vectors, built, subject)
+    policies = _integers(source, inputs, template)
+    saves = tuple(_save(source, inputs, plan, policies, name) for name in built.saves)
+    warnings = caveats(inputs, subject, plan, vectors, saves)
+    return Job(source, inputs.models, inputs.lists, vectors, built, plan, saves, copied, policies, warnings)
 
 
 def _plan(
-    source: Recipe, opened: Mapping[str, Opened], vectors: Mapping[str, Vector], built: Built, template: Opened
+    source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], built: Built, subject: Subject
 ) -> tuple[Plan, dict[str, str]]:
     """The plan, and the tensors of the layout that are left out of it with the reason.
 
     Whether buffers follow the formula depends on the formula, so a plan without them may follow a plan with them.
     """
-    chosen, copied = _chosen(source, template.layout)
-    plan = _plan_of(source, opened, vectors, built, template, chosen)
+    plan = _plan_of(source, inputs, vectors, built, subject.layout)
     apart = _buffers_apart(source, plan)
     if apart:
-        copied |= apart
-        chosen = Layout.of(entry for entry in chosen if entry.name not in apart)
-        plan = _plan_of(source, opened, vectors, built, template, chosen)
+        rest = Layout.of(entry for entry in subject.layout if entry.name not in apart)
+        plan = _plan_of(source, inputs, vectors, built, rest)
+    copied = {**subject.copied, **apart}
     for output in plan.request.outputs:
         there = plan.facts.present[output.value]
         absent = [name for name, flag in zip(plan.layout.names, there, strict=True) if not flag]
@@ -146,34 +109,10 @@ def _plan(
     return plan, copied
 
 
-def _chosen(source: Recipe, layout: Layout) -> tuple[Layout, dict[str, str]]:
-    """The layout narrowed by `only:` and `except:`."""
-    spec = source.spec
-    for key, patterns in (("only", spec.only), ("except", spec.except_)):
-        for pattern in patterns:
-            if not any(Patterns([pattern]).matches(name) for name in layout.names):
-                raise RecipeError(f"the pattern `{pattern}` matches no tensor", where=source.where(key))
-    only, without = Patterns(spec.only), Patterns(spec.except_)
-    copied: dict[str, str] = {}
-    for name in layout.names:
-        if spec.only and not only.matches(name):
-            copied[name] = "not in `only:`"
-        elif without.matches(name):
-            copied[name] = "in `except:`"
-    return Layout.of(entry for entry in layout if entry.name not in copied), copied
-
-
-def _plan_of(
-    source: Recipe,
-    opened: Mapping[str, Opened],
-    vectors: Mapping[str, Vector],
-    built: Built,
-    template: Opened,
-    layout: Layout,
-) -> Plan:
+def _plan_of(source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], built: Built, layout: Layout) -> Plan:
     outputs = []
     for name, output in built.saves.items():
-        own = _template(source, opened, name)
+        own = inputs.template(name)
         dtype_name = output.spec.dtype or source.spec.dtype
         outputs.append(
             Output(
@@ -185,7 +124,7 @@ def _plan_of(
             )
         )
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
-    order = [layout.index[name] for name in template.tensors if name in layout]
+    order = [layout.index[name] for name in inputs.template(next(iter(built.saves))).tensors if name in layout]
     try:
         return make_plan(Request(layout, tuple(outputs), questions(built), tuple(order), compute, built.places))
     except WeightmathError as error:
@@ -194,9 +133,13 @@ def _plan_of(
 
 def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
     """Buffers that stay the template's, and why: by `buffers:`, or because the formula is no average."""
+    try:
+        check_patterns((pattern for pattern in source.spec.buffers if pattern != "*"), plan.layout.names)
+    except RecipeError as error:
+        raise at(source.where("buffers"), error) from None
     policies = Patterns(list(source.spec.buffers))
     words = list(source.spec.buffers.values())
-    average = all(linear.is_convex(linear.coefficients(output.value, plan)) for output in plan.request.outputs)
+    average = all(linear.is_average(output.value, plan) for output in plan.request.outputs)
     apart: dict[str, str] = {}
     for name in plan.layout.names:
         number = policies.first(name)
@@ -208,50 +151,32 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
     return apart
 
 
-def _save(source: Recipe, opened: Mapping[str, Opened], plan: Plan, name: str) -> Save:
+def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Policies:
+    try:
+        return integers.Policies.of(source.spec.integers, template, inputs.models)
+    except WeightmathError as error:
+        raise placed(source.where("integers"), error) from None
+
+
+def _save(source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policies, name: str) -> Save:
     spec = source.spec.save[name]
-    template = _template(source, opened, name)
-    value = next(output for output in plan.request.outputs if output.name == name)
-    there = plan.facts.present[value.value]
-    computed = [entry.name for entry, flag in zip(plan.layout, there, strict=True) if flag]
-    merged = integers.Policies.of(source.spec.integers, template, opened).computed()
+    template = inputs.template(name)
+    output = next(output for output in plan.request.outputs if output.name == name)
+    there = plan.facts.present[output.value]
+    computed = {entry.name: entry.size for entry, flag in zip(plan.layout, there, strict=True) if flag}
     try:
         return plan_save(
             name,
             source.resolve(source.outputs[name]),
             template,
-            [*computed, *merged],
-            dtype=value.dtype,
+            {**computed, **policies.computed(template)},
+            dtype=output.dtype,
             device=spec.device,
             drop=spec.drop,
             keep=spec.keep,
         )
     except WeightmathError as error:
         raise placed(source.where("save", name), error) from None
-
-
-def _warnings(source: Recipe, plan: Plan, template: Opened, copied: Mapping[str, str]) -> tuple[str, ...]:
-    found = list(source.unused())
-    for twin in template.section.twins:
-        found.append(
-            f"{template.checkpoint.path.name}: `{twin}` holds the same names and stays the OLD model; "
-            "leave it out with `drop:`, or merge it as a section of its own"
-        )
-    unknown = [o.name for o in plan.request.outputs if plan.kind(o.value) == "unknown"]
-    found += [
-        f"{source.where('save', name)}: whether this is a model cannot be told from the formula" for name in unknown
-    ]
-    stale = [name for name in plan.layout.names if buffers.is_batch_statistic(name)]
-    if stale:
-        found.append(
-            f"BatchNorm statistics are merged by the formula ({len(stale)} tensors); recompute them on data if you can"
-        )
-    kept = [name for name in copied if buffers.is_batch_statistic(name)]
-    if kept:
-        found.append(
-            f"BatchNorm statistics stay the template's ({len(kept)} tensors) and are stale for the new weights"
-        )
-    return tuple(found)
 
 
 def check_start(job: Job, *, threads: int | None = None, memory: int | None = None, force: bool = False) -> Settings:
@@ -287,7 +212,10 @@ def run(
     with ExitStack() as stack:
         readers = open_readers(stack, [opened.checkpoint for opened in job.inputs.values()])
         writers = [stack.enter_context(Writer(save.image, save.path, force=force)) for save in job.saves]
-        sinks = {save.name: CheckpointSink(save, writer) for save, writer in zip(job.saves, writers, strict=True)}
+        sinks = {
+            save.name: CheckpointSink(save, writer, readers[save.template.checkpoint.path])
+            for save, writer in zip(job.saves, writers, strict=True)
+        }
         sources = {v: CheckpointSource(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
         results = execute(job.plan, sources, sinks, settings, _Meter(job, progress))
@@ -363,6 +291,3 @@ def load(
 ) -> Recipe:
     """A recipe from a file, with what the command line changes."""
     return recipe.with_overrides(recipe.load(path), sets=sets, inputs=inputs, outputs=outputs)
-
-
-__all__ = ["Job", "Report", "callables", "load", "prepare", "run", "np"]

@@ -119,11 +119,32 @@ def test_a_recipe_of_the_command_line_alone():
     assert loads(made.text).spec == made.spec
 
 
+def test_a_pattern_on_the_command_line_is_a_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = from_expression("mean(runs)", ["runs=runs/*.ckpt"], "out.ckpt")
+    assert made.spec.inputs["runs"].glob == "runs/*.ckpt"
+    (tmp_path / "a[1].ckpt").touch()
+    assert from_expression("a", ["a=a[1].ckpt"], "out.ckpt").spec.inputs["a"].path == "a[1].ckpt"
+    folder = tmp_path / "x[1]"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    lists = loads("inputs: {runs: {glob: 'r/*', last: 2}, base: b.ckpt}\nsave: {o.ckpt: 'mean(runs) + 0 * base'}")
+    changed = with_overrides(lists, inputs=["runs=s/*.ckpt", "base=t/*.ckpt"]).spec.inputs
+    assert (changed["runs"].glob, changed["runs"].last) == (f"{tmp_path}/x[[]1]/s/*.ckpt", 2)
+    assert (changed["base"].glob, changed["base"].path) == (f"{tmp_path}/x[[]1]/t/*.ckpt", None)
+    one = with_overrides(lists, inputs=["runs=s/one.ckpt"]).spec.inputs["runs"]
+    assert (one.glob, one.path) == (f"{tmp_path}/x[[]1]/s/one.ckpt", None)
+
+
 @pytest.mark.parametrize(
     ("expression", "inputs", "expected"),
     [
         ("a +", ["a=x"], "-e: save.o.ckpt: the expression ends where a value should follow\n  a +\n     ^"),
-        ("a", ["a=x", "a=y"], "-e: the input `a` is given twice"),
+        (
+            "a",
+            ["a=x", "a=y"],
+            '-e: the input `a` is given twice\n  hint: a list has one pattern: a="runs/*.ckpt"',
+        ),
         ("a", ["a"], "-e: `a` is not of the form name=PATH\n  hint: for example: a=x.ckpt"),
         ("1", [], "-e: there is no input\n  hint: name each: a=x.ckpt b=y.ckpt"),
         (

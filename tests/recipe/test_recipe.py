@@ -48,6 +48,7 @@ missing: template
 extra: ignore
 integers: max
 buffers: {'*running*': template, '*': merge}
+fit: {'*embed_tokens.weight': rows}
 compute: float64
 nonfinite: allow
 dtype: bf16
@@ -58,6 +59,7 @@ dtype: bf16
     assert (spec.missing, spec.extra) == ("template", "ignore")
     assert spec.integers == {"*": "max"}
     assert spec.buffers == {"*running*": "template", "*": "merge"}
+    assert spec.fit == {"*embed_tokens.weight": "rows"}
     assert (spec.compute, spec.nonfinite, spec.dtype) == ("float64", "allow", "bfloat16")
 
 
@@ -72,23 +74,37 @@ def test_the_defaults():
 def test_every_key_of_an_input_and_of_an_output():
     text = """
 inputs:
-  a:
-    {path: a.ckpt, section: ema, rename: {"": vae.}, strip: [x., y.], kind: mask, missing: template, extra: ignore,
-     part: true}
+  a: {path: a.ckpt, section: model_ema., names: litema, rename: {"": vae.}, strip: [x., y.], kind: mask, extra: ignore,
+      part: true}
+  runs: {glob: "runs/epoch=*.ckpt", sort: "entry:metric", best: 10, except: "*last*", missing: template}
 save:
   b.ckpt: {value: a, template: a, dtype: fp16, device: keep, drop: optimizer*, keep: weights}
   c.ckpt: 1 - a
 """
     spec = loads(text).spec
+    neither = {"path": None, "glob": None, "sort": "number", "first": None, "last": None, "best": None, "except_": ()}
+    plain = {"section": None, "names": None, "rename": {}, "strip": (), "kind": None, "missing": None, "extra": None}
     assert spec.inputs["a"].model_dump() == {
+        **neither,
         "path": "a.ckpt",
-        "section": "ema",
+        "section": "model_ema.",
+        "names": "litema",
         "rename": {"": "vae."},
         "strip": ("x.", "y."),
         "kind": "mask",
-        "missing": "template",
+        "missing": None,
         "extra": "ignore",
         "part": True,
+    }
+    assert spec.inputs["runs"].model_dump() == {
+        **neither,
+        **plain,
+        "glob": "runs/epoch=*.ckpt",
+        "sort": "entry:metric",
+        "best": 10,
+        "except_": ("*last*",),
+        "missing": "template",
+        "part": False,
     }
     assert spec.save["b.ckpt"].model_dump() == {
         "value": "a",
@@ -101,7 +117,7 @@ save:
     assert spec.save["c.ckpt"] == SaveSpec(value="1 - a")
 
 
-KEYS = "inputs params let show expect save only except missing extra integers buffers compute nonfinite dtype"
+KEYS = "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype"
 MISTAKES = [
     (
         "params:",
@@ -139,6 +155,78 @@ MISTAKES = [
         "strip: module.",
         "section: 3",
         "merge.yaml:3: inputs.chat.section: `section` must be text, not `3`\n  hint: put it in quotes",
+    ),
+    (
+        "strip: module.",
+        "last: 3",
+        "merge.yaml:3: inputs.chat.last: `last` is for lists\n"
+        '  hint: a list has `glob: "runs/*.ckpt"` in place of `path`',
+    ),
+    (
+        "{path: chat.ckpt, strip: module.}",
+        "{glob: '*.ckpt', last: 0}",
+        "merge.yaml:3: inputs.chat.last: `0` is not a number of checkpoints\n  hint: a whole number from 1 on: last: 5",
+    ),
+    (
+        "{path: chat.ckpt, strip: module.}",
+        "{glob: '*.ckpt', last: 3, first: 3}",
+        "merge.yaml:3: inputs.chat.last: `first` and `last` both choose from the list\n  hint: keep one",
+    ),
+    (
+        "{path: chat.ckpt, strip: module.}",
+        "{glob: '*.ckpt', best: 3}",
+        "merge.yaml:3: inputs.chat.best: `best` needs a number to compare by\n"
+        '  hint: sort: "entry:metric" names one that the checkpoints store',
+    ),
+    (
+        "{path: chat.ckpt, strip: module.}",
+        "{glob: '*.ckpt', sort: metric}",
+        "merge.yaml:3: inputs.chat.sort: `sort` cannot be `metric`\n  hint: number: by the numbers in the names; "
+        "name: by letters; entry:metric: by a number stored in the checkpoints",
+    ),
+    (
+        "strip: module.",
+        "glob: '*.ckpt'",
+        "merge.yaml:3: inputs.chat.glob: `path` names one model, and `glob` a list\n  hint: keep one",
+    ),
+    (
+        "strip: module.",
+        "files: '*.ckpt'",
+        "merge.yaml:3: inputs.chat.files: unknown key `files`\n  hint: it is called `glob` here",
+    ),
+    (
+        "strip: module.",
+        "names: litema",
+        "merge.yaml:3: inputs.chat.names: `names: litema` needs the prefix of the copy\n  hint: section: model_ema.",
+    ),
+    (
+        "strip: module.",
+        "rename: {'re:(a)': '\\2'}",
+        "merge.yaml:3: inputs.chat.rename.re:(a): `re:(a): \\2` is not a valid replacement: "
+        "invalid group reference 2 at position 1",
+    ),
+    (
+        "strip: module.",
+        "part: true, missing: template",
+        "merge.yaml:3: inputs.chat.missing: a part may lack tensors, and `missing: template` fills them\n"
+        "  hint: keep one",
+    ),
+    (
+        "strip: module.",
+        "kind: delta, missing: template",
+        "merge.yaml:3: inputs.chat.missing: the template is a model, and cannot fill a delta\n"
+        "  hint: `part: true`: what it lacks is 0",
+    ),
+    (
+        "strip: module.",
+        "kind: mask, missing: template",
+        "merge.yaml:3: inputs.chat.missing: the template is a model, and cannot fill a mask\n"
+        "  hint: `part: true`: it may lack tensors",
+    ),
+    (
+        "save:",
+        "fit: {'*embed*': columns}\nsave:",
+        "merge.yaml:14: fit.*embed*: `fit` cannot be `columns`\n  hint: one of: rows",
     ),
     ("base: base.ckpt", "base: 3", "merge.yaml:2: inputs.base: `base` must be a path or a mapping, not `3`"),
     ("base: base.ckpt", "base:", "merge.yaml:2: inputs.base: `base` is empty"),

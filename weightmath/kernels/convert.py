@@ -32,11 +32,11 @@ def _torch() -> Any:
 
 def uses_torch(dtype: DType) -> bool:
     """Whether converting this dtype needs torch."""
-    return dtype.name not in ("float32", "float64")
+    return dtype.is_float and dtype.name not in ("float32", "float64")
 
 
 def decode(bits: np.ndarray, dtype: DType, out: np.ndarray) -> None:
-    """Stored elements (1-D, raw bits) as numbers of `out`'s dtype (1-D, float32 or float64)."""
+    """Stored floats, integers or truth values (1-D, raw bits) as numbers of `out`'s dtype (1-D, float32 or float64)."""
     if uses_torch(dtype):
         torch = _torch()
         torch.from_numpy(out).copy_(_stored(bits, dtype))

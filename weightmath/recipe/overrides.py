@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ def with_overrides(
     Parameters
         sets     `name=value`; the value is read as in the recipe, and is of the same type as the one it replaces
                  (a number and a table of patterns stand for each other)
-        inputs   `name=PATH`
+        inputs   `name=PATH`; for a list, or to make one, `name=PATTERN`
         outputs  `NAME=PATH`, NAME as in `save`; or `PATH` where the recipe saves one output
 
     Paths are relative to the current folder, not to the recipe's. Fails with RecipeError for an unknown name, a value
@@ -40,8 +41,7 @@ def with_overrides(
     for change in inputs:
         name, path = _split(change, "--input", "base=base.ckpt")
         _check_known(name, recipe, "inputs", f"--input {change}")
-        before = data["inputs"][name]
-        data["inputs"][name] = {**(before if isinstance(before, dict) else {}), "path": _absolute(path)}
+        data["inputs"][name] = _read_elsewhere(data["inputs"][name], path)
     changed = of_document(recipe.text, replace(recipe.document, data=data), recipe.path)
     flags = {"--set": sets, "--input": inputs, "--output": outputs}
     given = tuple(f"{flag} {change}" for flag, changes in flags.items() for change in changes)
@@ -51,16 +51,18 @@ def with_overrides(
 def from_expression(expression: str, inputs: Sequence[str], output: str) -> Recipe:
     """The recipe that `weightmath run -e EXPRESSION a=x.ckpt b=y.ckpt -o out.ckpt` stands for.
 
-    `inputs` are `name=PATH`, `output` a path, all relative to the current folder. Messages call it `-e`.
+    `inputs` are `name=PATH`, or `name=PATTERN` for a list, `output` is a path, all relative to the current folder.
+    Messages call it `-e`.
     """
     if not inputs:
         raise RecipeError("there is no input", where="-e", hint="name each: a=x.ckpt b=y.ckpt")
-    named: dict[str, str] = {}
+    named: dict[str, Any] = {}
     for given in inputs:
         name, path = _split(given, "-e", "a=x.ckpt")
         if name in named:
-            raise RecipeError(f"the input `{name}` is given twice", where="-e")
-        named[name] = path
+            hint = f'a list has one pattern: {name}="runs/*.ckpt"'
+            raise RecipeError(f"the input `{name}` is given twice", where="-e", hint=hint)
+        named[name] = {"glob": path} if _is_pattern(path) else path
     data: dict[str, Any] = {"inputs": named, "save": {output: expression}}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return of_document(text, Document("-e", data, {}))
@@ -123,6 +125,20 @@ def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:
             hint = (nearest(name, outputs) if equals else None) or f"say which: {listed}"
             raise RecipeError(f"`{name}` is not an output of the recipe", where=f"--output {change}", hint=hint)
     return outputs
+
+
+def _read_elsewhere(before: object, path: str) -> dict[str, Any]:
+    """What the recipe says of an input, with another path or pattern."""
+    kept = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
+    if "glob" in kept or _is_pattern(path):
+        # The current folder may itself have brackets in its name.
+        pattern = os.path.expanduser(path if _is_pattern(path) else glob.escape(path))
+        return {**kept, "glob": os.path.join(glob.escape(os.getcwd()), pattern)}
+    return {**kept, "path": _absolute(path)}
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path) and not os.path.exists(os.path.expanduser(path))
 
 
 def _absolute(path: str) -> str:

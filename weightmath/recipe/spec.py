@@ -10,7 +10,17 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from weightmath import dtypes
@@ -23,6 +33,7 @@ Missing = Literal["error", "template"]
 Extra = Literal["error", "ignore"]
 Integers = Literal["template", "error", "max", "sum"]
 Buffers = Literal["merge", "template"]
+ENTRY = "entry:"
 
 _WEIGHTS = " ".join(name for name, known in dtypes.DTYPES.items() if known.is_float)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -50,6 +61,17 @@ def _pattern(pattern: str) -> str:
     except RecipeError as error:
         raise fault(error.what, error.hint) from None
     return pattern
+
+
+def _renaming(rules: dict[str, str]) -> dict[str, str]:
+    """Check the regular expressions of `rename`, and the groups that their replacements refer to."""
+    for old, new in rules.items():
+        if old.startswith("re:"):
+            try:
+                re.compile(old[3:]).sub(new, "")
+            except (re.error, IndexError) as error:
+                raise fault(f"`{old}: {new}` is not a valid replacement: {error}", at=(old,)) from None
+    return rules
 
 
 def _dtype(name: str) -> str:
@@ -120,6 +142,21 @@ def shown(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def _count(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise fault(f"{shown(value)} is not a number of checkpoints", "a whole number from 1 on: last: 5")
+    return value
+
+
+def _sort(value: object) -> object:
+    if isinstance(value, str) and (value in ("name", "number") or value.removeprefix(ENTRY) not in ("", value)):
+        return value
+    raise fault(
+        f"`sort` cannot be {shown(value)}",
+        "number: by the numbers in the names; name: by letters; entry:metric: by a number stored in the checkpoints",
+    )
+
+
 Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
 Pattern = Annotated[StrictStr, AfterValidator(_pattern)]
 PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_one_or_more)]
@@ -127,6 +164,7 @@ Expression = Annotated[StrictStr, BeforeValidator(_expression)]
 DTypeName = Annotated[StrictStr, AfterValidator(_dtype)]
 PathText = Annotated[StrictStr, Field(min_length=1)]
 Parameter = Annotated[Any, BeforeValidator(_parameter)]
+Count = Annotated[StrictInt, BeforeValidator(_count)]
 
 
 class Keys(BaseModel):
@@ -136,16 +174,58 @@ class Keys(BaseModel):
 
 
 class InputSpec(Keys):
-    """One input: the checkpoint that it is read from, and how its tensors become a vector."""
+    """One input: the checkpoint that it is read from, or the pattern of a list of them, and how it becomes a vector.
 
-    path: PathText
+    A list has `glob` in place of `path`. Its files are put in order by `sort`; `first`, `last` or `best` of them are
+    taken, without those whose names match `except`.
+    """
+
+    path: PathText | None = None
+    glob: PathText | None = None
+    sort: Annotated[StrictStr, BeforeValidator(_sort)] = "number"
+    first: Count | None = None
+    last: Count | None = None
+    best: Count | None = None
+    except_: PatternList = Field(default=(), alias="except")
     section: StrictStr | None = None
-    rename: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    names: Literal["litema"] | None = None
+    rename: Annotated[dict[StrictStr, StrictStr], AfterValidator(_renaming)] = Field(default_factory=dict)
     strip: Annotated[tuple[StrictStr, ...], BeforeValidator(_one_or_more)] = ()
     kind: Kind | None = None
     missing: Missing | None = None
     extra: Extra | None = None
     part: StrictBool = False
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> InputSpec:
+        given = {
+            field.alias or name for name, field in type(self).model_fields.items() if name in self.model_fields_set
+        }
+        _check_path_or_list(given, self.sort)
+        if self.names and not (self.section or "").endswith("."):
+            raise fault("`names: litema` needs the prefix of the copy", "section: model_ema.", at=("names",))
+        if self.missing == "template" and self.part:
+            raise fault("a part may lack tensors, and `missing: template` fills them", "keep one", at=("missing",))
+        if self.missing == "template" and self.kind not in (None, "model"):
+            hint = "`part: true`: what it lacks is 0" if self.kind == "delta" else "`part: true`: it may lack tensors"
+            raise fault(f"the template is a model, and cannot fill a {self.kind}", hint, at=("missing",))
+        return self
+
+
+def _check_path_or_list(given: set[str], sort: str) -> None:
+    if given.isdisjoint(("path", "glob")):
+        raise fault("the key `path` is missing", "for example: path: base.ckpt")
+    if {"path", "glob"} <= given:
+        raise fault("`path` names one model, and `glob` a list", "keep one", at=("glob",))
+    choices = [key for key in ("first", "last", "best") if key in given]
+    for key in ("sort", *choices, "except"):
+        if key in given and "glob" not in given:
+            raise fault(f"`{key}` is for lists", 'a list has `glob: "runs/*.ckpt"` in place of `path`', at=(key,))
+    if len(choices) > 1:
+        raise fault(f"`{choices[0]}` and `{choices[1]}` both choose from the list", "keep one", at=(choices[1],))
+    if "best" in given and not sort.startswith(ENTRY):
+        hint = 'sort: "entry:metric" names one that the checkpoints store'
+        raise fault("`best` needs a number to compare by", hint, at=("best",))
 
 
 class SaveSpec(Keys):
@@ -175,7 +255,8 @@ class RecipeSpec(Keys):
     """A whole recipe, validated.
 
     `integers` and `buffers` go from patterns to policies, the first match decides; integers that no pattern matches
-    are the template's, buffers that none matches follow the formula.
+    are the template's, buffers that none matches follow the formula where it is an average. Of tensors that match `fit`
+    the leading rows that all inputs have are merged.
     """
 
     inputs: Annotated[dict[Identifier, Annotated[InputSpec, BeforeValidator(_input)]], Field(min_length=1)]
@@ -190,6 +271,7 @@ class RecipeSpec(Keys):
     extra: Extra = "error"
     integers: Annotated[dict[Pattern, Integers], BeforeValidator(_table_first)] = Field(default_factory=dict)
     buffers: Annotated[dict[Pattern, Buffers], BeforeValidator(_table_first)] = Field(default_factory=dict)
+    fit: dict[Pattern, Literal["rows"]] = Field(default_factory=dict)
     compute: Literal["float32", "float64"] | None = None
     nonfinite: Literal["error", "allow"] = "error"
     dtype: DTypeName | None = None

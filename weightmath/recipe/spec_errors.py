@@ -25,6 +25,10 @@ _OTHER_WORDS = {
     "exclude": "except",
     "include": "only",
     "file": "path",
+    "files": "glob",
+    "paths": "glob",
+    "sort_by": "sort",
+    "top": "best",
     "prefix": "strip",
     "out_dtype": "dtype",
     "copy_from": "template",
@@ -59,7 +63,7 @@ def _line(document: Document, path: Path) -> int:
 def _described(path: Path, fault: Any) -> tuple[str, str | None]:
     """Fact and way out of one fault."""
     kind, context, given = fault["type"], fault.get("ctx", {}), fault["input"]
-    names = path[:1] if path[0] in ("integers", "buffers") else path
+    names = path[:1] if path[0] in ("integers", "buffers", "fit") else path
     key = str([part for part in names if isinstance(part, str)][-1])
     if kind == "weightmath":
         return context["fact"], context["hint"]

@@ -1,0 +1,131 @@
+"""What a plan warns of: things that a recipe may say, but that people often did not mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from weightmath import buffers
+from weightmath.checkpoint import Section, TensorInfo
+from weightmath.checkpoint.description import PathKey, dotted
+from weightmath.graph import Vector
+from weightmath.inputs import Opened
+from weightmath.layout import Patterns
+from weightmath.opening import Inputs
+from weightmath.outputs import Save
+from weightmath.plan import Output, Plan
+from weightmath.program import Compiler
+from weightmath.recipe import Recipe
+from weightmath.recipe.spec import SaveSpec
+from weightmath.subject import Subject
+
+_LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
+
+
+def caveats(
+    inputs: Inputs, subject: Subject, plan: Plan, vectors: Mapping[str, Vector], saves: Sequence[Save]
+) -> tuple[str, ...]:
+    """All warnings of a planned recipe, each once."""
+    recipe = inputs.recipe
+    found = [*recipe.unused(), *_lists(recipe)]
+    for name in subject.partial:
+        found.append(
+            f"{recipe.where('fit')}: of `{name}` the first {subject.rows[name]} rows are merged and the others are the "
+            "template's; that a row stands for the same token in all inputs is not checked"
+        )
+    for save in saves:
+        output = next(output for output in plan.request.outputs if output.name == save.name)
+        if plan.kind(output.value) == "unknown":
+            place = recipe.where("save", save.name)
+            found.append(f"{place}: whether this is a model cannot be told from the formula")
+        changed = _changed(plan, output, vectors[save.template.name])
+        found += _twins(recipe, save, changed)
+        found += _batch_statistics(save, changed)
+    return tuple(dict.fromkeys(found))
+
+
+def _lists(recipe: Recipe) -> Iterator[str]:
+    for name, spec in recipe.spec.inputs.items():
+        metric = spec.sort.partition(":")[2]
+        if spec.best is not None and _LOW_IS_GOOD.search(metric):
+            place = recipe.where("inputs", name, "best")
+            yield f"{place}: `best` takes the highest `{metric}`; `first: {spec.best}` takes the lowest"
+
+
+def _changed(plan: Plan, output: Output, template: Vector) -> set[str]:
+    """Tensors that an output computes and that are not just the template's, as far as names and shapes tell."""
+    alike: dict[object, bool] = {}
+    found = set()
+    for entry, (key, name) in enumerate(zip(plan.group_keys, plan.layout.names, strict=True)):
+        if key not in alike:
+            alike[key] = Compiler(plan, entry, frozenset()).resolve(output.value) is template
+        if not alike[key] and plan.facts.present[output.value][entry]:
+            found.add(name)
+    return found
+
+
+def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
+    floats = [name for name, info in save.template.tensors.items() if info.entry.dtype.is_float]
+    statistics = [name for name in floats if buffers.is_batch_statistic(name)]
+    merged = [name for name in statistics if name in changed]
+    if merged:
+        yield (
+            f"BatchNorm statistics are merged by the formula ({len(merged)} tensors); recompute them on data if you can"
+        )
+    if changed and len(merged) < len(statistics):
+        yield (
+            f"BatchNorm statistics stay the template's ({len(statistics) - len(merged)} tensors) and may be stale for "
+            "the new weights; recompute them on data if you can"
+        )
+
+
+def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
+    """A warning for each place that holds the same names as the merged tensors and stays as it was."""
+    section = save.template.section
+    merged = {section.tensors[save.originals[name]].number for name in changed}
+    for twin, tensors in _places(save.template) if changed else ():
+        left = [info for info in tensors if info.number not in merged]
+        if any(not _is_dropped(recipe.spec.save[save.name], save, info) for info in left):
+            pattern = dotted((*_holder(section), f"{twin}*")) if twin.endswith(".") else twin
+            yield (
+                f"{recipe.where('save', save.name)}: `{twin}` in {save.template.checkpoint.path.name} holds the same "
+                f'names and stays the OLD model; leave it out with drop: "{pattern}", or merge it as an input with '
+                f'section: "{twin}"'
+            )
+
+
+def _places(template: Opened) -> Iterator[tuple[str, list[TensorInfo]]]:
+    """Places in a checkpoint that hold the names of the template again, as `section:` would name them."""
+    section = template.section
+    for twin in section.twins:
+        if not twin.endswith(".") or twin == ".":
+            yield twin, list(section.checkpoint.section(twin).tensors.values())
+        elif twin != template.prefix:
+            yield twin, [info for name, info in section.tensors.items() if name.startswith(twin)]
+    if template.prefix:
+        yield from _beside(template).items()
+
+
+def _beside(template: Opened) -> dict[str, list[TensorInfo]]:
+    """Tensors outside the template's prefix that have its names, with or without their dots, by their first word."""
+    inside = {info.entry.name[len(template.prefix) :].replace(".", "") for info in template.tensors.values()}
+    found: dict[str, list[TensorInfo]] = {}
+    for name, info in template.section.tensors.items():
+        first, _, rest = name.partition(".")
+        if not name.startswith(template.prefix) and {name.replace(".", ""), rest.replace(".", "")} & inside:
+            found.setdefault(f"{first}.", []).append(info)
+    return found
+
+
+def _holder(section: Section) -> tuple[PathKey, ...]:
+    """The path of the mapping that is a section."""
+    return next(iter(section.tensors.values())).path[:-1]
+
+
+def _is_dropped(spec: SaveSpec, save: Save, info: TensorInfo) -> bool:
+    """Whether `drop` or `keep: weights` leaves a tensor of the template out."""
+    holder = _holder(save.template.section)
+    if spec.keep == "weights" and info.path[: len(holder)] != holder:
+        return True
+    patterns = Patterns(spec.drop)
+    return any(patterns.matches(dotted(info.path[:depth])) for depth in range(1, len(info.path) + 1))
