@@ -18,24 +18,9 @@ from weightmath.formulas import FORMULAS
 from weightmath.layout import Layout
 from weightmath.names import ByName, Table
 from weightmath.scope import Domain
+from weightmath.show import COMPARISONS, LOGIC, SYMBOLS, show
 
-COMPARISONS = {"equal": "==", "unequal": "!=", "less": "<", "greater": ">", "at_most": "<=", "at_least": ">="}
-LOGIC = {"both": "&", "either": "|", "inverse": "~"}
-ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "negative": "-"}
-_SYMBOLS = COMPARISONS | LOGIC | ARITHMETIC
-_BINDING = {
-    "either": 1,
-    "both": 2,
-    "add": 4,
-    "subtract": 4,
-    "multiply": 5,
-    "divide": 5,
-    "negative": 6,
-    "inverse": 6,
-    "power": 7,
-}
 _MASKS = {*COMPARISONS, *LOGIC, "largest_mask", "bernoulli"}
-_PRINTED_DEPTH = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +221,7 @@ def logic(op: str, *operands: Operand) -> Vector:
     for arg in args:
         if not arg.is_mask:
             raise KindError(
-                f"`{_SYMBOLS[op]}` takes masks, and `{arg}` is not one",
+                f"`{SYMBOLS[op]}` takes masks, and `{arg}` is not one",
                 hint="comparisons make masks; put them in parentheses: (a > b) & (c > d)",
             )
     return node(op, *args, domain=max(arg.domain for arg in args))
@@ -258,8 +243,7 @@ def topological(roots: Iterable[Vector]) -> list[Vector]:
         done.add(id(root))
         stack.append((root, iter(root.args)))
         while stack:
-            current, rest = stack[-1]
-            for arg in rest:
+            for arg in stack[-1][1]:
                 if id(arg) not in done:
                     done.add(id(arg))
                     stack.append((arg, iter(arg.args)))
@@ -267,45 +251,3 @@ def topological(roots: Iterable[Vector]) -> list[Vector]:
             else:
                 order.append(stack.pop()[0])
     return order
-
-
-def show(vector: Vector, depth: int = _PRINTED_DEPTH) -> str:
-    """The node as source text, as a person would write it; deep parts are shown as `...`."""
-    if vector.op == "constant":
-        return f"{vector.option('value'):g}"
-    if vector.op == "input":
-        return str(vector.option("name"))
-    if vector.op == "by_name":
-        return str(vector.option("rule"))
-    if depth == 0:
-        return "..."
-    if vector.op == "declared":
-        return show(vector.args[0], depth)
-    args = [show(arg, depth - 1) for arg in vector.args]
-    if vector.op in _SYMBOLS:
-        return _show_operator(vector, args)
-    if vector.op == "item":
-        return f"{args[0]}[{vector.option('index')}]"
-    if vector.op in ("largest_mask", "keep"):
-        return _show_selection(vector, depth)
-    options = [f"{key}={value!r}" for key, value in vector.options if key not in ("kind", "function", "draw") and value != ""]
-    name = vector.option({"cast": "kind", "whole_tensor": "function", "random": "draw"}.get(vector.op, ""), vector.op)
-    return f"{name}({', '.join(args + options)})"
-
-
-def _show_operator(vector: Vector, args: list[str]) -> str:
-    level = _BINDING.get(vector.op, 3)
-    parts = [
-        f"({text})" if _BINDING.get(arg.op, 3 if arg.op in COMPARISONS else 9) < level + (i > 0) else text
-        for i, (arg, text) in enumerate(zip(vector.args, args, strict=True))
-    ]
-    if len(parts) == 1:
-        return _SYMBOLS[vector.op] + parts[0]
-    return f" {_SYMBOLS[vector.op]} ".join(parts)
-
-
-def _show_selection(vector: Vector, depth: int) -> str:
-    value, cut = vector.args
-    kept = {"largest": "keep_largest", "smallest": "keep_smallest"}[cut.option("order")]
-    name = kept if vector.op == "keep" else "largest_mask"
-    return f"{name}({show(value, depth - 1)}, density={show(cut.args[1], depth - 1)}, scope='{cut.option('scope')}')"

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from weightmath.errors import KindError
-from weightmath.graph import COMPARISONS, LOGIC, Vector
+from weightmath.graph import Vector
 from weightmath.names import Numbers
 from weightmath.scope import Domain
+from weightmath.show import COMPARISONS, LOGIC
 
 UNKNOWN = np.nan
 TOLERANCE = 1e-6

@@ -14,6 +14,7 @@ import numpy as np
 from weightmath.errors import RecipeError
 from weightmath.layout import Layout
 from weightmath.names import TRUTH, Description, Numbers, parts
+from weightmath.show import quoted, shown_number
 
 _FIRST_NUMBER = r"(\d+)"
 _EXAMPLE = 'along="re:blocks\\.(\\d+)"'
@@ -153,9 +154,9 @@ class Ramp:
         return Description(str(self), note, parts(layout, self.values(layout), labels, order), "ramp")
 
     def __str__(self) -> str:
-        otherwise = "" if self.otherwise is None else f", otherwise={self.otherwise:g}"
-        return f"ramp({', '.join(f'{point:g}' for point in self.points)}{_shown_along(self.along)}{otherwise})"
+        otherwise = "" if self.otherwise is None else f", otherwise={shown_number(self.otherwise)}"
+        return f"ramp({', '.join(map(shown_number, self.points))}{_shown_along(self.along)}{otherwise})"
 
 
 def _shown_along(along: str | None) -> str:
-    return f", along='{along}'" if along else ""
+    return f", along={quoted(along)}" if along else ""

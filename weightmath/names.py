@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from weightmath.errors import RecipeError, nearest
 from weightmath.layout import Layout, Patterns
+from weightmath.show import quoted, shown_number
 
 Numbers = NDArray[np.float64]
 TRUTH: tuple[float, ...] = (0.0, 1.0)
@@ -150,7 +151,7 @@ class Table:
 
 
 def _shown(value: float | ByName) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return shown_number(value) if isinstance(value, int | float) else str(value)
 
 
 def _column(value: float | ByName, layout: Layout) -> Numbers:
@@ -180,7 +181,7 @@ class Match:
         return mask_description(self, layout, "a pattern matches the whole name", "matches", "does not match")
 
     def __str__(self) -> str:
-        return f"match({', '.join(map(repr, self.patterns))})"
+        return f"match({', '.join(map(quoted, self.patterns))})"
 
 
 @dataclass(frozen=True)

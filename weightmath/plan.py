@@ -217,10 +217,9 @@ def make_plan(request: Request) -> Plan:
     for output in request.outputs:
         _check_output(output, facts, request.layout)
     for watched in request.watched:
-        if watched.value.domain >= Domain.ROW:
-            each = "row" if watched.value.domain == Domain.ROW else "element"
+        if watched.value.domain == Domain.ELEMENT:
             raise RecipeError(
-                f"`{watched.value}` has a value for every {each}",
+                f"`{watched.value}` has a value for every element",
                 where=watched.text,
                 hint='reduce it to a statistic: mean(x, scope="tensor")',
             )

@@ -21,17 +21,17 @@ from weightmath.kernels.elementwise import IN_PLACE, KERNELS, select
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
 from weightmath.kernels.select import (
-    key_dtype,
-    keep_count,
-    magnitude_keys,
     descending,
+    keep_count,
+    key_dtype,
+    magnitude_keys,
     mask_rows,
     threshold_rows,
     value_keys,
 )
 from weightmath.kernels.solvers import solve
 from weightmath.plan import STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
-from weightmath.scope import TILE, Domain, tile
+from weightmath.scope import Domain, tile
 from weightmath.tables import Tables, quantile_of
 
 ZERO = constant(0.0)
@@ -589,7 +589,11 @@ def _gather(node: Vector, args: Sequence[int]) -> Step:
 
 def _keep(node: Vector, slot: int) -> Step:
     def keep(frame: Frame) -> None:
-        for piece in frame.pieces:
+        # A statistic of one tensor or row shares its chunk with no other tensor.
+        piece = frame.pieces[0]
+        if node.domain == Domain.ROW:
+            frame.tables.keep_rows(node, piece.entry, piece.row, np.asarray(frame.values[slot]))
+        else:
             frame.tables.keep(node, piece.entry, frame.values[slot])
 
     return keep

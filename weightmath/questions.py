@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.graph import COMPARISONS, Vector
+from weightmath.graph import Vector
 from weightmath.plan import Watched
 from weightmath.recipe import Built
+from weightmath.show import COMPARISONS
 
 
 @dataclass(frozen=True)

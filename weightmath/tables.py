@@ -77,6 +77,12 @@ class Tables:
         with self._lock:
             self.local.setdefault(node, {})[entry] = value
 
+    def keep_rows(self, node: Vector, entry: int, first: int, values: np.ndarray) -> None:
+        """Remember the values of a statistic for some rows of an entry, from row `first` on."""
+        with self._lock:
+            rows = self.local.setdefault(node, {}).setdefault(entry, np.zeros(self.plan.layout.entries[entry].rows))
+        rows[first : first + values.size] = values.reshape(-1)
+
     def forget(self, nodes: Sequence[Vector], entries: Sequence[int]) -> None:
         """Drop the whole tensors among these nodes' values: no later round needs them."""
         with self._lock:

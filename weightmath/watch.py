@@ -25,20 +25,27 @@ def watched_value(node: Vector, tables: Tables) -> Any:
         return 0.0 if node.domain <= Domain.GLOBAL else {}
     if node.domain <= Domain.GLOBAL:
         return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
-    if node.domain == Domain.GROUP:
-        scope = Scope(_scope_of(node))
-        names = tuple(scope.cell(name) for name in names)
+    scopes = _group_scopes(node)
+    if node.domain == Domain.GROUP and len(scopes) == 1:
+        names = tuple(Scope(scopes[0]).cell(name) for name in names)
     if node.domain == Domain.ROW:
         rows = [entry.rows for entry in tables.plan.layout]
         values = [np.broadcast_to(np.reshape(value, -1), count) for value, count in zip(values, rows, strict=True)]
     return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
 
 
-def _scope_of(node: Vector) -> str:
-    for below in topological([node]):
-        if below.op in STATISTICS and below.domain == Domain.GROUP:
-            return str(below.option("scope"))
-    return "layer"
+def _group_scopes(root: Vector) -> tuple[str, ...]:
+    """The scopes of the statistics that a value is made of; what those were taken of does not show."""
+    found: dict[str, None] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.op in STATISTICS:
+            if node.domain == Domain.GROUP:
+                found[str(node.option("scope"))] = None
+        else:
+            stack.extend(node.args)
+    return tuple(found)
 
 
 def _per_entry(root: Vector, tables: Tables) -> list[Any]:

@@ -53,10 +53,21 @@ def test_statistics_of_two_groupings_are_shown_by_tensor():
     assert got["blocks.0.w"] == pytest.approx(expected["blocks.0.w"].flat[0])
 
 
-@pytest.mark.parametrize("value", [a, f.norm(a, scope="row")])
-def test_a_value_for_every_element_or_row_is_not_shown(value):
-    with pytest.raises(RecipeError, match="has a value for every (element|row)"):
-        watched(value)
+def test_rows_are_shown_as_arrays():
+    value = f.norm(d, scope="row") / f.maximum(f.norm(d, scope="tensor"), 0.1)
+    got, expected = watched(value), whole(value, LAYOUT)
+    for name, array in expected.items():
+        rows = array.reshape(len(array), -1)[:, 0] if array.ndim > 1 and array.size else array.reshape(-1)[:1]
+        if array.size:
+            np.testing.assert_allclose(got[name], rows, err_msg=name)
+    for settings in SETTINGS:
+        again = watched(value, settings)
+        assert all(np.array_equal(again[name], got[name]) for name in got)
+
+
+def test_a_value_for_every_element_is_not_shown():
+    with pytest.raises(RecipeError, match="has a value for every element"):
+        watched(a)
 
 
 def test_a_statistic_of_an_empty_tensor():
