@@ -252,7 +252,7 @@ def test_keep_weights(lightning: tuple[Path, types.ModuleType], tmp_path: Path) 
     for loaded in load_all_ways(tmp_path / "out.ckpt"):
         assert_same(loaded, {"state_dict": {"net.w": torch.ones(3), "net.b": torch.zeros(2)}})
     assert (tmp_path / "out.ckpt").stat().st_size < path.stat().st_size
-    assert len(open_checkpoint(tmp_path / "out.ckpt").source.by_name) < len(open_checkpoint(path).source.by_name)
+    assert len(open_checkpoint(tmp_path / "out.ckpt").source.records) < len(open_checkpoint(path).source.records)
 
 
 def test_drop(tmp_path: Path) -> None:
@@ -370,6 +370,6 @@ def test_extra_records_are_ignored_by_torch(tmp_path: Path) -> None:
     rewrite(tmp_path / "b.pt", tmp_path / "c.pt", extra={"weightmath/recipe.yaml": b"two"})
     assert_same(torch.load(tmp_path / "c.pt", weights_only=False), rich())
     source = open_checkpoint(tmp_path / "c.pt").source
-    assert list(source.by_name)[-1] == "weightmath/recipe.yaml"
-    record = source.by_name["weightmath/recipe.yaml"]
+    assert list(source.records)[-1] == "weightmath/recipe.yaml"
+    record = source.records["weightmath/recipe.yaml"]
     assert (tmp_path / "c.pt").read_bytes()[record.offset :][: record.size] == b"two"

@@ -24,13 +24,18 @@ PathKey = str | int
 
 
 class Storage(NamedTuple):
-    """A run of bytes that one or more tensors lie in."""
+    """A run of bytes that one or more tensors lie in. Where it lies itself, `Checkpoint.places` tells."""
 
     key: str  # its name in the container
-    file: int  # which of the checkpoint's files
-    offset: int  # first byte in that file
     nbytes: int
     device: str  # where torch.load would put it: "cpu", "cuda:0"
+
+
+class Place(NamedTuple):
+    """Where a storage begins."""
+
+    file: int  # which of the checkpoint's files
+    offset: int  # in bytes
 
 
 class Opaque(NamedTuple):
@@ -54,15 +59,18 @@ class Stamp(NamedTuple):
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: what it is called, what it looks like and where its elements lie.
+    """One tensor: what it is called, what it looks like and where in its storage its elements lie.
+
+    Checkpoints whose structures are equal share these objects, so nothing here depends on the file.
 
     entry         name within its section, shape, dtype
     path          where it hangs in the checkpoint, from the root
     storage       the bytes it lies in
     offset        first element within the storage, in elements
     stride        steps per axis, in elements
+    contiguous    whether the elements lie one after the other in C order
     number        its place in `Checkpoint.tensors`
     """
 
@@ -71,24 +79,15 @@ class TensorInfo:
     storage: Storage
     offset: int
     stride: tuple[int, ...]
+    contiguous: bool
     requires_grad: bool
     is_parameter: bool
     number: int
 
     @property
-    def position(self) -> int:
-        """Byte of the first element in the file."""
-        return self.storage.offset + self.offset * self.entry.dtype.itemsize
-
-    @cached_property
-    def contiguous(self) -> bool:
-        """Whether the elements lie one after the other in C order."""
-        expected = 1
-        for size, step in zip(reversed(self.entry.shape), reversed(self.stride), strict=True):
-            if size != 1 and step != expected:
-                return self.entry.size == 0
-            expected *= size
-        return True
+    def first_byte(self) -> int:
+        """Byte of the first element within the storage."""
+        return self.offset * self.entry.dtype.itemsize
 
     @property
     def dotted(self) -> str:
@@ -136,6 +135,7 @@ class Checkpoint:
     files       the files that hold the bytes; all but sharded containers have one, `path` itself
     stamps      the state of each file when it was described
     tensors     every tensor anywhere in the structure, in file order
+    places      where each storage lies, by its key
     tree        everything, for showing: dict, list, tuple, plain values, `Opaque`, `TensorInfo`
     drafts      name, tensors by name, hidden: one per section
     source      what the container's own modules need to know again; nobody else looks into it
@@ -147,6 +147,7 @@ class Checkpoint:
     files: tuple[Path, ...]
     stamps: tuple[Stamp, ...]
     tensors: tuple[TensorInfo, ...] = field(repr=False)
+    places: Mapping[str, Place] = field(repr=False)
     tree: object = field(repr=False)
     drafts: tuple[tuple[str, Mapping[str, TensorInfo], bool], ...] = field(repr=False)
     source: Any = field(repr=False)
@@ -180,6 +181,16 @@ class Checkpoint:
 def dotted(path: tuple[PathKey, ...]) -> str:
     """A path as users write it."""
     return ".".join(map(str, path))
+
+
+def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether elements with these steps lie one after the other in C order."""
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1 and step != expected:
+            return 0 in shape
+        expected *= size
+    return True
 
 
 def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:

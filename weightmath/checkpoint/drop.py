@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Literal
 
 from weightmath.checkpoint.description import PathKey, Section, dotted
-from weightmath.checkpoint.splice import Edit, explicit_memo, splice
+from weightmath.checkpoint.edits import editable
+from weightmath.checkpoint.splice import Edit, splice
 from weightmath.checkpoint.structure import Mapping
 from weightmath.checkpoint.torch_zip import TorchZip, describe
 from weightmath.errors import OutputError, nearest
@@ -25,14 +26,13 @@ def without(section: Section, drop: Sequence[str], keep: Literal["all", "weights
         return section
     checkpoint = section.checkpoint
     source: TorchZip = checkpoint.source
-    explicit = explicit_memo(source.structure.pickle)
-    structure = describe(explicit, source.root, source.records)
+    whole = editable(source.pickle)
     path = next(iter(section.tensors.values())).path[:-1]
-    edits = list(_matching(structure.mappings, drop, path))
+    edits = list(_matching(whole.mappings, drop, path))
     if keep == "weights":
-        edits += _beside(structure.mappings, path)
-    pickle = splice(structure.pickle, edits)
-    left = describe(pickle, source.root, source.records)
+        edits += _beside(whole.mappings, path)
+    pickle = splice(whole.pickle, edits)
+    left = describe(pickle)
     source = replace(source, pickle=pickle, structure=left)
     return replace(checkpoint, tensors=left.tensors, tree=left.tree, drafts=left.drafts, source=source).section(
         section.name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from weightmath.checkpoint.nodes import Tuple
 from weightmath.checkpoint.opcodes import Pickle
-from weightmath.checkpoint.rebuild import UNTYPED, V1, V2, V3, Rebuild, storage_reference
-from weightmath.checkpoint.splice import Edit
+from weightmath.checkpoint.rebuild import UNTYPED, V1, V2, V3, Rebuild, rebuild_of, storage_reference
+from weightmath.checkpoint.splice import Edit, explicit_memo
+from weightmath.checkpoint.structure import Anatomy
+from weightmath.checkpoint.torch_zip import anatomy
 from weightmath.dtypes import DType
 from weightmath.errors import OutputError
 
@@ -20,18 +22,27 @@ class Retype(NamedTuple):
     elements: int
 
 
-def retype(pickle: Pickle, rebuilds: Iterable[Rebuild], retypes: Mapping[str, Retype]) -> Iterator[Edit]:
+def editable(pickle: bytes) -> Anatomy:
+    """The anatomy of a pickle in the form that can be edited: with explicit memo numbers."""
+    whole = anatomy(pickle)
+    explicit = explicit_memo(whole.pickle)
+    return whole if explicit == pickle else anatomy(explicit)
+
+
+def retype(whole: Anatomy, retypes: Mapping[str, Retype]) -> Iterator[Edit]:
     """Edits that give storages, by their keys, another dtype.
 
     Every reference to such a storage is edited, since torch believes the first that it meets. Types without a
     storage class (float8) need another rebuild function, which names the dtype, and a size in bytes.
     """
-    for pid, key in _references(pickle):
+    for pid, key in _references(whole.pickle):
         if key in retypes:
             yield from _retype_reference(pid, retypes[key])
-    for rebuild in rebuilds:
-        if rebuild.storage.key in retypes:
-            yield from _retype_tensor(rebuild, retypes[rebuild.storage.key].new)
+    for tensor, node in zip(whole.structure.tensors, whole.nodes, strict=True):
+        to = retypes.get(tensor.storage.key)
+        rebuild = rebuild_of(node) if to else None
+        if to and rebuild:
+            yield from _retype_tensor(rebuild, to.new)
 
 
 def move_to_cpu(pickle: Pickle, keys: Collection[str]) -> Iterator[Edit]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from weightmath.checkpoint.description import Checkpoint, TensorInfo
+from weightmath.checkpoint.description import Checkpoint, Place, TensorInfo
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.storage_plan import StoragePlan
 from weightmath.dtypes import DType
@@ -137,7 +137,9 @@ def assemble(template: Checkpoint, parts: Sequence[Part], dtypes: Mapping[str, D
         extents=tuple(Extent(part.name, part.offset, content_size(part.content)) for part in parts),
         targets=targets,
         aliases={name: of for plan in plans.values() for name, of in plan.aliases.items()},
-        copies=tuple(copy for number, part in enumerate(parts) for copy in _copies(number, part.content)),
+        copies=tuple(
+            copy for number, part in enumerate(parts) for copy in _copies(number, part.content, template.places)
+        ),
         zeros=tuple(zeros for number, plan in plans.items() for zeros in _zeros(number, plan)),
         literals={number: part.content for number, part in enumerate(parts) if isinstance(part.content, bytes)},
         unordered=frozenset(number for number, plan in plans.items() if plan.scattered),
@@ -152,12 +154,13 @@ def _target(extent: int, plan: StoragePlan, tensor: TensorInfo) -> Target:
     return Target(extent, tensor.offset * plan.new.itemsize, entry, stride)
 
 
-def _copies(extent: int, content: Content) -> Iterator[Copy]:
+def _copies(extent: int, content: Content, places: Mapping[str, Place]) -> Iterator[Copy]:
     if isinstance(content, Record):
         yield from _pieces(extent, 0, content.offset, content.size)
     elif isinstance(content, StoragePlan):
+        source = places[content.storage.key].offset
         for start, stop in content.kept():
-            yield from _pieces(extent, start, content.storage.offset + start, stop - start)
+            yield from _pieces(extent, start, source + start, stop - start)
 
 
 def _zeros(extent: int, plan: StoragePlan) -> Iterator[Zeros]:

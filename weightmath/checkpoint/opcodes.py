@@ -9,10 +9,10 @@ Protocols 2 to 5 are read. Refused by name: the text opcodes of protocol 0, exte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import error as struct_error
 from struct import unpack_from
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Persistent, Set, Tuple, Value
 from weightmath.errors import CheckpointError
@@ -20,7 +20,7 @@ from weightmath.errors import CheckpointError
 Put: TypeAlias = "tuple[int, int, int, Value]"  # position of the opcode, memo number, first byte of the value, value
 
 
-class Pickle:
+class Pickle(NamedTuple):
     """What one pickle holds.
 
     root        the value that a real unpickler would return
@@ -31,26 +31,27 @@ class Pickle:
     plain       False where DUP, POP or a change through the memo makes byte spans ambiguous: not to be edited
     """
 
-    __slots__ = ("data", "end", "frames", "gets", "persistent", "plain", "puts", "root")
-
-    def __init__(self, data: bytes, machine: Machine, root: Value, end: int) -> None:
-        self.data = data
-        self.root = root
-        self.end = end
-        self.persistent = machine.persistent
-        self.puts = machine.puts
-        self.gets = machine.gets
-        self.frames = machine.frames
-        self.plain = machine.plain
+    data: bytes
+    root: Value
+    end: int
+    persistent: list[Persistent]
+    puts: list[Put]
+    gets: list[tuple[int, int]]
+    frames: list[int]
+    plain: bool
 
 
 def read_pickle(data: bytes, start: int = 0) -> Pickle:
     """The inert content of the pickle that begins at `start`; CheckpointError where it is not one."""
-    machine = Machine(data)
-    at = start
+    return run(Machine(data), HANDLERS, start)
+
+
+def run(machine: Machine, handlers: Mapping[int, Handler], start: int) -> Pickle:
+    """Let a machine execute the opcodes from `start` to STOP; CheckpointError where they make no sense."""
+    data, at = machine.data, start
     try:
         while data[at] != _STOP:
-            at = HANDLERS[data[at]](machine, at)
+            at = handlers[data[at]](machine, at)
         root = machine.stack[-1]
     except (IndexError, KeyError, ValueError, struct_error):
         name = NAMES.get(data[at]) if at < len(data) else None
@@ -58,7 +59,7 @@ def read_pickle(data: bytes, start: int = 0) -> Pickle:
         raise CheckpointError(
             f"broken pickle: {fact}", hint="the file is damaged or was not written by torch"
         ) from None
-    return Pickle(data, machine, root, at + 1)
+    return Pickle(data, root, at + 1, machine.persistent, machine.puts, machine.gets, machine.frames, machine.plain)
 
 
 class Machine:

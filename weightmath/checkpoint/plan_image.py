@@ -8,6 +8,7 @@ from typing import Literal
 from weightmath.checkpoint import torch_zip
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.image import Image, Wishes
+from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.zip_image import plan_zip_image
 from weightmath.dtypes import DType
 from weightmath.errors import OutputError, WeightmathError, at
@@ -37,10 +38,11 @@ def plan_image(
     Fails      OutputError where the wishes contradict the template: tensors that share elements but are not
                computed together, storages that cannot change their dtype alone, drops that match nothing
     """
-    wishes = Wishes(computed, dtypes or {}, device, drop, keep, extra or {})
+    wishes = Wishes(frozenset(computed), dtypes or {}, device, drop, keep, extra or {})
     try:
         _check(section, wishes)
-        return plan_zip_image(section, wishes)
+        with paused_collection():
+            return plan_zip_image(section, wishes)
     except WeightmathError as error:
         raise at(str(section.checkpoint.path), error) from None
 

@@ -22,6 +22,7 @@ class Reader:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self._places = checkpoint.places
         self._files: list[int] = []
         try:
             for path in checkpoint.files:
@@ -60,8 +61,8 @@ class Reader:
         Fails   CheckpointError if the file ends before
         """
         if tensor.contiguous:
-            first = tensor.storage.offset + (tensor.offset + start) * tensor.entry.dtype.itemsize
-            self._fill(tensor.storage.file, first, out)
+            file, begin = self._places[tensor.storage.key]
+            self._fill(file, begin + (tensor.offset + start) * tensor.entry.dtype.itemsize, out)
         else:
             np.copyto(out, self._strided(tensor).flat[start:stop])
 
@@ -72,20 +73,25 @@ class Reader:
         return buffer.tobytes()
 
     def _fill(self, file: int, position: int, out: Bits) -> None:
-        got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
+        got = self._some(file, position, out.data) if out.nbytes else 0
         while got < out.nbytes:
-            rest = out.view(np.uint8).data[got:]
-            more = os.preadv(self._files[file], [rest], position + got)
+            more = self._some(file, position + got, out.view(np.uint8).data[got:])
             if not more:
                 raise CheckpointError("ends before its last tensor", where=str(self.checkpoint.files[file]))
             got += more
 
+    def _some(self, file: int, position: int, out: memoryview) -> int:
+        try:
+            return os.preadv(self._files[file], [out], position)
+        except OSError as error:
+            where = str(self.checkpoint.files[file])
+            raise CheckpointError(f"cannot be read: {error.strerror}", where=where) from None
+
     def _strided(self, tensor: TensorInfo) -> Bits:
         """A view of a tensor that is transposed or expanded. Its pages are read as they are touched."""
         bits = tensor.entry.dtype.bits
-        whole = np.memmap(
-            self.checkpoint.files[tensor.storage.file], bits, "r", tensor.position,
-            (extent(tensor.entry.shape, tensor.stride),),
-        )  # fmt: skip
+        file, begin = self._places[tensor.storage.key]
+        length = extent(tensor.entry.shape, tensor.stride)
+        whole = np.memmap(self.checkpoint.files[file], bits, "r", begin + tensor.first_byte, (length,))
         steps = tuple(step * bits.itemsize for step in tensor.stride)
         return np.lib.stride_tricks.as_strided(whole, tensor.entry.shape, steps, writeable=False)

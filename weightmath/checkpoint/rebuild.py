@@ -11,7 +11,6 @@ to an UntypedStorage (elements are bytes) and names the dtype itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
 from weightmath.checkpoint.nodes import Call, Global, Persistent, Tuple, Value
@@ -44,19 +43,9 @@ class StorageReference(NamedTuple):
         return self.elements * (self.dtype.itemsize if self.dtype else 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuild:
-    """A tensor as the pickle rebuilds it.
+class Tensor(NamedTuple):
+    """A tensor as the pickle describes it."""
 
-    function    span of the bytes that name the rebuild function
-    version     that function: V1, V2 or V3
-    arguments   its arguments, with their spans
-    """
-
-    function: tuple[int, int]
-    version: str
-    arguments: Tuple
-    reference: Persistent
     storage: StorageReference
     dtype: DType
     offset: int
@@ -66,73 +55,109 @@ class Rebuild:
     is_parameter: bool
 
 
+class Rebuild(NamedTuple):
+    """Where the pickle says so.
+
+    function    span of the bytes that name the rebuild function
+    version     that function: V1, V2 or V3
+    arguments   its arguments, with their spans
+    """
+
+    function: tuple[int, int]
+    version: str
+    arguments: Tuple
+
+
 def storage_reference(pid: Value) -> StorageReference:
     """The storage that a persistent id refers to; CheckpointError if it refers to something else."""
+    if isinstance(pid, StorageReference):
+        return pid
     if not isinstance(pid, Tuple) or len(pid.items) not in (5, 6) or pid.items[0] != "storage":
         raise CheckpointError("a persistent reference is not to a storage")
     kind, key, device, elements = pid.items[1:5]
     if not (isinstance(kind, Global) and isinstance(key, str) and isinstance(device, str) and _is_count(elements)):
         raise CheckpointError("a reference to a storage is malformed")
-    dtype = STORAGE_CLASSES.get(kind.name) if kind.module in ("torch", "torch.cuda") else None
-    return StorageReference(key, kind.name, dtype, device, elements)
+    return StorageReference(key, kind.name, storage_dtype(kind), device, elements)
 
 
-def rebuilt(call: Call) -> Rebuild | None:
+def storage_dtype(kind: Global) -> DType | None:
+    """What a storage class holds; None for UntypedStorage and for classes that we do not know."""
+    return STORAGE_CLASSES.get(kind.name) if kind.module in ("torch", "torch.cuda") else None
+
+
+def tensor_of(value: Value) -> Tensor | None:
     """The tensor that a call rebuilds; None if it is no plain tensor (sparse, quantized, conjugated, a subclass).
 
     CheckpointError if it is one, but malformed: wrong types, negative sizes, or elements outside its storage.
     """
-    function, arguments = call.function, call.arguments
-    if not (isinstance(function, Global) and isinstance(arguments, Tuple)):
+    if isinstance(value, Tensor):
+        return value
+    inner, requires_grad = _parameter(value)
+    if requires_grad is None:
+        rebuild = rebuild_of(value)
+        return rebuild and _tensor(rebuild)
+    tensor = inner if isinstance(inner, Tensor) else None
+    rebuild = rebuild_of(inner)
+    tensor = _tensor(rebuild) if rebuild else tensor
+    return tensor and tensor._replace(requires_grad=requires_grad, is_parameter=True)
+
+
+def rebuild_of(value: Value) -> Rebuild | None:
+    """How a call rebuilds a tensor or parameter; None if it does not."""
+    inner, requires_grad = _parameter(value)
+    call = value if requires_grad is None else inner
+    if not isinstance(call, Call) or not isinstance(call.arguments, Tuple):
         return None
-    if function.module == "torch._utils" and function.name in _PARAMETERS:
-        return _parameter(arguments)
-    return _tensor(call, function, arguments)
+    function, span, arguments = call.function, (call.start, call.middle), call.arguments
+    if _is(function, "torch._tensor", "_rebuild_from_type_v2") and len(arguments.items) == 4:
+        # (function, type, arguments, state): a tensor with attributes, or of a subclass.
+        function, kind, inner, _ = arguments.items
+        if str(kind) not in _PLAIN_TYPES or not isinstance(inner, Tuple):
+            return None
+        span, arguments = arguments.span(0), inner
+    known = isinstance(function, Global) and function.module == "torch._utils" and function.name in (V1, V2, V3)
+    return Rebuild(span, function.name, arguments) if known and isinstance(function, Global) else None
 
 
-def _tensor(call: Call, function: Global, arguments: Tuple) -> Rebuild | None:
-    if function.module == "torch._tensor" and function.name == "_rebuild_from_type_v2":
-        return _typed(arguments)
-    return _plain(function, (call.start, call.middle), arguments)
+def _parameter(value: Value) -> tuple[Value, bool | None]:
+    """The tensor inside `_rebuild_parameter(tensor, requires_grad, hooks)`, and that flag; else None for the flag."""
+    if not (isinstance(value, Call) and isinstance(value.arguments, Tuple) and len(value.arguments.items) > 1):
+        return None, None
+    if not any(_is(value.function, "torch._utils", name) for name in _PARAMETERS):
+        return None, None
+    return value.arguments.items[0], value.arguments.items[1] is True
 
 
-def _parameter(arguments: Tuple) -> Rebuild | None:
-    """`_rebuild_parameter(tensor, requires_grad, hooks)`."""
-    inner = arguments.items[0] if len(arguments.items) > 1 else None
-    if not (isinstance(inner, Call) and isinstance(inner.function, Global) and isinstance(inner.arguments, Tuple)):
-        return None
-    tensor = _tensor(inner, inner.function, inner.arguments)
-    return tensor and replace(tensor, is_parameter=True, requires_grad=arguments.items[1] is True)
+def _is(function: Value, module: str, name: str) -> bool:
+    return isinstance(function, Global) and function.name == name and function.module == module
 
 
-def _typed(arguments: Tuple) -> Rebuild | None:
-    """`_rebuild_from_type_v2(function, type, arguments, state)`: a tensor with attributes, or of a subclass."""
-    if len(arguments.items) != 4:
-        return None
-    function, kind, inner, _ = arguments.items
-    plain = isinstance(kind, Global) and str(kind) in _PLAIN_TYPES
-    if not (plain and isinstance(function, Global) and isinstance(inner, Tuple)):
-        return None
-    return _plain(function, arguments.span(0), inner)
-
-
-def _plain(function: Global, span: tuple[int, int], arguments: Tuple) -> Rebuild | None:
-    if function.module != "torch._utils" or function.name not in (V1, V2, V3):
-        return None
-    items = arguments.items
-    extra = 7 if function.name == V3 else 6
-    if len(items) < (4 if function.name == V1 else extra) or not isinstance(items[0], Persistent):
-        raise CheckpointError(f"a call of {function.name} is malformed")
+def _tensor(rebuild: Rebuild) -> Tensor | None:
+    version, items = rebuild.version, rebuild.arguments.items
+    fixed = {V1: 4, V2: 6, V3: 7}[version]
+    if len(items) < fixed or not isinstance(items[0], Persistent):
+        raise CheckpointError(f"a call of {version} is malformed")
     storage = storage_reference(items[0].pid)
-    dtype = _dtype(storage, items[6] if function.name == V3 else None)
-    metadata = items[extra] if function.name != V1 and len(items) > extra else None
+    dtype = _dtype(storage, items[6] if version == V3 else None)
+    metadata = items[fixed] if version != V1 and len(items) > fixed else None
     if dtype is None or _changes_values(metadata):
         return None
-    offset, shape, stride = _geometry(items, storage.nbytes // dtype.itemsize)
-    requires_grad = len(items) > 4 and items[4] is True
-    return Rebuild(
-        span, function.name, arguments, items[0], storage, dtype, offset, shape, stride, requires_grad, False
-    )
+    offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
+    if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
+        raise CheckpointError("a tensor's shape is malformed")
+    tensor = Tensor(storage, dtype, offset, shape, stride, len(items) > 4 and items[4] is True, False)
+    check_inside(tensor)
+    return tensor
+
+
+def check_inside(tensor: Tensor) -> None:
+    """CheckpointError if a tensor has elements outside its storage."""
+    elements = tensor.storage.nbytes // tensor.dtype.itemsize
+    last = tensor.offset
+    for size, step in zip(tensor.shape, tensor.stride, strict=True):
+        last += (size - 1) * step
+    if last >= elements and 0 not in tensor.shape:
+        raise CheckpointError(f"a tensor needs {last + 1} elements of a storage that has {elements}")
 
 
 def _dtype(storage: StorageReference, named: Value) -> DType | None:
@@ -144,16 +169,6 @@ def _dtype(storage: StorageReference, named: Value) -> DType | None:
 def _changes_values(metadata: Value) -> bool:
     # The conjugate and negative bits: the elements are not what the bytes say.
     return metadata is not None and bool(getattr(metadata, "pairs", True))
-
-
-def _geometry(items: list[Value], elements: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
-    if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
-        raise CheckpointError("a tensor's shape is malformed")
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    if last >= elements and 0 not in shape:
-        raise CheckpointError(f"a tensor needs {last + 1} elements of a storage that has {elements}")
-    return offset, shape, stride
 
 
 def _counts(value: Value) -> tuple[int, ...] | None:

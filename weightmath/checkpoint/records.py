@@ -114,12 +114,13 @@ def _wide(extra: bytes, packed: int, unpacked: int, header: int) -> tuple[int, i
 
 
 def _with_data_offset(file: int, record: Record) -> Record:
-    fields = os.pread(file, _LOCAL.size + len(record.name.encode()), record.header)
-    signature, _, _, method, *_, name_length, extra_length = _LOCAL.unpack_from(fields)
-    same_name = fields[_LOCAL.size : _LOCAL.size + name_length] == record.name.encode()
-    if signature != b"PK\3\4" or method != record.method or not same_name:
+    name = record.name.encode()
+    fields = os.pread(file, _LOCAL.size + len(name), record.header)
+    signature, _, _, method, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(fields)
+    if signature != b"PK\3\4" or method != record.method or fields[_LOCAL.size :] != name or name_length != len(name):
         raise _broken(f"the header of `{record.name}` differs from the directory")
-    return record._replace(offset=record.header + _LOCAL.size + name_length + extra_length)
+    offset = record.header + _LOCAL.size + name_length + extra_length
+    return Record(record.name, record.header, offset, record.size, method)
 
 
 def _check_disjoint(records: list[Record], end: int) -> None:

@@ -37,7 +37,7 @@ class StoragePlan:
     @property
     def retyped(self) -> bool:
         """Whether its elements change their dtype."""
-        return self.old != self.new
+        return self.old is not self.new
 
     @property
     def elements(self) -> int:
@@ -164,16 +164,16 @@ def _overlaps_itself(tensor: TensorInfo) -> bool:
 
 
 def _check_runs_apart(written: Sequence[TensorInfo], kept: Sequence[TensorInfo]) -> None:
-    full = sorted((tensor for tensor in (*written, *kept) if tensor.entry.size), key=lambda tensor: tensor.position)
+    full = sorted((tensor for tensor in (*written, *kept) if tensor.entry.size), key=lambda tensor: tensor.first_byte)
     numbers = {tensor.number for tensor in written}
     for furthest, tensor in zip(_furthest_so_far(full), full[1:], strict=False):
-        overlap = tensor.position < furthest.position + furthest.entry.nbytes
+        overlap = tensor.first_byte < furthest.first_byte + furthest.entry.nbytes
         if overlap and numbers & {tensor.number, furthest.number}:
             raise _overlap(furthest, tensor)
 
 
 def _furthest_so_far(tensors: Sequence[TensorInfo]) -> Iterable[TensorInfo]:
-    return accumulate(tensors, lambda *two: max(two, key=lambda tensor: tensor.position + tensor.entry.nbytes))
+    return accumulate(tensors, lambda *two: max(two, key=lambda tensor: tensor.first_byte + tensor.entry.nbytes))
 
 
 def _check_bytes_apart(written: Sequence[TensorInfo], kept: Sequence[TensorInfo]) -> None:

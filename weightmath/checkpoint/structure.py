@@ -7,13 +7,13 @@ is searched for storages, so that no storage is changed behind the back of whate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted
+from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Pair, Persistent, Set, Tuple, Value
 from weightmath.checkpoint.opcodes import Pickle
-from weightmath.checkpoint.rebuild import Rebuild, StorageReference, rebuilt, storage_reference
+from weightmath.checkpoint.rebuild import StorageReference, Tensor, storage_reference, tensor_of
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
 
@@ -21,8 +21,26 @@ DEEPEST = 200
 STATE = "<state>"
 _MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 
-Locate = Callable[[StorageReference], Storage]
 Draft = tuple[str, dict[str, TensorInfo], bool]
+
+
+class Structure(NamedTuple):
+    """What a pickle of torch.save means, without the pickle.
+
+    tree       everything, for showing
+    tensors    in the order in which the walk meets them; the file order
+    drafts     name, tensors by name, hidden: one for each mapping that directly holds tensors
+    storages   of the tensors, by key
+    others     keys of storages that something else than a listed tensor uses
+    keys       of all storages, in the order of first reference
+    """
+
+    tree: object
+    tensors: tuple[TensorInfo, ...]
+    drafts: tuple[Draft, ...]
+    storages: dict[str, Storage]
+    others: frozenset[str]
+    keys: tuple[str, ...]
 
 
 class Mapping(NamedTuple):
@@ -33,40 +51,33 @@ class Mapping(NamedTuple):
     pairs: Sequence[Pair]
 
 
-class Structure(NamedTuple):
-    """What a pickle of torch.save means.
+class Anatomy(NamedTuple):
+    """A pickle's meaning together with the nodes behind it, for edits. Many times as large as the structure.
 
-    tensors    in the order in which the walk meets them; the file order
-    rebuilds   how the pickle rebuilds each of them
-    drafts     name, tensors by name, hidden: one for each mapping that directly holds tensors
+    nodes      behind each of the structure's tensors
     mappings   every mapping
-    others     keys of storages that something else than a listed tensor uses
     """
 
+    structure: Structure
     pickle: Pickle
-    tree: object
-    tensors: tuple[TensorInfo, ...]
-    rebuilds: tuple[Rebuild, ...]
-    drafts: tuple[Draft, ...]
-    mappings: tuple[Mapping, ...]
-    others: frozenset[str]
+    nodes: list[Value]
+    mappings: list[Mapping]
 
 
-def structure_of(pickle: Pickle, locate: Locate) -> Structure:
-    """The meaning of a pickle. `locate` finds the bytes of a storage, or raises CheckpointError."""
-    walk = _Walk(pickle, locate)
+def dissect(pickle: Pickle) -> Anatomy:
+    """The meaning of a pickle; CheckpointError where it is malformed."""
+    walk = _Walk(pickle)
     tree = walk.visit(pickle.root, (), False)
-    return Structure(
-        pickle, tree, tuple(walk.tensors), tuple(walk.rebuilds), tuple(walk.drafts), tuple(walk.mappings),
-        frozenset(walk.others),
-    )  # fmt: skip
+    keys = dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent)
+    storages = {key: storage for key, (_, storage) in walk.storages.items()}
+    structure = Structure(tree, tuple(walk.tensors), tuple(walk.drafts), storages, frozenset(walk.others), tuple(keys))
+    return Anatomy(structure, pickle, walk.nodes, walk.mappings)
 
 
 class _Walk:
-    def __init__(self, pickle: Pickle, locate: Locate) -> None:
-        self.locate = locate
+    def __init__(self, pickle: Pickle) -> None:
         self.tensors: list[TensorInfo] = []
-        self.rebuilds: list[Rebuild] = []
+        self.nodes: list[Value] = []
         self.drafts: list[Draft] = []
         self.mappings: list[Mapping] = []
         self.others: set[str] = set()
@@ -83,6 +94,8 @@ class _Walk:
         self.visits_left -= 1
         if self.visits_left < 0:
             raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
+        if isinstance(value, Tensor):
+            return self.tensor(value, value, path)
         if isinstance(value, Global):
             return Opaque(str(value))
         if id(value) in self.open:
@@ -109,9 +122,9 @@ class _Walk:
 
     def call(self, call: Call, path: tuple[PathKey, ...], hidden: bool) -> object:
         try:
-            tensor = rebuilt(call)
+            tensor = tensor_of(call)
             if tensor is not None:
-                return self.tensor(tensor, path)
+                return self.tensor(tensor, call, path)
         except CheckpointError as error:
             raise at(dotted(path) or "the top level", error) from None
         if isinstance(call.function, Global) and str(call.function) in _MAPPINGS:
@@ -124,20 +137,21 @@ class _Walk:
         content.extend(self.visit(item, (*path, number), True) for number, item in enumerate(call.items))
         return Opaque(_class_name(call), content[0] if len(content) == 1 else content or None)
 
-    def tensor(self, tensor: Rebuild, path: tuple[PathKey, ...]) -> TensorInfo:
+    def tensor(self, tensor: Tensor, node: Value, path: tuple[PathKey, ...]) -> TensorInfo:
         name = str(path[-1]) if path else ""
         info = TensorInfo(
             Entry(name, tensor.shape, tensor.dtype), path, self.storage(tensor.storage), tensor.offset, tensor.stride,
-            tensor.requires_grad, tensor.is_parameter, len(self.tensors),
+            is_contiguous(tensor.shape, tensor.stride), tensor.requires_grad, tensor.is_parameter, len(self.tensors),
         )  # fmt: skip
         self.tensors.append(info)
-        self.rebuilds.append(tensor)
+        self.nodes.append(node)
         return info
 
     def storage(self, reference: StorageReference) -> Storage:
         known = self.storages.get(reference.key)
         if known is None:
-            known = self.storages[reference.key] = reference, self.locate(reference)
+            storage = Storage(reference.key, reference.nbytes, reference.device)
+            known = self.storages[reference.key] = reference, storage
         elif known[0].nbytes != reference.nbytes:
             raise CheckpointError(f"two references to storage `{reference.key}` disagree about its size")
         return known[1]
@@ -167,6 +181,8 @@ class _Walk:
             value = left.pop()
             if isinstance(value, Persistent):
                 self.others.add(storage_reference(value.pid).key)
+            elif isinstance(value, Tensor):
+                self.others.add(value.storage.key)
             elif isinstance(value, (Tuple, Container)) and id(value) not in self.swept:
                 self.swept.add(id(value))
                 left.extend(_children(value))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
-from weightmath.checkpoint.description import Checkpoint, Stamp, Storage
-from weightmath.checkpoint.opcodes import Pickle, read_pickle
-from weightmath.checkpoint.rebuild import StorageReference
+from weightmath.checkpoint.description import Checkpoint, Place, Stamp
+from weightmath.checkpoint.opcodes import read_pickle
+from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
-from weightmath.checkpoint.structure import Structure, structure_of
+from weightmath.checkpoint.shortcut import read_to_describe
+from weightmath.checkpoint.structure import Anatomy, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
 from weightmath.errors import CheckpointError
 
@@ -21,20 +22,16 @@ CONTAINER = "torch zip"
 class TorchZip:
     """What only this container has: its records, the pickle and its meaning.
 
-    root     the directory inside the zip that holds everything
-    small    contents of the small records that say something about the file: version, byteorder, ...
+    root       the directory inside the zip that holds everything
+    records    by their name below the root, in the order of the file
+    small      contents of the small records that say something about the file: version, byteorder, ...
     """
 
     root: str
-    records: tuple[Record, ...]
+    records: dict[str, Record]
     small: dict[str, bytes]
     pickle: bytes
     structure: Structure
-
-    @cached_property
-    def by_name(self) -> dict[str, Record]:
-        """Records by their name below the root."""
-        return {record.name[len(self.root) + 1 :]: record for record in self.records}
 
     @property
     def alignment(self) -> int:
@@ -49,12 +46,12 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp) -> Checkpoint:
 
     file   an open descriptor, only used during the call
     """
-    records = read_directory(file, stamp.size)
-    root = _root(records)
-    small = _small_records(file, root, records)
-    record = _stored(root, records)["data.pkl"]
+    root, records = _below_root(read_directory(file, stamp.size))
+    small = _small_records(file, records)
+    record = records["data.pkl"]
     pickle = read_bytes(file, record.offset, record.size)
-    structure = describe(pickle, root, records)
+    structure = describe(pickle)
+    places = _places(structure, records)
     source = TorchZip(root, records, small, pickle, structure)
     form = small.get(".format_version")
     return Checkpoint(
@@ -64,6 +61,7 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp) -> Checkpoint:
         files=(path,),
         stamps=(stamp,),
         tensors=structure.tensors,
+        places=places,
         tree=structure.tree,
         drafts=structure.drafts,
         source=source,
@@ -71,61 +69,57 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp) -> Checkpoint:
 
 
 @lru_cache(maxsize=4)
-def parse(pickle: bytes) -> Pickle:
-    """The inert content of a pickle. Fine-tunes of one model have equal pickles, so the last few are kept."""
-    return read_pickle(pickle)
+def describe(pickle: bytes) -> Structure:
+    """The meaning of a pickle. Fine-tunes of one model have equal pickles, so the last few are kept."""
+    with paused_collection():
+        return dissect(read_to_describe(pickle)).structure
 
 
-@lru_cache(maxsize=4)
-def describe(pickle: bytes, root: str, records: tuple[Record, ...]) -> Structure:
-    """The meaning of a pickle whose storages are these records."""
-    stored = _stored(root, records)
+def anatomy(pickle: bytes) -> Anatomy:
+    """The meaning of a pickle with all the nodes behind it, for edits."""
+    with paused_collection():
+        return dissect(read_pickle(pickle))
 
-    def locate(reference: StorageReference) -> Storage:
-        record = stored.get(f"data/{reference.key}")
+
+def _places(structure: Structure, records: dict[str, Record]) -> dict[str, Place]:
+    """Where the storages lie; CheckpointError if one has no record, or one of another size."""
+    places = {}
+    for key, storage in structure.storages.items():
+        record = records.get(f"data/{key}")
         if record is None:
-            raise CheckpointError(f"the record of storage `{reference.key}` is missing")
-        if record.size != reference.nbytes:
-            raise CheckpointError(f"storage `{reference.key}` has {record.size} bytes, not {reference.nbytes}")
-        return Storage(reference.key, 0, record.offset, record.size, reference.device)
+            raise CheckpointError(f"the record of storage `{key}` is missing")
+        if record.size != storage.nbytes:
+            raise CheckpointError(f"storage `{key}` has {record.size} bytes, not {storage.nbytes}")
+        places[key] = Place(0, record.offset)
+    return places
 
-    return structure_of(parse(pickle), locate)
 
-
-def _root(records: tuple[Record, ...]) -> str:
+def _below_root(records: tuple[Record, ...]) -> tuple[str, dict[str, Record]]:
+    """The root directory and the records by their name below it; CheckpointError if torch.save did not write them."""
     root = records[0].name.partition("/")[0] if records else ""
-    names = {record.name for record in records}
-    if f"{root}/data.pkl" not in names:
+    start = len(root) + 1
+    below = {record.name[start:]: record for record in records if record.name.startswith(f"{root}/")}
+    if "data.pkl" not in below:
         raise CheckpointError("is a zip file, but not one that torch.save wrote", hint="it has no `data.pkl`")
-    if f"{root}/constants.pkl" in names or any(name.startswith(f"{root}/code/") for name in names):
+    if "constants.pkl" in below or any(name.startswith("code/") for name in below):
         raise CheckpointError(
             "is TorchScript (torch.jit.save): a program, not a checkpoint",
             hint="save its weights: torch.save(torch.jit.load(path).state_dict(), 'weights.ckpt')",
         )
-    return root
-
-
-def _stored(root: str, records: tuple[Record, ...]) -> dict[str, Record]:
-    """Records by their name below the root; CheckpointError if one is compressed or lies elsewhere."""
-    stored = {}
+    if len(below) != len(records):
+        raise CheckpointError(f"some of its records lie outside `{root}/`")
     for record in records:
         if record.method != STORED:
-            raise CheckpointError(
-                f"record `{record.name}` is compressed",
-                hint="torch.save does not compress: unpack it and save it again",
-            )
-        if not record.name.startswith(f"{root}/"):
-            raise CheckpointError(f"record `{record.name}` lies outside `{root}/`")
-        stored[record.name[len(root) + 1 :]] = record
-    return stored
+            hint = "torch.save does not compress: unpack it and save it again"
+            raise CheckpointError(f"record `{record.name}` is compressed", hint=hint)
+    return root, below
 
 
 _SMALL = ("version", "byteorder", ".format_version", ".storage_alignment")
 
 
-def _small_records(file: int, root: str, records: tuple[Record, ...]) -> dict[str, bytes]:
-    stored = _stored(root, records)
-    present = {name: stored[name] for name in _SMALL if name in stored}
+def _small_records(file: int, records: dict[str, Record]) -> dict[str, bytes]:
+    present = {name: records[name] for name in _SMALL if name in records}
     small = {name: read_bytes(file, record.offset, min(record.size, 64)) for name, record in present.items()}
     if small.get("byteorder", b"little") != b"little":
         raise CheckpointError("was saved on a big-endian machine", hint="load and save it again on a little-endian one")

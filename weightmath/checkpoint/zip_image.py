@@ -5,18 +5,16 @@ With nothing changed the output is the template, byte for byte, if torch wrote i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.drop import without
-from weightmath.checkpoint.edits import Retype, move_to_cpu, retype
+from weightmath.checkpoint.edits import Retype, editable, move_to_cpu, retype
 from weightmath.checkpoint.image import Content, Image, Part, Wishes, assemble, content_size
-from weightmath.checkpoint.opcodes import Pickle
-from weightmath.checkpoint.rebuild import storage_reference
-from weightmath.checkpoint.splice import Edit, explicit_memo, splice
+from weightmath.checkpoint.splice import splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
 from weightmath.checkpoint.structure import Structure
-from weightmath.checkpoint.torch_zip import TorchZip, describe
+from weightmath.checkpoint.torch_zip import TorchZip
 from weightmath.checkpoint.zip_layout import lay_out, total_size
 from weightmath.checkpoint.zip_seal import IDENTITY_DIGITS, Identity, ZipSeal
 from weightmath.errors import OutputError
@@ -37,42 +35,32 @@ def plan_zip_image(section: Section, wishes: Wishes) -> Image:
     structure: Structure = section.checkpoint.source.structure
     storages = plan_storages(section, wishes.computed, wishes.dtypes, structure.others)
     pickle = _edited(section, storages, wishes.device)
-    names = _kept_names(template, _keys(structure.pickle), wishes.extra)
+    names = _kept_names(template, structure.keys, wishes.extra)
     return _assemble(section, storages, pickle, names, wishes)
 
 
 def _edited(section: Section, storages: Mapping[str, StoragePlan], device: str) -> bytes:
     """The section's pickle with the new dtypes and devices; unchanged if there are none."""
     source: TorchZip = section.checkpoint.source
-    if not list(_edits(section, source.structure, storages, device)):
-        return source.pickle
-    structure = describe(explicit_memo(source.structure.pickle), source.root, source.records)
-    return splice(structure.pickle, _edits(section, structure, storages, device))
-
-
-def _edits(section: Section, structure: Structure, storages: Mapping[str, StoragePlan], device: str) -> Iterator[Edit]:
     retypes = {key: Retype(plan.new, plan.elements) for key, plan in storages.items() if plan.new and plan.retyped}
-    if retypes:
-        yield from retype(structure.pickle, structure.rebuilds, retypes)
-    if device == "cpu":
-        yield from move_to_cpu(structure.pickle, {tensor.storage.key for tensor in section.tensors.values()})
-
-
-def _keys(pickle: Pickle) -> list[str]:
-    """Keys of the storages that a pickle refers to, in the order of first reference."""
-    return list(dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent))
+    used = {tensor.storage for tensor in section.tensors.values()} if device == "cpu" else set()
+    moved = {storage.key for storage in used if storage.device != "cpu"}
+    if not retypes and not moved:
+        return source.pickle
+    whole = editable(source.pickle)
+    return splice(whole.pickle, (*retype(whole, retypes), *move_to_cpu(whole.pickle, moved)))
 
 
 def _kept_names(template: TorchZip, keys: Sequence[str], extra: Collection[str]) -> list[str]:
     """The template's records that the output has too, in their order, if these storages are left."""
-    lost = {f"{DATA}{key}" for key in {*_keys(template.structure.pickle)} - {*keys}}
+    lost = {f"{DATA}{key}" for key in {*template.structure.keys} - {*keys}}
     gone = set(extra) | lost
     if lost:
         gone.add(SERIALIZATION_ID)  # its first half is a hash of the records' names
-    data = [name[len(DATA) :] for name in template.by_name if name.startswith(DATA) and name not in lost]
+    data = [name[len(DATA) :] for name in template.records if name.startswith(DATA) and name not in lost]
     if data != list(keys) or data != [str(number) for number in range(len(data))]:
         gone.add(FORMAT)  # it promises that storages are numbered in the order of first reference
-    return [name for name in template.by_name if name not in gone]
+    return [name for name in template.records if name not in gone]
 
 
 def _assemble(
@@ -80,7 +68,7 @@ def _assemble(
 ) -> Image:
     source: TorchZip = section.checkpoint.source
     plans = {f"{DATA}{key}": plan for key, plan in storages.items()}
-    contents: dict[str, Content] = {name: plans.get(name, source.by_name[name]) for name in names}
+    contents: dict[str, Content] = {name: plans.get(name, source.records[name]) for name in names}
     contents |= {PICKLE: pickle, **wishes.extra}
     sizes = [content_size(content) for content in contents.values()]
     places = lay_out(
@@ -94,7 +82,7 @@ def _assemble(
 
 def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:
     """The record that names the contents, if the template has it in the form that torch gives it."""
-    record = source.by_name.get(SERIALIZATION_ID)
+    record = source.records.get(SERIALIZATION_ID)
     if SERIALIZATION_ID not in names or record is None or record.size != 2 * IDENTITY_DIGITS:
         return None
     with section.checkpoint.open() as reader:

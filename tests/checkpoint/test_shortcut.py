@@ -1,0 +1,85 @@
+"""The shortcut reads what the full machine reads, from sound pickles and from broken ones."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_plan_image import POCKETNET, rich
+
+from weightmath.checkpoint import open_checkpoint
+from weightmath.checkpoint.opcodes import read_pickle
+from weightmath.checkpoint.rebuild import Tensor
+from weightmath.checkpoint.shortcut import read_to_describe
+from weightmath.checkpoint.structure import dissect
+from weightmath.errors import CheckpointError
+
+
+def pickle_of(value: Any, path: Path, **options: Any) -> bytes:
+    torch.save(value, path / "x.pt", **options)
+    return bytes(open_checkpoint(path / "x.pt").source.pickle)
+
+
+def outcome(read: Any, data: bytes) -> str:
+    """All that a description says, as text (so that NaN equals itself), or how it fails."""
+    try:
+        return repr(dissect(read(data)).structure)
+    except CheckpointError as error:
+        return f"error: {error.what}"
+
+
+def taken(data: bytes) -> int:
+    return sum(isinstance(node, Tensor) for node in dissect(read_to_describe(data)).nodes)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_the_same_description(protocol: int, tmp_path: Path) -> None:
+    data = pickle_of(rich(), tmp_path, pickle_protocol=protocol)
+    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+    assert (taken(data) > 5) == (protocol < 4)
+
+
+def test_real_checkpoints_take_it() -> None:
+    for path in POCKETNET:
+        data = open_checkpoint(path).source.pickle
+        assert taken(data) == 97
+        assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (300,), (70_000,), (2, 3), (2, 3, 4), (2, 3, 4, 1), (1, 2, 1, 2, 3), (0, 5)]
+)
+def test_every_rank(shape: tuple[int, ...], tmp_path: Path) -> None:
+    data = pickle_of({name: torch.zeros(shape) for name in "abc"}, tmp_path)
+    assert taken(data) == 2
+    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+
+
+def test_many_tensors_with_long_memo_numbers(tmp_path: Path) -> None:
+    state = {f"w{i}": torch.zeros(1) for i in range(100)}
+    data = pickle_of({**state, "tied": state["w50"], "again": state["w99"].view(1, 1)}, tmp_path)
+    assert taken(data) == 100  # all but the first and the view, whose storage's key is read from the memo
+    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_broken_pickles_are_read_alike(seed: int, tmp_path: Path) -> None:
+    data = pickle_of({name: torch.zeros(3, 2) for name in "abcd"} | {"same": torch.zeros(5)[1:]}, tmp_path)
+    dice = random.Random(seed)
+    for _ in range(300):
+        broken = bytearray(data)
+        for _ in range(dice.randint(1, 2)):
+            broken[dice.randrange(len(data))] = dice.choice([dice.randrange(256), data[dice.randrange(len(data))]])
+        assert outcome(read_to_describe, bytes(broken)) == outcome(read_pickle, bytes(broken))
+
+
+def test_a_stale_memo_number_is_not_believed(tmp_path: Path) -> None:
+    data = pickle_of([torch.zeros(3), torch.zeros(3), "end"], tmp_path)
+    at = data.index(b"X\3\0\0\0end")
+    inner = data.rindex(b"\x85q", 0, at)  # the stride of the last tensor is put into the memo
+    reads_it = data[:at] + b"h" + data[inner + 2 : inner + 3] + data[data.index(b"q", at) + 2 :]
+    assert outcome(read_to_describe, reads_it) == outcome(read_pickle, reads_it)
+    assert "(1,)" in outcome(read_pickle, reads_it)
+    reused = data[: inner + 2] + b"\x02" + data[inner + 3 : at] + b"h\x02" + data[data.index(b"q", at) + 2 :]
+    assert outcome(read_to_describe, reused) == outcome(read_pickle, reused)

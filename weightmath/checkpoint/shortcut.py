@@ -1,0 +1,134 @@
+"""A shortcut through what torch writes for nearly every tensor: one regular expression instead of 30 opcodes.
+
+It serves to describe a checkpoint, not to edit it: tensors come out with the same values as from the full machine,
+but without spans and without the memo entries inside them. Where a pickle reads such an entry, or does anything
+else that is not foreseen here, the full machine reads it instead.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+
+from weightmath.checkpoint.nodes import Global, Persistent
+from weightmath.checkpoint.opcodes import HANDLERS, Machine, Pickle, read_pickle, run
+from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype
+from weightmath.errors import CheckpointError
+
+_PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
+_PATTERN = (
+    rb"\(\((?P<word>GET)(?P<kind>GET)X(?P<key_size>.)\0\0\0(?P<key>\d+)(?P<put0>PUT)"
+    rb"(?:(?P<device>GET)|X(?P<name_size>.)\0\0\0(?P<name>[a-z]+(?::\d+)?)(?P<put1>PUT))"
+    rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<offset>INT)"
+    rb"(?P<shape>\)|\(?INT+[\x85-\x87t])(?P<put3>PUT)?(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT)?"
+    rb"(?P<grad>[\x88\x89])(?P<hooks>GET)\)R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
+)
+_TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
+_PUTS = tuple(f"put{number}" for number in range(8))
+_BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x68, 0x6A, 0x71, 0x72, 0x94
+
+
+def read_to_describe(data: bytes) -> Pickle:
+    """The content of a pickle, in which most tensors are `Tensor` values and not the calls that rebuild them."""
+    try:
+        return run(_Machine(data), _HANDLERS, 0)
+    except CheckpointError:
+        return read_pickle(data)
+
+
+class _Machine(Machine):
+    """`highest` is the highest memo number so far: those inside a skipped tensor must be fresh, above it."""
+
+    __slots__ = ("highest",)
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.highest = -1
+
+
+def _put(machine: Machine, at: int) -> int:
+    end = at + (2 if machine.data[at] == _BINPUT else 5)
+    number = int.from_bytes(machine.data[at + 1 : end], "little")
+    machine.memo[number] = machine.stack[-1]
+    assert isinstance(machine, _Machine)
+    machine.highest = max(machine.highest, number)
+    return end
+
+
+def _get(machine: Machine, at: int) -> int:
+    end = at + (2 if machine.data[at] == _BINGET else 5)
+    value = machine.memo[int.from_bytes(machine.data[at + 1 : end], "little")]
+    assert isinstance(machine, _Machine)
+    if isinstance(value, Global) and value.name == V2 and value.module == "torch._utils":
+        found = _TENSOR.match(machine.data, end)
+        tensor = _tensor(machine, found) if found else None
+        if found and tensor:
+            machine.push(tensor, at)
+            return found.end()
+    machine.push(value, at)
+    return end
+
+
+_HANDLERS = {
+    **{code: handler for code, handler in HANDLERS.items() if code != _MEMOIZE},
+    _BINPUT: _put, _LONG_BINPUT: _put, _BINGET: _get, _LONG_BINGET: _get,
+}  # fmt: skip
+
+
+def _tensor(machine: _Machine, found: re.Match[bytes]) -> Tensor | None:
+    """The tensor that was found; None, and nothing happened, if it is not exactly what torch writes."""
+    reference = _reference(machine, found)
+    shape, stride, hooks = _dimensions(found["shape"]), _dimensions(found["stride"]), _memo(machine, found["hooks"])
+    if reference is None or shape is None or stride is None or len(shape) != len(stride):
+        return None
+    if not (isinstance(hooks, Global) and str(hooks) == "collections.OrderedDict"):
+        return None
+    kind, offset = reference.dtype, _integer(found["offset"])
+    fresh = _fresh_numbers(machine, found)
+    if kind is None or offset < 0 or not fresh:
+        return None
+    tensor = Tensor(reference, kind, offset, shape, stride, found["grad"] == b"\x88", False)
+    check_inside(tensor)
+    machine.memo[fresh[0]] = reference.key  # read again where tensors share a storage
+    machine.memo[fresh[-1]] = tensor
+    machine.highest = fresh[-1]
+    machine.persistent.append(Persistent(reference))
+    return tensor
+
+
+def _reference(machine: _Machine, found: re.Match[bytes]) -> StorageReference | None:
+    word, kind, key_size, key, device, name_size, name, elements = found.group(
+        "word", "kind", "key_size", "key", "device", "name_size", "name", "elements"
+    )
+    place = _memo(machine, device) if device else name.decode()
+    what, size = _memo(machine, kind), _integer(elements)
+    if key_size[0] != len(key) or (name and name_size[0] != len(name)) or _memo(machine, word) != "storage" or size < 0:
+        return None
+    if not (isinstance(what, Global) and isinstance(place, str)):
+        return None
+    return StorageReference(key.decode(), what.name, storage_dtype(what), place, size)
+
+
+def _memo(machine: _Machine, get: bytes) -> object:
+    return machine.memo[int.from_bytes(get[1:], "little")]
+
+
+def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> list[int]:
+    """Its memo numbers if they are new and rise, so that leaving some out leaves no stale entry behind; else none."""
+    numbers = [int.from_bytes(put[1:], "little") for put in found.group(*_PUTS) if put is not None]
+    rising = all(one < two for one, two in pairwise((machine.highest, *numbers)))
+    return numbers if rising else []
+
+
+def _integer(raw: bytes) -> int:
+    return int.from_bytes(raw[1:], "little", signed=raw[0] == 0x4A)
+
+
+@lru_cache(maxsize=4096)
+def _dimensions(raw: bytes) -> tuple[int, ...] | None:
+    """The numbers of a tuple; None if it has others than it says, or negative ones."""
+    body = raw[raw[:1] == b"(" : -1]
+    numbers = tuple(map(_integer, re.findall(_PIECES["INT"], body, re.DOTALL)))
+    sized = raw[:1] == b"(" if raw[-1:] == b"t" else raw[:1] != b"(" and raw[-1] == 0x84 + len(numbers)
+    return numbers if (sized or raw == b")") and min(numbers, default=0) >= 0 else None
