@@ -92,7 +92,7 @@ def test_blocks_by_name_and_tensors_that_no_list_has():
 
 def test_the_table_of_tensors_per_block():
     described = f.blocks("sd15", "BASE=0", otherwise=1).option("rule").describe(SD15)
-    assert described.rule == "blocks('sd15', 'BASE=0')"
+    assert described.rule == "blocks('sd15', 'BASE=0', otherwise=1)"
     assert described.note == (
         "BASE is the text encoder; VAE is first_stage_model; TIME is time_embed and label_emb; "
         "FINAL is the network's out; REST is what belongs to no block"

@@ -27,6 +27,7 @@ import numpy as np
 from weightmath.errors import RecipeError, nearest
 from weightmath.layout import Layout
 from weightmath.names import Description, Numbers, parts
+from weightmath.show import quoted, shown_number
 
 _NETWORK = re.compile(r"(?:model\.)?diffusion_model\.")
 _PLACES = (
@@ -157,6 +158,7 @@ class Blocks:
     architecture: str
     text: str
     given: tuple[tuple[str, float], ...]
+    otherwise: float | None = None
     is_mask = False
 
     @property
@@ -195,7 +197,8 @@ class Blocks:
         return Description(str(self), note, parts(layout, self.values(layout), labels, names.values()), "blocks")
 
     def __str__(self) -> str:
-        return f"blocks('{self.architecture}', '{self.text}')"
+        otherwise = "" if self.otherwise is None else f", otherwise={shown_number(self.otherwise)}"
+        return f"blocks({quoted(self.architecture)}, {quoted(self.text)}{otherwise})"
 
 
 _MEANINGS = {

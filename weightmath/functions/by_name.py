@@ -86,7 +86,7 @@ def blocks(architecture: Architecture, weights: Text, *, otherwise: Plain | None
     Recipe: `mixed: lerp(base, chat, blocks("sd15", "BASE=0, IN00-IN11=0.3", otherwise=0.7))`
     """
     given = diffusion.parse(architecture, weights, otherwise)
-    return by_name(diffusion.Blocks(architecture, weights, tuple(given.items())))
+    return by_name(diffusion.Blocks(architecture, weights, tuple(given.items()), otherwise))
 
 
 @function
