@@ -1,1 +1,61 @@
-"""weightmath."""
+"""weightmath: arithmetic on model weights. A checkpoint is one vector plus a layout, a recipe is arithmetic on vectors.
+
+    import weightmath as wm
+
+    base, chat = wm.open("base.ckpt"), wm.open("chat.ckpt")
+    wm.save(base + 0.6 * (chat - base), "merged.ckpt")
+
+`open` and `save` are lazy vectors from and to checkpoints; `functions` and `methods` make new ones, by the names that
+recipes use (`wm.functions.keep_largest`, `wm.methods.ties`). `flatten`, `unflatten` and `repackage` are the same idea
+on whole arrays. Everything here is imported when it is first used: `import weightmath` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weightmath import functions as functions
+    from weightmath import methods as methods
+    from weightmath.api import open as open
+    from weightmath.api import save as save
+    from weightmath.errors import WeightmathError as WeightmathError
+    from weightmath.flat import flatten as flatten
+    from weightmath.flat import repackage as repackage
+    from weightmath.flat import unflatten as unflatten
+    from weightmath.graph import Vector as Vector
+    from weightmath.layout import Entry as Entry
+    from weightmath.layout import Layout as Layout
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "open": "api",
+    "save": "api",
+    "WeightmathError": "errors",
+    "flatten": "flat",
+    "repackage": "flat",
+    "unflatten": "flat",
+    "Vector": "graph",
+    "Entry": "layout",
+    "Layout": "layout",
+}
+__all__ = [  # noqa: PLE0604 - the table above is the list
+    "__version__",
+    "functions",
+    "methods",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"weightmath.{_HOMES[name]}"), name)
+    if name in ("functions", "methods"):
+        return importlib.import_module(f"weightmath.{name}")
+    raise AttributeError(f"module `weightmath` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -81,7 +81,12 @@ def prepare(source: Recipe) -> Job:
     template = inputs.template(next(iter(source.spec.save)))
     subject = subject_for(source, inputs, template)
     vectors = vectors_of(source, inputs, template, subject)
-    built = recipe.build(source, inputs.grouped(vectors), known)
+    return job_of(source, inputs, subject, vectors, recipe.build(source, inputs.grouped(vectors), known))
+
+
+def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[str, Vector], built: Built) -> Job:
+    """The job of a graph that is built; `prepare` builds it from expressions, `weightmath.save` is given it."""
+    template = inputs.template(next(iter(source.spec.save)))
     plan, copied = _plan(source, inputs, vectors, built, subject)
     policies = _integers(source, inputs, template)
     saves = tuple(_save(source, inputs, plan, policies, name) for name in built.saves)
@@ -163,13 +168,15 @@ def _save(source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policie
     template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
     there = plan.facts.present[output.value]
-    computed = {entry.name: entry.size for entry, flag in zip(plan.layout, there, strict=True) if flag}
+    sizes = {entry.name: entry.size for entry, flag in zip(plan.layout, there, strict=True) if flag}
+    sizes |= policies.computed(template)
+    dropped = inputs.dropped(name)
     try:
         return plan_save(
             name,
             source.resolve(source.outputs[name]),
             template,
-            {**computed, **policies.computed(template)},
+            {own: size for own, size in sizes.items() if own not in dropped},
             dtype=output.dtype,
             device=spec.device,
             drop=spec.drop,

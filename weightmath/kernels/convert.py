@@ -73,3 +73,34 @@ def nonfinite(bits: np.ndarray, dtype: DType) -> int:
     if masked.size == 0 or masked.max() < exponent:
         return 0
     return int(np.count_nonzero(masked == exponent))
+
+
+_MANTISSA_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7, "float8_e5m2": 2, "float8_e4m3fn": 3}
+
+
+def carry_nans(bits: np.ndarray, dtype: DType, out: np.ndarray, out_dtype: DType) -> None:
+    """Give the NaNs among `bits` (1-D) their sign and payload in `out`, a conversion of them.
+
+    Conversions by the processor or torch make NaNs quiet or all alike; who promises every bit calls this after them. A
+    payload that is wider than the target's loses its lowest bits.
+    """
+    if not nonfinite(bits, dtype):
+        return
+    whole, target = bits.view(f"u{dtype.itemsize}"), out.view(f"u{out_dtype.itemsize}")
+    sign, exponent, mantissa = _fields(dtype)
+    # float8_e4m3fn has no infinities: with its exponent all ones, only the mantissa of all ones is NaN.
+    least = mantissa if dtype.name == "float8_e4m3fn" else 1
+    at = np.flatnonzero(((whole & exponent) == exponent) & ((whole & mantissa) >= least))
+    payload = (whole[at] & mantissa).astype(np.uint64)
+    step = _MANTISSA_BITS[out_dtype.name] - _MANTISSA_BITS[dtype.name]
+    payload = payload << np.uint64(step) if step >= 0 else payload >> np.uint64(-step)
+    out_sign, out_exponent, _ = _fields(out_dtype)
+    signs = np.where(whole[at] & sign, np.uint64(out_sign), np.uint64(0))
+    target[at] = (signs | np.uint64(out_exponent) | payload).astype(target.dtype)
+
+
+def _fields(dtype: DType) -> tuple[int, int, int]:
+    """Masks of the sign, the exponent and the mantissa."""
+    sign = 1 << (8 * dtype.itemsize - 1)
+    mantissa = (1 << _MANTISSA_BITS[dtype.name]) - 1
+    return sign, sign - 1 - mantissa, mantissa

@@ -1,0 +1,125 @@
+"""The Python API: the guide's three steps, and lazy vectors saved as checkpoints."""
+
+from __future__ import annotations
+
+import filecmp
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import weightmath as wm
+
+QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A checkpoint of every float type, with awkward values, and tensors that are no floats."""
+    values = torch.tensor([0.0, -0.0, 1.5, float("inf"), float("nan"), -448.0, 2.0**-9])
+    state = {
+        "double": torch.randn(3, 4, dtype=torch.float64),
+        "single": values.clone(),
+        "half": values.half(),
+        "brain": values.bfloat16(),
+        "e4m3": values.to(torch.float8_e4m3fn),
+        "e5m2": values.to(torch.float8_e5m2),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+        "counter": torch.tensor([1, 2, 3]),
+        "flag": torch.tensor([True, False]),
+        "wave": torch.tensor([1 + 2j]),
+        "turned": torch.randn(5, 4).T,
+        "signalling": torch.tensor([0x7D01, -0x2FF, 0x7E00, 0x7FFF], dtype=torch.int16).view(torch.float16),
+        "signalling_brain": torch.tensor([0x7F81, -0x7F, 0x7FC1], dtype=torch.int16).view(torch.bfloat16),
+        "signalling_single": torch.tensor([0x7F800001, -0x7FFFFF], dtype=torch.int32).view(torch.float32),
+    }
+    torch.save({"state_dict": state, "epoch": 7}, tmp_path / "mixed.ckpt")
+    return tmp_path / "mixed.ckpt"
+
+
+def test_flatten_gives_one_vector_in_the_order_of_names(mixed: Path) -> None:
+    vector, layout = wm.flatten(mixed)
+    state = torch.load(mixed)["state_dict"]
+    floats = sorted(name for name, tensor in state.items() if tensor.is_floating_point())
+    assert layout.names == tuple(floats)
+    assert vector.dtype == np.float64
+    expected = np.concatenate([state[name].double().numpy().reshape(-1) for name in floats])
+    np.testing.assert_array_equal(vector, expected)
+
+
+def test_repackage_gives_back_every_bit(mixed: Path, tmp_path: Path) -> None:
+    wm.repackage(*wm.flatten(mixed), tmp_path / "again.ckpt")
+    assert filecmp.cmp(mixed, tmp_path / "again.ckpt", shallow=False)
+
+
+def test_unflatten_gives_tensors_of_the_original_shape_and_dtype(mixed: Path) -> None:
+    tensors = wm.unflatten(*wm.flatten(mixed))
+    state = torch.load(mixed)["state_dict"]
+    for name, tensor in tensors.items():
+        own = state[name]
+        expected = own.float() if own.dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2) else own
+        np.testing.assert_array_equal(tensor, expected.numpy())
+        assert tensor.dtype == expected.numpy().dtype
+
+
+def test_arithmetic_between_flatten_and_repackage(tmp_path: Path) -> None:
+    base, layout = wm.flatten(QUICKSTART / "base.ckpt")
+    left, _ = wm.flatten(QUICKSTART / "left.ckpt")
+    wm.repackage((base + left) / 2, layout, tmp_path / "mean.ckpt")
+    saved = torch.load(tmp_path / "mean.ckpt")
+    assert saved["optimizer_states"]
+    assert torch.equal(saved["state_dict"]["layers.0.bias"], torch.from_numpy((base + left) / 2)[:8])
+
+
+def test_a_vector_of_another_length_is_refused(mixed: Path, tmp_path: Path) -> None:
+    vector, layout = wm.flatten(mixed)
+    with pytest.raises(wm.WeightmathError, match=r"shape \(3,\)"):
+        wm.repackage(vector[:3], layout, tmp_path / "short.ckpt")
+    with pytest.raises(wm.WeightmathError, match="did not come from a checkpoint"):
+        wm.repackage(vector, wm.Layout(layout.entries), tmp_path / "nowhere.ckpt")
+    assert not list(tmp_path.glob("*short*"))
+
+
+def test_save_streams_a_lazy_vector(tmp_path: Path) -> None:
+    base, left, right = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left", "right"))
+    report = wm.save(base + 0.7 * ((left - base) + (right - base)), tmp_path / "merged.ckpt")
+    b, c, d = (torch.load(QUICKSTART / f"{name}.ckpt")["state_dict"] for name in ("base", "left", "right"))
+    merged = torch.load(tmp_path / "merged.ckpt")["state_dict"]
+    for name, tensor in merged.items():
+        assert torch.equal(tensor, b[name] + 0.7 * ((c[name] - b[name]) + (d[name] - b[name])))
+    assert report.results.reads == 1
+
+
+def test_methods_and_functions_are_the_ones_of_recipes(tmp_path: Path) -> None:
+    base, left, right = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left", "right"))
+    value = wm.methods.ties(base, [left, right], densities=0.5)
+    wm.save(value, tmp_path / "ties.pt", template=left, dtype="bf16", keep="weights")
+    saved = torch.load(tmp_path / "ties.pt")
+    assert list(saved) == ["state_dict"]
+    assert saved["state_dict"]["layers.0.bias"].dtype == torch.bfloat16
+    with pytest.raises(wm.WeightmathError, match="must be in"):
+        wm.functions.keep_largest(base - left, 1.5)
+
+
+def test_a_sum_of_models_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    base, left = wm.open(QUICKSTART / "base.ckpt"), wm.open(QUICKSTART / "left.ckpt")
+    with pytest.raises(wm.WeightmathError, match="adds up to 2 models"):
+        wm.save(base + left, tmp_path / "sum.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) -> None:
+    base = wm.open(QUICKSTART / "base.ckpt")
+    with pytest.raises(wm.WeightmathError, match="does not have the layout of `base`"):
+        wm.save((base + wm.open(mixed)) / 2, tmp_path / "out.ckpt")
+    with pytest.raises(wm.WeightmathError, match="two checkpoints are called `base`"):
+        wm.save((base + wm.open(mixed, name="base")) / 2, tmp_path / "out.ckpt")
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    script = "import sys, weightmath; assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,138 @@
+"""The same lazy vectors from Python: open, compute, save. A save goes the way of a recipe from the graph on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from weightmath.errors import LayoutError, RecipeError
+from weightmath.graph import Vector, topological
+from weightmath.inputs import Fallback, Opened, as_vector, open_input
+from weightmath.layout import Layout, difference
+from weightmath.mismatch import Terms, described
+from weightmath.naming import Naming
+from weightmath.opening import Inputs
+from weightmath.recipe import Built, Output, Recipe
+from weightmath.recipe.document import Document
+from weightmath.recipe.recipe import of_document
+from weightmath.run import Report, job_of, run
+from weightmath.subject import EVERYTHING, subject_of
+
+
+def open(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    section: str | None = None,
+    strip: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    kind: Literal["model", "delta", "mask", "other"] = "model",
+    part: bool = False,
+) -> Vector:
+    """A checkpoint as a lazy vector. Only its headers are read.
+
+    Parameters
+        name      what messages call it; None: the file's name without its ending
+        section   which mapping inside the checkpoint; None: the one that holds the weights
+        strip     prefixes that names lose, `rename` prefixes (or `re:...`) that they change
+        kind      model, delta, mask or other
+        part      whether it is meant to have only some tensors
+    Fails with CheckpointError for a file that is no checkpoint or holds no tensors.
+    """
+    own = name or re.sub(r"\W+", "_", Path(path).stem)
+    opened = open_input(own, path, section=section, naming=Naming(None, tuple(strip), dict(rename or {})))
+    subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
+    return as_vector(opened, opened, subject, Terms(kind, "error", "error", part))
+
+
+def save(
+    value: Vector,
+    path: str | Path,
+    *,
+    template: Vector | None = None,
+    dtype: str | None = None,
+    device: Literal["cpu", "keep"] = "cpu",
+    drop: Sequence[str] = (),
+    keep: Literal["all", "weights"] = "all",
+    nonfinite: Literal["error", "allow"] = "error",
+    compute: Literal["float32", "float64"] | None = None,
+    force: bool = False,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Report:
+    """Compute a vector and write it as one new checkpoint; the parameters are those of a recipe's `save`.
+
+    `template` is the opened checkpoint whose everything-else the output keeps; None: the first model that the value is
+    made of. Fails as a recipe does: KindError, LayoutError, OutputError, NumericError; no file appears then.
+    """
+    vectors = _inputs_of(value, template)
+    first = template if template is not None else _first_model(vectors)
+    target = os.path.abspath(path)
+    wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": list(drop), "keep": keep}
+    recipe = _recipe(vectors, target, value, wishes, {"nonfinite": nonfinite, "compute": compute})
+    models = {name: _opened(vector) for name, vector in vectors.items()}
+    layout = _opened(first).layout
+    for vector in vectors.values():
+        _check_layout(layout, vector, _opened(first).name)
+    subject = subject_of(layout, [opened.layout for opened in models.values()], EVERYTHING, ())
+    built = Built({}, (), (), {target: Output(value, recipe.spec.save[target])}, {})
+    job = job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
+    return run(job, threads=threads, memory=memory, force=force)
+
+
+def _inputs_of(value: Vector, template: Vector | None) -> dict[str, Vector]:
+    """The opened checkpoints below a vector, by name."""
+    found: dict[str, Vector] = {}
+    for node in topological([value, *([] if template is None else [template])]):
+        if node.source is None:
+            continue
+        name = node.source.name
+        if name in found and found[name] is not node:
+            raise RecipeError(f"two checkpoints are called `{name}`", hint='name one: wm.open(path, name="...")')
+        found[name] = node
+    if not found:
+        raise RecipeError("the value is made of no checkpoint", hint="wm.open(path) is one")
+    return found
+
+
+def _first_model(vectors: Mapping[str, Vector]) -> Vector:
+    sources = [vector for vector in vectors.values() if vector.source is not None and not vector.source.part]
+    models = [vector for vector in sources if vector.source is not None and vector.source.kind == "model"]
+    if not sources:
+        raise RecipeError("no checkpoint is a whole model that could be the template", hint="name one: template=base")
+    return (models or sources)[0]
+
+
+def _opened(vector: Vector) -> Opened:
+    if vector.source is None:
+        raise RecipeError(f"the template must be an opened checkpoint, not `{vector}`")
+    origin: Fallback = vector.source.origin
+    return origin.own
+
+
+def _recipe(
+    vectors: Mapping[str, Vector], target: str, value: Vector, wishes: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Recipe:
+    """The recipe that a save stands for; its graph is given, so that the expression only says which inputs are used."""
+    save = {"value": " + ".join(vectors), **{key: wish for key, wish in wishes.items() if wish is not None}}
+    inputs = {name: {"path": os.path.abspath(_opened(vector).checkpoint.path)} for name, vector in vectors.items()}
+    data = {
+        "inputs": inputs,
+        "save": {target: save},
+        **{key: word for key, word in settings.items() if word is not None},
+    }
+    return of_document(str(value), Document("wm.save", data, {}))
+
+
+def _check_layout(layout: Layout, vector: Vector, template: str) -> None:
+    """LayoutError where an opened checkpoint does not have the template's layout."""
+    assert vector.source is not None
+    terms = Terms(vector.source.kind, "error", "error", vector.source.part)
+    refused = terms.refused(difference(layout, vector.source.layout))
+    if refused:
+        what, hint = described(refused, {}, vector.source.kind)
+        where = str(_opened(vector).checkpoint.path)
+        raise LayoutError(f"`{vector}` does not have the layout of `{template}` {what}", where=where, hint=hint)
