@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from weightmath import buffers
-from weightmath.checkpoint import Section, TensorInfo
-from weightmath.checkpoint.description import PathKey, dotted
+from weightmath.checkpoint import TensorInfo
+from weightmath.checkpoint.description import dotted
 from weightmath.graph import Vector
 from weightmath.inputs import Opened
-from weightmath.layout import Patterns
 from weightmath.opening import Inputs
-from weightmath.outputs import Save
+from weightmath.outputs import Save, holder_of, left_out
 from weightmath.plan import Output, Plan
 from weightmath.program import Compiler
 from weightmath.recipe import Recipe
-from weightmath.recipe.spec import SaveSpec
 from weightmath.subject import Subject
 
 _LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
@@ -81,12 +79,12 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
 
 def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
     """A warning for each place that holds the same names as the merged tensors and stays as it was."""
-    section = save.template.section
+    section, spec = save.template.section, recipe.spec.save[save.name]
     merged = {section.tensors[save.originals[name]].number for name in changed}
     for twin, tensors in _places(save.template) if changed else ():
-        left = [info for info in tensors if info.number not in merged]
-        if any(not _is_dropped(recipe.spec.save[save.name], save, info) for info in left):
-            pattern = dotted((*_holder(section), f"{twin}*")) if twin.endswith(".") else twin
+        left = [info for info in tensors if info.entry.dtype.is_float and info.number not in merged]
+        if not all(map(left_out(section, spec.drop, spec.keep), left)):
+            pattern = dotted((*holder_of(section), f"{twin}*")) if twin.endswith(".") else twin
             yield (
                 f"{recipe.where('save', save.name)}: `{twin}` in {save.template.checkpoint.path.name} holds the same "
                 f'names and stays the OLD model; leave it out with drop: "{pattern}", or merge it as an input with '
@@ -115,17 +113,3 @@ def _beside(template: Opened) -> dict[str, list[TensorInfo]]:
         if not name.startswith(template.prefix) and {name.replace(".", ""), rest.replace(".", "")} & inside:
             found.setdefault(f"{first}.", []).append(info)
     return found
-
-
-def _holder(section: Section) -> tuple[PathKey, ...]:
-    """The path of the mapping that is a section."""
-    return next(iter(section.tensors.values())).path[:-1]
-
-
-def _is_dropped(spec: SaveSpec, save: Save, info: TensorInfo) -> bool:
-    """Whether `drop` or `keep: weights` leaves a tensor of the template out."""
-    holder = _holder(save.template.section)
-    if spec.keep == "weights" and info.path[: len(holder)] != holder:
-        return True
-    patterns = Patterns(spec.drop)
-    return any(patterns.matches(dotted(info.path[:depth])) for depth in range(1, len(info.path) + 1))

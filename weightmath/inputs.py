@@ -123,7 +123,7 @@ def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
         name: info.entry
         for name, info in opened.tensors.items()
         if info.entry.dtype.kind in kinds
-        and (subject.admits(name) if info.entry.dtype.is_float else name in subject.layout)
+        and (subject.selection.reason(name) is None if info.entry.dtype.is_float else name in subject.layout)
     }
     return Layout.of(Entry(name, subject.fitted(name, entry.shape), entry.dtype) for name, entry in entries.items())
 

@@ -10,10 +10,12 @@ from weightmath.choice import Chosen, choose
 from weightmath.errors import RecipeError, WeightmathError
 from weightmath.graph import Vector
 from weightmath.inputs import Opened, as_vector, open_input, placed
+from weightmath.layout import Patterns
 from weightmath.mismatch import Terms
 from weightmath.naming import Naming
+from weightmath.outputs import left_out
 from weightmath.recipe import InputSpec, Recipe
-from weightmath.subject import Subject, check_patterns, subject_of
+from weightmath.subject import Selection, Subject, check_patterns, subject_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Inputs:
                 fact, where=self.recipe.where("inputs"), hint=f"name one: template: {next(iter(self.models))}"
             )
         return self.of((models or whole)[0])[-1]
+
+    def dropped(self, output: str) -> frozenset[str]:
+        """Tensors of its template's section that an output leaves out."""
+        template, spec = self.template(output), self.recipe.spec.save[output]
+        is_left_out = left_out(template.section, spec.drop, spec.keep)
+        return frozenset(name for name, info in template.tensors.items() if is_left_out(info))
 
     def grouped(self, vectors: Mapping[str, Vector]) -> dict[str, Vector | list[Vector]]:
         """Vectors by the names of inputs, as expressions see them: a list is a list."""
@@ -98,9 +106,15 @@ def subject_for(recipe: Recipe, inputs: Inputs, template: Opened) -> Subject:
             raise placed(recipe.where(key), error) from None
     try:
         layouts = [opened.layout for opened in inputs.models.values()]
-        return subject_of(template.layout, layouts, spec.only, spec.except_, spec.fit)
+        selection = Selection(Patterns(spec.only), Patterns(spec.except_), _dropped_by_all(inputs))
+        return subject_of(template.layout, layouts, selection, spec.fit)
     except WeightmathError as error:
         raise placed(recipe.where("fit"), error) from None
+
+
+def _dropped_by_all(inputs: Inputs) -> frozenset[str]:
+    """Tensors that every output leaves out."""
+    return frozenset.intersection(*(inputs.dropped(output) for output in inputs.recipe.spec.save))
 
 
 def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subject) -> dict[str, Vector]:

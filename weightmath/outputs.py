@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from weightmath.checkpoint import Checkpoint, Copy, Image, Reader, Writer, plan_image
+from weightmath.checkpoint import Checkpoint, Copy, Image, Reader, Section, TensorInfo, Writer, plan_image
+from weightmath.checkpoint.description import PathKey, dotted
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
 from weightmath.kernels import convert
+from weightmath.layout import Patterns
 
 _PIECE = 1 << 18
 
@@ -90,6 +92,23 @@ def _rests(name: str, start: int, size: int) -> Iterator[Rest]:
     return (Rest(name, first, min(first + _PIECE, size)) for first in range(start, size, _PIECE))
 
 
+def left_out(section: Section, drop: Sequence[str], keep: str) -> Callable[[TensorInfo], bool]:
+    """Tells of a tensor whether an output whose template has this section leaves it out."""
+    holder, patterns = holder_of(section), Patterns(drop)
+
+    def is_left_out(tensor: TensorInfo) -> bool:
+        if keep == "weights" and tensor.path[: len(holder)] != holder:
+            return True
+        return any(patterns.matches(dotted(tensor.path[:depth])) for depth in range(1, len(tensor.path) + 1))
+
+    return is_left_out
+
+
+def holder_of(section: Section) -> tuple[PathKey, ...]:
+    """The path of the mapping that a section is."""
+    return next(iter(section.tensors.values())).path[:-1]
+
+
 def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool) -> None:
     """OutputError when an output is an input, exists without `force`, is a folder, or the disk is too small for all."""
     needed: dict[int, int] = {}
@@ -141,7 +160,9 @@ class CheckpointSink:
         return name in self._save.originals
 
     def dtype(self, name: str) -> DType | None:
-        """The dtype in which a tensor is written."""
+        """The dtype in which a tensor is written; None: the output leaves it out."""
+        if name not in self._save.originals:
+            return None
         return self._save.image.dtype(self._save.originals[name])
 
     def write(self, name: str, start: int, bits: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """What a recipe is about: the tensors of its layout that are computed, and how many of their rows.
 
-`only` and `except` leave tensors out, which then need not be the same in all inputs. `fit` takes the leading rows that
-all inputs have, for vocabularies that grew; the rest of the rows are the template's, as are tensors that are left out.
+Tensors that `only` and `except` leave out, or that all outputs drop, are in no scope and may differ between inputs.
+`fit` takes the leading rows that all inputs have, for vocabularies that grew; the others are the template's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,26 @@ from weightmath.layout import Layout, Patterns
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which names a recipe is about: patterns of `only` (none: all) and `except`, and names that all outputs drop."""
+
+    only: Patterns
+    without: Patterns
+    dropped: Collection[str]
+
+    def reason(self, name: str) -> str | None:
+        """Why a tensor of this name is left out, or None."""
+        if name in self.dropped:
+            return "in `drop:`"
+        if self.only.patterns and not self.only.matches(name):
+            return "not in `only:`"
+        return "in `except:`" if self.without.matches(name) else None
+
+
+EVERYTHING = Selection(Patterns(()), Patterns(()), ())
+
+
+@dataclass(frozen=True)
 class Subject:
     """The layout that is computed.
 
@@ -21,19 +41,14 @@ class Subject:
     copied   tensors of the template that are left out, and why
     rows     tensors of which the leading rows are merged, and how many
     partial  those of which some input has more rows than that
-    only, without   the patterns of the recipe's `only` and `except`
+    selection  which names are in
     """
 
     layout: Layout
     copied: Mapping[str, str]
     rows: Mapping[str, int]
     partial: tuple[str, ...]
-    only: Patterns
-    without: Patterns
-
-    def admits(self, name: str) -> bool:
-        """Whether `only` and `except` let a tensor of this name in."""
-        return _reason(name, self.only, self.without) is None
+    selection: Selection
 
     def fitted(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an input's tensor after `fit`."""
@@ -41,15 +56,12 @@ class Subject:
         return shape if rows is None or not shape else (min(rows, shape[0]), *shape[1:])
 
 
-def subject_of(
-    template: Layout, inputs: Sequence[Layout], only: Sequence[str], without: Sequence[str], fit: Collection[str]
-) -> Subject:
-    """The subject of a recipe with these patterns, whose inputs have these layouts.
+def subject_of(template: Layout, inputs: Sequence[Layout], selection: Selection, fit: Collection[str]) -> Subject:
+    """The subject of a recipe whose inputs have these layouts; `fit` are patterns.
 
     LayoutError where tensors cannot be fitted.
     """
-    patterns = Patterns(only), Patterns(without)
-    reasons = {name: _reason(name, *patterns) for name in template.names}
+    reasons = {name: selection.reason(name) for name in template.names}
     copied = {name: reason for name, reason in reasons.items() if reason}
     fitting = Patterns(list(fit))
     names = [name for name in template.names if name not in copied and fitting.matches(name)]
@@ -58,7 +70,7 @@ def subject_of(
     partial = tuple(name for name in names if any(shape[0] != rows[name] for shape in shapes[name]))
     entries = [entry for entry in template if entry.name not in copied]
     cut = [replace(e, shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
-    return Subject(Layout.of(cut), copied, rows, partial, *patterns)
+    return Subject(Layout.of(cut), copied, rows, partial, selection)
 
 
 def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:
@@ -66,13 +78,6 @@ def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:
     for pattern in patterns:
         if not any(map(Patterns([pattern]).matches, names)):
             raise RecipeError(f"the pattern `{pattern}` matches no tensor", hint=nearest(pattern.strip("*"), names))
-
-
-def _reason(name: str, only: Patterns, without: Patterns) -> str | None:
-    """Why a tensor is left out, or None."""
-    if only.patterns and not only.matches(name):
-        return "not in `only:`"
-    return "in `except:`" if without.matches(name) else None
 
 
 def _common_rows(name: str, shapes: Sequence[tuple[int, ...]]) -> int:

@@ -1,0 +1,178 @@
+"""Two models in one file: either is an input, both merge in one run, and a copy that stays old is told."""
+
+import pytest
+import torch
+
+from tests.families import sd15, state, vit
+from tests.merging import Bench, close, same
+
+DECAY = {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(7, dtype=torch.int32)}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def stable_diffusion(seed):
+    """A file with both: raw weights, and LitEma's copy of the network under names without dots."""
+    raw, averaged = state(sd15(), seed), state(sd15(), seed + 100)
+    network = [name for name in raw if name.startswith("model.")]
+    return raw | {f"model_ema.{litema(name)}": averaged[name] for name in network} | DECAY
+
+
+def litema(name):
+    return name.removeprefix("model.").replace(".", "")
+
+
+def test_either_of_two_sections_is_the_model(bench):
+    raw, ema, other = (state(vit(), seed) for seed in (1, 2, 3))
+    bench.save(timm={"state_dict": raw, "state_dict_ema": ema, "epoch": 3}, other=other)
+    text = """
+inputs:
+  a: {path: timm.ckpt%s}
+  b: other.ckpt
+save:
+  out.ckpt: {value: 'lerp(a, b, 0.5)'%s}
+"""
+    report = bench.run(text % ("", ""))
+    close(bench.load(), {name: torch.lerp(x, other[name], 0.5) for name, x in raw.items()})
+    same(bench.load(section="state_dict_ema"), ema)
+    assert report.warnings == (
+        "merge.yaml:6: save.out.ckpt: `state_dict_ema` in timm.ckpt holds the same names and stays the OLD model; "
+        'leave it out with drop: "state_dict_ema", or merge it as an input with section: "state_dict_ema"',
+    )
+    report = bench.run(text % (", section: state_dict_ema", ""), force=True)
+    close(bench.load(section="state_dict_ema"), {name: torch.lerp(x, other[name], 0.5) for name, x in ema.items()})
+    same(bench.load(), raw)
+    assert "`state_dict` in timm.ckpt holds the same names and stays the OLD model" in report.warnings[0]
+    for wish in (", drop: state_dict_ema", ", keep: weights", ", drop: 'state_dict_ema*'"):
+        assert bench.run(text % ("", wish), force=True).warnings == ()
+        assert "state_dict_ema" not in bench.load(section=None)
+
+
+def test_both_sections_merge_in_one_run(bench):
+    for name, seed in (("a", 1), ("b", 3)):
+        bench.save(**{name: {"state_dict": state(vit(), seed), "state_dict_ema": state(vit(), seed + 1)}})
+    bench.run(
+        """
+inputs:
+  a: a.ckpt
+  b: b.ckpt
+  a_ema: {path: a.ckpt, section: state_dict_ema}
+  b_ema: {path: b.ckpt, section: state_dict_ema}
+params:
+  t: 0.3
+save:
+  raw.ckpt: {value: 'lerp(a, b, t)', drop: state_dict_ema}
+  ema.ckpt: {value: 'lerp(a_ema, b_ema, t)', template: a_ema, drop: state_dict}
+"""
+    )
+    for out, section in (("raw", "state_dict"), ("ema", "state_dict_ema")):
+        a, b = (bench.load(name, section) for name in ("a", "b"))
+        assert list(bench.load(out, None)) == [section]
+        close(bench.load(out, section), {name: torch.lerp(x, b[name], 0.3) for name, x in a.items()})
+
+
+def test_names_without_dots_are_restored(bench):
+    file = stable_diffusion(1)
+    bench.save(sd=file)
+    report = bench.run(
+        """
+inputs:
+  raw: sd.ckpt
+  ema: {path: sd.ckpt, section: model_ema., names: litema, part: true}
+save:
+  out.ckpt: {value: 'overlay(raw, ema)', drop: 'state_dict.model_ema.*'}
+"""
+    )
+    expected = {name: file.get(f"model_ema.{litema(name)}", x) if name.startswith("model.") else x
+                for name, x in file.items() if not name.startswith("model_ema.")}  # fmt: skip
+    same(bench.load(), expected)
+    assert report.warnings == ()
+    assert sum(not torch.equal(expected[name], file[name]) for name in expected) == 686
+
+
+def test_an_overlay_that_leaves_the_copy_is_told(bench):
+    bench.save(sd=stable_diffusion(1))
+    job = bench.plan(
+        """
+inputs:
+  raw: sd.ckpt
+  ema: {path: sd.ckpt, section: "state_dict.model_ema.", names: litema, part: true}
+save:
+  out.ckpt: overlay(raw, ema)
+"""
+    )
+    assert job.warnings == (
+        "merge.yaml:6: save.out.ckpt: `model_ema.` in sd.ckpt holds the same names and stays the OLD model; leave it "
+        'out with drop: "state_dict.model_ema.*", or merge it as an input with section: "model_ema."',
+    )
+
+
+def test_a_copy_inside_the_section_merges_with_it(bench):
+    a, b = stable_diffusion(1), stable_diffusion(2)
+    bench.save(a=a, b=b)
+    report = bench.run("inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out.ckpt: 'lerp(a, b, 0.5)'}")
+    mixed = {name: torch.lerp(x, b[name], 0.5) if x.is_floating_point() else x for name, x in a.items()}
+    close(bench.load(), mixed)
+    assert report.warnings == ()
+    report = bench.run(
+        "inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out.ckpt: 'lerp(a, b, 0.5)'}\nexcept: model_ema.*", force=True
+    )
+    assert len(report.warnings) == 1
+    assert "`model_ema.` in a.ckpt holds the same names and stays the OLD model" in report.warnings[0]
+
+
+def test_a_prefix_as_the_template_leaves_its_twin_behind(bench):
+    model = state(vit(), 1)
+    both = {f"model.{name}": x for name, x in model.items()} | {f"ema_model.{name}": x + 1 for name, x in model.items()}
+    bench.save(both=both, other=state(vit(), 2))
+    text = """
+inputs:
+  a: {path: both.ckpt, section: ema_model.}
+  b: other.ckpt
+save:
+  out.ckpt: {value: 'lerp(a, b, 0.5)'%s}
+"""
+    report = bench.run(text % "")
+    other, out = bench.load("other"), bench.load()
+    merged = {f"ema_model.{name}": torch.lerp(x + 1, other[name], 0.5) for name, x in model.items()}
+    close(out, {**both, **merged})
+    assert report.warnings == (
+        "merge.yaml:6: save.out.ckpt: `model.` in both.ckpt holds the same names and stays the OLD model; leave it out "
+        'with drop: "state_dict.model.*", or merge it as an input with section: "model."',
+    )
+    assert bench.run(text % ", drop: 'state_dict.model.*'", force=True).warnings == ()
+    close(bench.load(), merged)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            "section: model_em.",
+            "sd.ckpt: no tensor of section `state_dict` begins with `model_em.`\n  hint: did you mean `model_ema.`?",
+        ),
+        (
+            "section: state_dict_ema",
+            "sd.ckpt: has no section `state_dict_ema`\n  hint: did you mean `state_dict`?; there are: state_dict",
+        ),
+        (
+            "section: first_stage_model., names: litema, part: true",
+            "`encodernormoutweight` is no name of a tensor beside it without its dots",
+        ),
+        ("strip: mdel.", "`mdel.` is the beginning of no tensor's name\n  hint: did you mean `model.`?"),
+        ("rename: {'re:^modl': x}", "`re:^modl` matches no tensor's name"),
+        (
+            "strip: [model., first_stage_model., model_ema.], rename: {'re:^.*betas$': betas}",
+            "`x` and `y` both get the name `betas`\n  hint: make `strip` and `rename` tell them apart",
+        ),
+    ],
+)
+def test_mistakes(bench, given, expected):
+    tensor = torch.zeros(1)
+    names = ["betas", "model.betas", "model_ema.betas", "first_stage_model.encodernormoutweight", "model.other"]
+    bench.save(sd=dict.fromkeys(names, tensor))
+    message = bench.mistake(f"inputs: {{a: {{path: sd.ckpt, {given}}}}}\nsave: {{out.ckpt: a}}")
+    assert message.replace("`betas` and `model.betas`", "`x` and `y`") == f"merge.yaml:1: inputs.a: {expected}"
