@@ -17,7 +17,7 @@ def stored_number(checkpoint: Checkpoint, path: str) -> float:
 
     CheckpointError where there is nothing, something else, or NaN, which has no place in an order.
     """
-    value = _found(checkpoint.tree, path, checkpoint)
+    value = _found(checkpoint, path)
     if isinstance(value, TensorInfo) and value.entry.size == 1 and value.entry.dtype.kind in ("float", "int"):
         value = _element(checkpoint, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -27,18 +27,19 @@ def stored_number(checkpoint: Checkpoint, path: str) -> float:
     return float(value)
 
 
-def _found(tree: object, path: str, checkpoint: Checkpoint) -> object:
+def _found(checkpoint: Checkpoint, path: str) -> object:
     """The value at a path. Keys may hold dots themselves: the longest key that fits is tried first."""
-    if not path:
-        return tree
-    entries = _entries(tree)
-    fitting = [key for key in entries if path == key or path.startswith(f"{key}.")]
-    if not fitting:
-        known = " ".join(list(entries)[:12])
-        hint = nearest(path.partition(".")[0], entries) or (f"there are: {known}" if known else None)
-        raise CheckpointError(f"stores nothing at `{path}`", where=str(checkpoint.path), hint=hint)
-    key = max(fitting, key=len)
-    return _found(entries[key], path[len(key) + 1 :], checkpoint)
+    value, rest = checkpoint.tree, path
+    while rest:
+        entries = _entries(value)
+        fitting = [key for key in entries if rest == key or rest.startswith(f"{key}.")]
+        if not fitting:
+            known = " ".join(list(entries)[:12])
+            hint = nearest(rest.partition(".")[0], entries) or (f"there are: {known}" if known else None)
+            raise CheckpointError(f"stores nothing at `{path}`", where=str(checkpoint.path), hint=hint)
+        key = max(fitting, key=len)
+        value, rest = entries[key], rest[len(key) + 1 :]
+    return value
 
 
 def _entries(tree: object) -> dict[str, object]:
