@@ -1,0 +1,5 @@
+"""`python -m weightmath` is the command `weightmath`."""
+
+from weightmath.cli import main
+
+main()
