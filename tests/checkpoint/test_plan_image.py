@@ -6,13 +6,15 @@ import importlib.metadata
 import pickle
 import sys
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rewrite import rewrite
 
+from tests.checkpoint.rewrite import rewrite
+from tests.checkpoint.test_zip_layout import write_sparse
 from weightmath.checkpoint import open_checkpoint, plan_image
 from weightmath.dtypes import DTYPES
 from weightmath.errors import OutputError
@@ -373,3 +375,58 @@ def test_extra_records_are_ignored_by_torch(tmp_path: Path) -> None:
     assert list(source.records)[-1] == "weightmath/recipe.yaml"
     record = source.records["weightmath/recipe.yaml"]
     assert (tmp_path / "c.pt").read_bytes()[record.offset :][: record.size] == b"two"
+
+
+def test_files_of_older_torch_survive_to_the_byte(tmp_path: Path) -> None:
+    """Before 2.1: no byteorder, no format, the root is `archive`."""
+    torch.save({"model": {"a": torch.arange(4.0), "b": torch.ones(2, 2)}, "epoch": 1}, tmp_path / "new.pt")
+    template = open_checkpoint(tmp_path / "new.pt")
+    with template.open() as reader:
+        names = ["data.pkl", "data/0", "data/1", "version"]
+        found = [template.source.records[name] for name in names]
+        contents = {
+            f"archive/{name}": reader.read_bytes(r.offset, r.size) for name, r in zip(names, found, strict=True)
+        }
+    write_sparse(tmp_path / "old.pt", contents)
+    rewrite(tmp_path / "old.pt", tmp_path / "out.pt")
+    assert filecmp.cmp(tmp_path / "old.pt", tmp_path / "out.pt", shallow=False)
+    assert open_checkpoint(tmp_path / "out.pt").writer == "PyTorch"
+
+
+def test_another_alignment_survives_to_the_byte(tmp_path: Path) -> None:
+    with torch.utils.serialization.config.patch("save.storage_alignment", 4096):
+        torch.save(rich(), tmp_path / "a.pt")
+    rewrite(tmp_path / "a.pt", tmp_path / "out.pt")
+    assert filecmp.cmp(tmp_path / "a.pt", tmp_path / "out.pt", shallow=False)
+
+
+def test_a_zip_that_torch_did_not_lay_out_gets_torchs_layout(tmp_path: Path) -> None:
+    torch.save(rich(), tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as source, zipfile.ZipFile(tmp_path / "b.pt", "w") as packed:
+        for info in source.infolist():
+            packed.writestr(info.filename, source.read(info))
+    rewrite(tmp_path / "b.pt", tmp_path / "out.pt")
+    assert filecmp.cmp(tmp_path / "a.pt", tmp_path / "out.pt", shallow=False)
+
+
+def test_storages_out_of_order_lose_the_promise_of_order(tmp_path: Path) -> None:
+    state = {"a": torch.arange(4.0), "b": torch.ones(30)}
+    torch.save(state, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as source, zipfile.ZipFile(tmp_path / "b.pt", "w") as packed:
+        for info in sorted(source.infolist(), key=lambda info: info.filename.replace("data/0", "data/9")):
+            packed.writestr(info.filename, source.read(info))
+    rewrite(tmp_path / "b.pt", tmp_path / "out.pt")
+    with torch.utils.serialization.config.patch("load.calculate_storage_offsets", True):
+        assert_same(torch.load(tmp_path / "out.pt", mmap=True), state)
+
+
+def test_torch_finds_positions_without_data(tmp_path: Path) -> None:
+    state = {name: torch.randn(50 + i) for i, name in enumerate("abc")}
+    torch.save(state, tmp_path / "a.pt")
+    rewrite(tmp_path / "a.pt", tmp_path / "out.pt", dtypes={"b": DTYPES["float16"]})
+    with torch._subclasses.FakeTensorMode():
+        fake = torch.load(tmp_path / "out.pt")
+    data = (tmp_path / "out.pt").read_bytes()
+    for name, tensor in torch.load(tmp_path / "out.pt").items():
+        offset = fake[name].untyped_storage()._checkpoint_offset
+        assert data[offset : offset + tensor.nbytes] == tensor.numpy().tobytes()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_plan_image import POCKETNET, rich
 
+from tests.checkpoint.test_plan_image import POCKETNET, rich
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.rebuild import Tensor

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rewrite import rewrite
 
+from tests.checkpoint.rewrite import rewrite
 from weightmath.checkpoint import Image, Writer, open_checkpoint, plan_image
 from weightmath.errors import CheckpointError, OutputError
 

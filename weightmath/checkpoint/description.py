@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -200,14 +201,15 @@ def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
 
 
-def file_status(path: Path) -> os.stat_result:
-    """Status of a file that should be a checkpoint; CheckpointError if it is missing or a directory."""
+def check_is_file(path: Path) -> None:
+    """CheckpointError if a path is missing, a directory, or no regular file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
         raise CheckpointError("no such file", where=str(path)) from None
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    if os.path.isdir(path):
+    if stat.S_ISDIR(status.st_mode):
         raise CheckpointError("is a directory, not a checkpoint file", where=str(path))
-    return status
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError("is not a regular file", where=str(path), hint="a pipe or device cannot be read twice")

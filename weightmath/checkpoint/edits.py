@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Tuple
-from weightmath.checkpoint.opcodes import Pickle
 from weightmath.checkpoint.rebuild import UNTYPED, V1, V2, V3, Rebuild, rebuild_of, storage_reference
 from weightmath.checkpoint.splice import Edit, explicit_memo
 from weightmath.checkpoint.structure import Anatomy

@@ -1,44 +1,17 @@
-"""Reads a pickle without running it: bytes -> inert nodes, with the span of bytes behind each.
+"""What each opcode of a pickle does to the machine: it describes, where Python's would act.
 
-A pickle is a program for a stack machine. This machine has the same stack and memo but no power: where Python's
-would import, it writes down a name (`Global`); where Python's would call, it writes down a `Call`. It is
-iterative, never hashes or compares what it reads, and needs memory in proportion to the bytes of the pickle.
-
+Where Python's unpickler would import, this one writes down a name (`Global`); where it would call, a `Call`.
 Protocols 2 to 5 are read. Refused by name: the text opcodes of protocol 0, extension codes, out-of-band buffers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from struct import error as struct_error
+from collections.abc import Callable
 from struct import unpack_from
-from typing import NamedTuple, TypeAlias
 
+from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, opcode, run
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Persistent, Set, Tuple, Value
 from weightmath.errors import CheckpointError
-
-Put: TypeAlias = "tuple[int, int, int, Value]"  # position of the opcode, memo number, first byte of the value, value
-
-
-class Pickle(NamedTuple):
-    """What one pickle holds.
-
-    root        the value that a real unpickler would return
-    end         the byte after STOP
-    persistent  every persistent reference, in file order
-    puts, gets  every write to the memo; the positions of every read, with the memo number
-    frames      positions of FRAME opcodes
-    plain       False where DUP, POP or a change through the memo makes byte spans ambiguous: not to be edited
-    """
-
-    data: bytes
-    root: Value
-    end: int
-    persistent: list[Persistent]
-    puts: list[Put]
-    gets: list[tuple[int, int]]
-    frames: list[int]
-    plain: bool
 
 
 def read_pickle(data: bytes, start: int = 0) -> Pickle:
@@ -46,85 +19,8 @@ def read_pickle(data: bytes, start: int = 0) -> Pickle:
     return run(Machine(data), HANDLERS, start)
 
 
-def run(machine: Machine, handlers: Mapping[int, Handler], start: int) -> Pickle:
-    """Let a machine execute the opcodes from `start` to STOP; CheckpointError where they make no sense."""
-    data, at = machine.data, start
-    try:
-        while data[at] != _STOP:
-            at = handlers[data[at]](machine, at)
-        root = machine.stack[-1]
-    except (IndexError, KeyError, ValueError, struct_error):
-        name = NAMES.get(data[at]) if at < len(data) else None
-        fact = f"opcode {name} at byte {at} makes no sense there" if name else f"it ends or goes wrong at byte {at}"
-        raise CheckpointError(
-            f"broken pickle: {fact}", hint="the file is damaged or was not written by torch"
-        ) from None
-    return Pickle(data, root, at + 1, machine.persistent, machine.puts, machine.gets, machine.frames, machine.plain)
-
-
-class Machine:
-    """The state of the stack machine. `starts` runs parallel to `stack`: the first byte of each value."""
-
-    __slots__ = ("data", "frames", "gets", "marks", "memo", "persistent", "plain", "puts", "stack", "starts")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.stack: list[Value] = []
-        self.starts: list[int] = []
-        self.marks: list[tuple[list[Value], list[int], int]] = []
-        self.memo: dict[int, Value] = {}
-        self.puts: list[Put] = []
-        self.gets: list[tuple[int, int]] = []
-        self.frames: list[int] = []
-        self.persistent: list[Persistent] = []
-        self.plain = True
-
-    def push(self, value: Value, start: int) -> None:
-        """Put a value on the stack."""
-        self.stack.append(value)
-        self.starts.append(start)
-
-    def pop(self) -> tuple[Value, int]:
-        """Take the top value and its first byte."""
-        return self.stack.pop(), self.starts.pop()
-
-    def pop_mark(self) -> tuple[list[Value], list[int], int]:
-        """Take everything above the topmost mark; also where the mark stands."""
-        items, starts = self.stack, self.starts
-        self.stack, self.starts, mark = self.marks.pop()
-        return items, starts, mark
-
-    def target(self, kind: type[Container], end: int) -> Container:
-        """The container on top, which an opcode that ends at `end` changes."""
-        container = self.stack[-1]
-        if not isinstance(container, kind):
-            raise ValueError("not a container of that kind")
-        if container.start == self.starts[-1]:
-            container.end = end
-        else:
-            self.plain = False
-        return container
-
-
-Handler: TypeAlias = Callable[[Machine, int], int]
-HANDLERS: dict[int, Handler] = {}
-NAMES: dict[int, str] = {}
-_STOP = 0x2E
-
-
-def _opcode(code: int, name: str) -> Callable[[Handler], Handler]:
-    """Register a handler: it gets the position of its opcode and returns the position of the next."""
-
-    def register(handler: Handler) -> Handler:
-        HANDLERS[code] = handler
-        NAMES[code] = name
-        return handler
-
-    return register
-
-
 def _refused(code: int, name: str) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def refuse(machine: Machine, at: int) -> int:
         raise CheckpointError(
             f"the pickle uses opcode {name} at byte {at}, which weightmath does not read",
@@ -133,21 +29,21 @@ def _refused(code: int, name: str) -> None:
 
 
 def _constant(code: int, name: str, value: Value) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def constant(machine: Machine, at: int) -> int:
         machine.push(value, at)
         return at + 1
 
 
 def _number(code: int, name: str, form: str, size: int) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def number(machine: Machine, at: int) -> int:
         machine.push(unpack_from(form, machine.data, at + 1)[0], at)
         return at + 1 + size
 
 
 def _counted(code: int, name: str, form: str, size: int, decode: Callable[[bytes], Value]) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def counted(machine: Machine, at: int) -> int:
         begin = at + 1 + size
         end = begin + int(unpack_from(form, machine.data, at + 1)[0])
@@ -158,14 +54,14 @@ def _counted(code: int, name: str, form: str, size: int, decode: Callable[[bytes
 
 
 def _container(code: int, name: str, kind: type[Container]) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def container(machine: Machine, at: int) -> int:
         machine.push(kind(at, at + 1), at)
         return at + 1
 
 
 def _short_tuple(code: int, name: str, size: int) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def short_tuple(machine: Machine, at: int) -> int:
         stack, starts = machine.stack, machine.starts
         if len(stack) < size:
@@ -177,7 +73,7 @@ def _short_tuple(code: int, name: str, size: int) -> None:
 
 
 def _put(code: int, name: str, form: str, size: int) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def put(machine: Machine, at: int) -> int:
         number = unpack_from(form, machine.data, at + 1)[0]
         machine.memo[number] = value = machine.stack[-1]
@@ -186,7 +82,7 @@ def _put(code: int, name: str, form: str, size: int) -> None:
 
 
 def _get(code: int, name: str, form: str, size: int) -> None:
-    @_opcode(code, name)
+    @opcode(code, name)
     def get(machine: Machine, at: int) -> int:
         number = unpack_from(form, machine.data, at + 1)[0]
         machine.stack.append(machine.memo[number])
@@ -245,20 +141,20 @@ for _code, _name in {
     _refused(_code, _name)
 
 
-@_opcode(0x80, "PROTO")
+@opcode(0x80, "PROTO")
 def _proto(machine: Machine, at: int) -> int:
     if machine.data[at + 1] > 5:
         raise CheckpointError(f"the pickle has protocol {machine.data[at + 1]}; protocols 2 to 5 are known")
     return at + 2
 
 
-@_opcode(0x95, "FRAME")
+@opcode(0x95, "FRAME")
 def _frame(machine: Machine, at: int) -> int:
     machine.frames.append(at)
     return at + 9
 
 
-@_opcode(0x94, "MEMOIZE")
+@opcode(0x94, "MEMOIZE")
 def _memoize(machine: Machine, at: int) -> int:
     number = len(machine.memo)
     machine.memo[number] = value = machine.stack[-1]
@@ -266,7 +162,7 @@ def _memoize(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x63, "GLOBAL")
+@opcode(0x63, "GLOBAL")
 def _global(machine: Machine, at: int) -> int:
     middle = machine.data.index(b"\n", at + 1)
     end = machine.data.index(b"\n", middle + 1)
@@ -274,7 +170,7 @@ def _global(machine: Machine, at: int) -> int:
     return end + 1
 
 
-@_opcode(0x93, "STACK_GLOBAL")
+@opcode(0x93, "STACK_GLOBAL")
 def _stack_global(machine: Machine, at: int) -> int:
     name, _ = machine.pop()
     module, start = machine.pop()
@@ -284,20 +180,20 @@ def _stack_global(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x28, "MARK")
+@opcode(0x28, "MARK")
 def _mark(machine: Machine, at: int) -> int:
     machine.marks.append((machine.stack, machine.starts, at))
     machine.stack, machine.starts = [], []
     return at + 1
 
 
-@_opcode(0x29, "EMPTY_TUPLE")
+@opcode(0x29, "EMPTY_TUPLE")
 def _empty_tuple(machine: Machine, at: int) -> int:
     machine.push(Tuple([], [at]), at)
     return at + 1
 
 
-@_opcode(0x74, "TUPLE")
+@opcode(0x74, "TUPLE")
 def _tuple(machine: Machine, at: int) -> int:
     items, starts, mark = machine.pop_mark()
     starts.append(at)
@@ -305,7 +201,7 @@ def _tuple(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x91, "FROZENSET")
+@opcode(0x91, "FROZENSET")
 def _frozenset(machine: Machine, at: int) -> int:
     items, _, mark = machine.pop_mark()
     value = Set(mark, at + 1)
@@ -314,22 +210,22 @@ def _frozenset(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x61, "APPEND")
+@opcode(0x61, "APPEND")
 def _append(machine: Machine, at: int) -> int:
     item, _ = machine.pop()
     machine.target(Container, at + 1).items.append(item)
     return at + 1
 
 
-@_opcode(0x65, "APPENDS")
-@_opcode(0x90, "ADDITEMS")
+@opcode(0x65, "APPENDS")
+@opcode(0x90, "ADDITEMS")
 def _appends(machine: Machine, at: int) -> int:
     items, _, _ = machine.pop_mark()
     machine.target(Container, at + 1).items.extend(items)
     return at + 1
 
 
-@_opcode(0x73, "SETITEM")
+@opcode(0x73, "SETITEM")
 def _setitem(machine: Machine, at: int) -> int:
     value, _ = machine.pop()
     key, start = machine.pop()
@@ -337,7 +233,7 @@ def _setitem(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x75, "SETITEMS")
+@opcode(0x75, "SETITEMS")
 def _setitems(machine: Machine, at: int) -> int:
     items, starts, _ = machine.pop_mark()
     if len(items) % 2:
@@ -348,7 +244,7 @@ def _setitems(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x51, "BINPERSID")
+@opcode(0x51, "BINPERSID")
 def _binpersid(machine: Machine, at: int) -> int:
     reference = Persistent(machine.stack.pop())
     machine.stack.append(reference)
@@ -356,8 +252,8 @@ def _binpersid(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x52, "REDUCE")
-@_opcode(0x81, "NEWOBJ")
+@opcode(0x52, "REDUCE")
+@opcode(0x81, "NEWOBJ")
 def _reduce(machine: Machine, at: int) -> int:
     arguments, middle = machine.pop()
     function, start = machine.pop()
@@ -365,7 +261,7 @@ def _reduce(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x92, "NEWOBJ_EX")
+@opcode(0x92, "NEWOBJ_EX")
 def _newobj_ex(machine: Machine, at: int) -> int:
     keywords, _ = machine.pop()
     arguments, middle = machine.pop()
@@ -376,14 +272,14 @@ def _newobj_ex(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x6F, "OBJ")
+@opcode(0x6F, "OBJ")
 def _obj(machine: Machine, at: int) -> int:
     items, starts, mark = machine.pop_mark()
     machine.push(Call(items[0], Tuple(items[1:], [*starts[1:], at]), mark, at, at + 1), mark)
     return at + 1
 
 
-@_opcode(0x62, "BUILD")
+@opcode(0x62, "BUILD")
 def _build(machine: Machine, at: int) -> int:
     state, _ = machine.pop()
     call = machine.target(Call, at + 1)
@@ -392,7 +288,7 @@ def _build(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x30, "POP")
+@opcode(0x30, "POP")
 def _pop(machine: Machine, at: int) -> int:
     machine.plain = False
     if machine.stack:
@@ -402,14 +298,14 @@ def _pop(machine: Machine, at: int) -> int:
     return at + 1
 
 
-@_opcode(0x31, "POP_MARK")
+@opcode(0x31, "POP_MARK")
 def _pop_mark(machine: Machine, at: int) -> int:
     machine.plain = False
     machine.pop_mark()
     return at + 1
 
 
-@_opcode(0x32, "DUP")
+@opcode(0x32, "DUP")
 def _dup(machine: Machine, at: int) -> int:
     machine.plain = False
     machine.push(machine.stack[-1], at)

@@ -68,24 +68,27 @@ class Reader:
 
     def read_bytes(self, offset: int, length: int, file: int = 0) -> bytes:
         """Bytes of one of the files; CheckpointError if it ends before."""
-        buffer = np.empty(length, np.uint8)
-        self._fill(file, offset, buffer)
-        return buffer.tobytes()
+        try:
+            content = os.pread(self._files[file], length, offset)
+        except OSError as error:
+            raise self._broken(file, f"cannot be read: {error.strerror}") from None
+        if len(content) != length:
+            raise self._broken(file, "ends before its last tensor")
+        return content
 
     def _fill(self, file: int, position: int, out: Bits) -> None:
-        got = self._some(file, position, out.data) if out.nbytes else 0
-        while got < out.nbytes:
-            more = self._some(file, position + got, out.view(np.uint8).data[got:])
-            if not more:
-                raise CheckpointError("ends before its last tensor", where=str(self.checkpoint.files[file]))
-            got += more
-
-    def _some(self, file: int, position: int, out: memoryview) -> int:
         try:
-            return os.preadv(self._files[file], [out], position)
+            got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
+            while got < out.nbytes:
+                more = os.preadv(self._files[file], [out.view(np.uint8).data[got:]], position + got)
+                if not more:
+                    raise self._broken(file, "ends before its last tensor")
+                got += more
         except OSError as error:
-            where = str(self.checkpoint.files[file])
-            raise CheckpointError(f"cannot be read: {error.strerror}", where=where) from None
+            raise self._broken(file, f"cannot be read: {error.strerror}") from None
+
+    def _broken(self, file: int, fact: str) -> CheckpointError:
+        return CheckpointError(fact, where=str(self.checkpoint.files[file]))
 
     def _strided(self, tensor: TensorInfo) -> Bits:
         """A view of a tensor that is transposed or expanded. Its pages are read as they are touched."""

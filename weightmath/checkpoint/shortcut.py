@@ -11,8 +11,9 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 
+from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
 from weightmath.checkpoint.nodes import Global, Persistent
-from weightmath.checkpoint.opcodes import HANDLERS, Machine, Pickle, read_pickle, run
+from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype
 from weightmath.errors import CheckpointError
 

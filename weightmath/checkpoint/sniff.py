@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from weightmath.checkpoint.description import Checkpoint, Stamp, file_status
+from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
 
@@ -22,7 +22,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             it names what the file is where that can be told
     """
     path = Path(path)
-    file_status(path)
+    check_is_file(path)
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as error:

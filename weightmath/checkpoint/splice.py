@@ -12,8 +12,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Container, Value
-from weightmath.checkpoint.opcodes import Pickle
 from weightmath.errors import CheckpointError
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
+from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Pair, Persistent, Set, Tuple, Value
-from weightmath.checkpoint.opcodes import Pickle
 from weightmath.checkpoint.rebuild import StorageReference, Tensor, storage_reference, tensor_of
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
