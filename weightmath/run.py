@@ -23,7 +23,7 @@ from weightmath.errors import ExpectError, NumericError, RecipeError, Weightmath
 from weightmath.execute import Results, Settings, execute
 from weightmath.graph import Vector
 from weightmath.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
-from weightmath.layout import Layout, Patterns
+from weightmath.layout import Layout
 from weightmath.memory import settings_for
 from weightmath.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
@@ -142,18 +142,10 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
         check_patterns((pattern for pattern in source.spec.buffers if pattern != "*"), plan.layout.names)
     except RecipeError as error:
         raise at(source.where("buffers"), error) from None
-    policies = Patterns(list(source.spec.buffers))
-    words = list(source.spec.buffers.values())
     average = all(linear.is_average(output.value, plan) for output in plan.request.outputs)
-    apart: dict[str, str] = {}
-    for name in plan.layout.names:
-        number = policies.first(name)
-        if number is not None:
-            if words[number] == "template":
-                apart[name] = "`buffers: template`"
-        elif not average and buffers.is_buffer(name):
-            apart[name] = "a buffer, and the formula is no average"
-    return apart
+    table = buffers.Policies(source.spec.buffers, "merge" if average else "template")
+    reasons = {True: "`buffers: template`", False: "a buffer, and the formula is no average"}
+    return {name: reasons[table.is_given(name)] for name in plan.layout.names if table.policy(name) == "template"}
 
 
 def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Policies:
