@@ -126,7 +126,7 @@ called = (
     st.builds(f.abs, vectors)
     | st.builds(lambda x, y: f.median([x, y]), vectors, vectors)
     | st.builds(lambda x, s: x * f.norm(x, scope=s), vectors, st.sampled_from(["row", "layer", r"re:(\d)"]))
-    | st.builds(lambda x, d: f.keep_largest(x, d), vectors, st.sampled_from([0.5, 1.0]))
+    | st.builds(f.keep_largest, vectors, st.sampled_from([0.5, 1.0]))
 )
 
 

@@ -46,6 +46,7 @@ class Crew(Generic[I]):
         self._news = threading.Condition()
         self._left: Counter[Hashable] = Counter()  # items of stages that are not complete
         self._error: BaseException | None = None
+        self._working = 0  # threads that have not left
 
     def _listed(self, stages: Iterable[tuple[Hashable, list[I]]]) -> Iterator[I]:
         for stage, items in stages:
@@ -59,20 +60,42 @@ class Crew(Generic[I]):
         if threads == 1:
             self._drain()
         else:
-            crew = [threading.Thread(target=self._drain, daemon=True) for _ in range(threads)]
-            started: list[threading.Thread] = []
             try:
-                for thread in crew:
-                    thread.start()
-                    started.append(thread)
-                for thread in started:
-                    thread.join()
+                for _ in range(threads):
+                    self._enlist()
+                self._wait_for_all()
             except BaseException as interrupt:  # noqa: BLE001 - raised below, when all threads have stopped
                 self._stop(interrupt)
-                for thread in started:
-                    thread.join()
+                self._wait_for_all()
         if self._error is not None:
             raise self._error
+
+    def _enlist(self) -> None:
+        """Start one thread."""
+        with self._news:
+            self._working += 1
+        try:
+            threading.Thread(target=self._member, daemon=True).start()
+        except RuntimeError:
+            self._leave()
+            raise
+
+    def _member(self) -> None:
+        try:
+            self._drain()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._news:
+            self._working -= 1
+            self._news.notify_all()
+
+    def _wait_for_all(self) -> None:
+        # Not by Thread.join: when Ctrl-C breaks into it, Python 3.11 takes the thread to have ended, and files would be
+        # closed while it still writes to them.
+        with self._news:
+            self._news.wait_for(lambda: self._working == 0)
 
     def _drain(self) -> None:
         try:

@@ -1,13 +1,13 @@
 """The only loop over chunks: groups of tensors go through their programs, chunk by chunk, on all threads.
 
-Small tensors that are computed alike share a chunk. A tensor whose own statistics are needed goes through *rounds*: each
-round reads it once more, while it is still in the page cache. Between a tensor's round and its next stands a round of
-the next tensor, so that threads seldom wait for each other.
+Small tensors that are computed alike share a chunk. A tensor whose own statistics are needed goes through *rounds*:
+each round reads it once more, while it is still in the page cache. Between a tensor's round and its next stands a round
+of the next tensor, so that threads seldom wait for each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from weightmath.crew import Crew
+from weightmath.frame import Frame, Piece
 from weightmath.graph import Vector
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.layout import Entry
 from weightmath.plan import STATISTICS, Output, Pass, Plan
-from weightmath.program import Compiler, Frame, Piece, Program
+from weightmath.program import Compiler, Program
 from weightmath.scope import TILE, rows_are_cut, tile, tile_count
 from weightmath.stream import Io, Outcome, Progress, Sink, Source
 from weightmath.tables import Tables
@@ -50,18 +51,16 @@ def execute(
     sinks: Mapping[str, Sink],
     settings: Settings = Settings(),
     progress: Progress = lambda nbytes: None,
-    after_pass: Callable[[Tables, int], None] = lambda tables, number: None,
 ) -> Results:
     """Run a plan: `sources` by input node, `sinks` by output name.
 
-    `progress` is told of bytes read and written; `after_pass` may stop the run by raising. Raises what sources and sinks
-    raise. The outputs are complete, but not published, when this returns.
+    `progress` is told of bytes read and written, from any thread. Raises what sources and sinks raise. The outputs are
+    complete, but not published, when this returns.
     """
     run = _Run(plan, sources, sinks, settings, progress)
     reads = 0
-    for number, one in enumerate(plan.passes):
+    for one in plan.passes:
         reads += run.make_pass(one)
-        after_pass(run.tables, number)
     watched = tuple((each.text, watched_value(each.value, run.tables)) for each in plan.request.watched)
     return Results(run.io.outcomes(), watched, reads)
 

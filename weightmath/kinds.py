@@ -1,8 +1,8 @@
 """The affine weight of every operation: what makes `base + chat` an error and `(base + chat) / 2` a model.
 
 A model has weight 1, a delta 0. A number or statistic weighs 0 as a term and multiplies as a factor. Weights are taken
-per tensor, since a factor may be a table of patterns; NaN is "unknown". They are checked at the boundaries only: what is
-saved, a declared argument, an input's `kind:`.
+per tensor, since a factor may be a table of patterns; NaN is "unknown". They are checked at the boundaries only: what
+is saved, a declared argument, an input's `kind:`.
 """
 
 from __future__ import annotations
@@ -147,4 +147,5 @@ def _way_out(kind: str, weight: float) -> str:
         return "add it to a model: base + delta; or say that it is one: model(x)"
     if kind == "delta":
         return "subtract the base: x - base; or say that it is a delta: delta(x)"
-    return f"divide by {weight:g} for an average, subtract the base from all but one (base + (chat - base)), or say model(x)"
+    average = f"divide by {weight:g} for an average"
+    return f"{average}, subtract the base from all but one (base + (chat - base)), or say model(x)"

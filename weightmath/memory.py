@@ -1,8 +1,8 @@
 """How much memory a plan takes, and the chunk and thread counts that fit a budget.
 
-What counts is what threads hold while they compute a chunk: registers, raw bits, and the work arrays of kernels; then tables of
-statistics and the keys that selections collect. None of it grows with the model, but for tables (a few numbers per
-tensor) and, for functions of whole tensors, the largest tensor.
+What counts is what threads hold while they compute a chunk: registers, raw bits, and the work arrays of kernels; then
+tables of statistics and the keys that selections collect. None of it grows with the model, but for tables (a few
+numbers per tensor) and, for functions of whole tensors, the largest tensor.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Graph and layout become a plan: which passes, over which tensors, computing what; nothing is read.
 
 The plan is decided by facts that headers tell: names, shapes, dtypes, kinds. It assigns to each node the first pass in
-which it can be evaluated (`ready`). Statistics of wide scopes (layer, global, `re:`) end a pass; statistics of a tensor or a
-row are worked out within it, in *rounds* over that tensor while it is still in the page cache; those of cells within one
-tile cost nothing. Statistics that become possible in the same pass share it.
+which it can be evaluated (`ready`). Statistics of wide scopes (layer, global, `re:`) end a pass; statistics of a tensor
+or a row are worked out within it, in *rounds* over that tensor while it is still in the page cache; those of cells
+within one tile cost nothing. Statistics that become possible in the same pass share it.
 
-Tensors fall into *groups* that are computed alike: same size class, same inputs present, same static zeros. The executor
-compiles one program per group and round.
+Tensors fall into *groups* that are computed alike: same size class, same inputs present, same static zeros. The
+executor compiles one program per group and round.
 """
 
 from __future__ import annotations
@@ -280,8 +280,9 @@ def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layou
     densities = static.get(node.args[1])
     if densities is None:
         raise RecipeError(f"the density for `{node.args[0]}` must be known before the run: a number or a table")
-    for entry in np.flatnonzero((densities < 0) | (densities > 1)):
-        raise RecipeError(f"the density must be in [0, 1], and is {densities[entry]:g} for `{layout.names[entry]}`")
+    for name, density in zip(layout.names, densities, strict=True):
+        if not 0 <= density <= 1:
+            raise RecipeError(f"the density must be in [0, 1], and is {density:g} for `{name}`")
     if node.domain >= Domain.TENSOR:
         return
     _, of_entry = Scope(node.option("scope")).cells(layout)
@@ -311,7 +312,7 @@ def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
 
 
 def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[Pass, ...]:
-    """Passes in order: each completes the wide statistics whose operands are ready in it; the last needed one writes."""
+    """Passes in order: each completes the wide statistics whose operands are ready in it; the last one writes."""
     last = max((facts.ready[output.value] for output in request.outputs), default=0)
     wide: dict[int, list[Vector]] = {}
     for node in nodes:

@@ -1,88 +1,39 @@
 """A group of tensors and what is wanted of them become a program: a list of steps over registers.
 
-Steps run one after another on one chunk, in place where they can: no step allocates an array of a chunk's size. What a
-tensor's names and shapes decide is decided here, once for the group: a factor that is 0 drops the vector it
-multiplies (and the reading of it), a factor of 1 drops the multiplication, a mask by name picks one branch.
+Steps run one after another on one chunk, in place where they can. What a tensor's names and shapes decide is decided
+here, once for the group: a factor that is 0 drops the vector it multiplies (and the reading of it), a factor of 1 drops
+the multiplication, a mask by name picks one branch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from weightmath.formulas import FORMULAS
+from weightmath import selecting, steps
+from weightmath.frame import Frame, Places, Step
 from weightmath.graph import ALIASES, Vector, constant
-from weightmath.kernels import random, whole
-from weightmath.kernels.bracket import mask_tile
-from weightmath.kernels.elementwise import IN_PLACE, KERNELS, select
-from weightmath.kernels.reduce import REDUCTIONS
-from weightmath.kernels.scratch import borrow
-from weightmath.kernels.select import (
-    descending,
-    keep_count,
-    key_dtype,
-    magnitude_keys,
-    mask_rows,
-    threshold_rows,
-    value_keys,
-)
-from weightmath.kernels.solvers import solve
-from weightmath.plan import STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
-from weightmath.scope import Domain, tile
-from weightmath.tables import Tables, quantile_of
+from weightmath.kernels.elementwise import IN_PLACE
+from weightmath.plan import REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.scope import Domain
 
 ZERO = constant(0.0)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of whole tiles of one tensor within a chunk."""
-
-    entry: int
-    first_tile: int
-    last_tile: int  # the last one included
-    start: int  # elements, counted within the tensor
-    stop: int
-    row: int  # the first row
-
-
-@dataclass
-class Frame:
-    """What one worker holds while it computes one chunk: a piece of one tensor, or several small tensors whole."""
-
-    plan: Plan
-    tables: Tables
-    io: Any
-    pieces: Sequence[Piece] = ()
-    shape: tuple[int, int] = (0, 0)
-    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
-    values: list[Any] = field(default_factory=list)
-
-    def register(self, number: int) -> np.ndarray:
-        """The array of that number, in the chunk's shape."""
-        return borrow(f"register.{number}", self.shape, self.dtype)
-
-    def per_piece(self, values: Sequence[float]) -> Any:
-        """One number per piece, as an operand: a number, or one number for each element."""
-        if len(set(values)) == 1:
-            return values[0]
-        # In float64: what statistics are multiplied with must not depend on who shares the chunk.
-        return np.repeat(np.array(values), [piece.stop - piece.start for piece in self.pieces])[None, :]
-
-    def spans(self) -> list[tuple[Piece, slice]]:
-        """Where each piece lies in the flat chunk."""
-        spans, at = [], 0
-        for piece in self.pieces:
-            spans.append((piece, slice(at, at + piece.stop - piece.start)))
-            at += piece.stop - piece.start
-        return spans
-
-
-Step = Callable[[Frame], None]
 Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step that takes it from its slot
+
+# Operations with a step of their own; all others are formulas.
+_STEPS: Mapping[str, Callable[[Vector, Places], Step]] = {
+    "input": steps.read,
+    "random": steps.draw,
+    "bernoulli": steps.bernoulli,
+    "keep": selecting.keep,
+    "largest_mask": selecting.keep,
+    "cut": selecting.cut,
+    "quantile": selecting.quantile,
+    **dict.fromkeys(REDUCTIONS, steps.reduce_cells),
+    "coefficients": steps.coefficients,
+    "item": steps.item,
+    **dict.fromkeys(WHOLE_TENSOR, steps.whole_tensor),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,18 +196,21 @@ class Compiler:
         slots = {node: slot for slot, node in enumerate(order)}
         pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *templates)}
         registers = _allocate(order, self.below, pinned)
-        steps = [self._step(node, slots, registers) for node in order]
 
         def slot(node: Vector) -> int:
             return slots[self.resolve(node)]
 
-        steps += [self._feed(node, slot) for node in statistics]
-        steps += [_keep(node, slot(node)) for node in kept]
-        steps += [step(slot(argument)) for argument, step in feeds]
-        steps += [_write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
-        alone = [node for node in order if self._is_alone(node)] or [node for node in statistics if not _is_fold(node)]
+        made = [
+            self._step(node, Places(slots[node], tuple(map(slot, self.below(node))), registers.get(node, -1)))
+            for node in order
+        ]
+        made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
+        made += [steps.remember(node, slot(node)) for node in kept]
+        made += [step(slot(argument)) for argument, step in feeds]
+        made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
+        together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = max(registers.values(), default=-1) + 1
-        return Program(tuple(steps), len(order), count, not alone, tuple(statistics))
+        return Program(tuple(made), len(order), count, together, tuple(statistics))
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
@@ -266,47 +220,23 @@ class Compiler:
             return False
         return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
 
-    def _step(self, node: Vector, slots: dict[Vector, int], registers: dict[Vector, int]) -> Step:
-        out = slots[node]
-        args = [slots[arg] for arg in self.below(node)]
-        register = registers.get(node, -1)
+    def _step(self, node: Vector, places: Places) -> Step:
         if node.static:
-            return _static(node, out)
+            return steps.static(node, places)
         if self.stored(node):
-            return _stored(node, out)
-        if node.op == "input":
-            return _read(node, out, register)
-        if node.op in ("random", "bernoulli"):
-            return _draw(node, out, register, args)
-        if node.op in ("keep", "largest_mask"):
-            return _select(node, self.plan, out, register, args)
-        if node.op in REDUCTIONS:
-            return _reduce_inline(node, out, args)
-        if node.op in ("cut", "quantile"):
-            return _select_inline(node, self.plan, out, args)
-        if node.op == "coefficients":
-            return _solve(node, out, args)
-        if node.op == "item":
-            return _item(node, out, args)
-        if node.op in WHOLE_TENSOR:
-            return _matrix_inline(node, out, register, args)
-        if node.domain < Domain.ELEMENT:
-            return _fold(node, out, args)
-        return _apply(node, out, register, args)
+            return steps.stored(node, places)
+        formula = steps.fold if node.domain < Domain.ELEMENT else steps.apply
+        return _STEPS.get(node.op, formula)(node, places)
 
-    def _feed(self, node: Vector, slot: Callable[[Vector], int]) -> Step:
-        if node.op in REDUCTIONS:
-            return _accumulate(node, [slot(arg) for arg in node.args])
-        return _gather(node, [slot(arg) for arg in _operands(node)])
+
+def _feed(node: Vector, slots: tuple[int, ...]) -> Step:
+    """The step that hands a statistic its operands."""
+    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots))
 
 
 def _operands(node: Vector) -> tuple[Vector, ...]:
     """What is streamed into a node; a cut's density is known beforehand."""
     return node.args[:1] if node.op == "cut" else node.args
-
-
-def _is_fold(node: Vector) -> bool:
-    return node.op in REDUCTIONS
 
 
 def _allocate(
@@ -336,275 +266,3 @@ def _allocate(
         if not early:
             free += [registers[arg] for arg in dying]
     return registers
-
-
-# --- the steps: each makes a function of a frame
-
-
-def _static(node: Vector, out: int) -> Step:
-    if node.op == "constant":
-        number = float(node.option("value"))
-
-        def known(frame: Frame) -> None:
-            frame.values[out] = number
-
-        return known
-
-    def look_up(frame: Frame) -> None:
-        values = frame.plan.facts.static[node]
-        frame.values[out] = frame.per_piece([float(values[piece.entry]) for piece in frame.pieces])
-
-    return look_up
-
-
-def _stored(node: Vector, out: int) -> Step:
-    def look_up(frame: Frame) -> None:
-        value = [frame.tables.value(node, piece.entry) for piece in frame.pieces]
-        if node.op == "cut":
-            frame.values[out] = value
-        elif node.op in WHOLE_TENSOR:
-            piece = frame.pieces[0]
-            frame.values[out] = value[0][piece.start : piece.stop].reshape(frame.shape)
-        elif node.domain == Domain.ROW:
-            of_row = value[0][frame.pieces[0].row]
-            frame.values[out] = float(of_row) if np.ndim(of_row) == 0 else of_row
-        else:
-            frame.values[out] = frame.per_piece(value) if isinstance(value[0], float) else value[0]
-
-    return look_up
-
-
-def _read(node: Vector, out: int, register: int) -> Step:
-    def read(frame: Frame) -> None:
-        values = frame.register(register)
-        flat = values.reshape(-1)
-        for piece, span in frame.spans():
-            frame.io.read(node, piece, flat[span])
-        if node.is_mask:
-            truth = borrow("program.truth", values.shape, bool)
-            np.copyto(values, np.not_equal(values, 0, out=truth))
-        frame.values[out] = values
-
-    return read
-
-
-def _operand(frame: Frame, slot: int) -> Any:
-    """A value as an operand of an element kernel: statistics per row rounded once to the compute dtype."""
-    value = frame.values[slot]
-    if isinstance(value, float) or value.dtype == frame.dtype:
-        return value
-    return value.astype(frame.dtype)
-
-
-def _apply(node: Vector, out: int, register: int, args: Sequence[int]) -> Step:
-    kernel = KERNELS[node.op]
-
-    def apply(frame: Frame) -> None:
-        result = frame.register(register)
-        kernel(result, *[_operand(frame, slot) for slot in args])
-        frame.values[out] = result
-
-    return apply
-
-
-def _fold(node: Vector, out: int, args: Sequence[int]) -> Step:
-    """Arithmetic of statistics, in float64."""
-    formula = FORMULAS[node.op]
-
-    def fold(frame: Frame) -> None:
-        value = formula(*[frame.values[slot] for slot in args])
-        frame.values[out] = float(value) if np.ndim(value) == 0 else value
-
-    return fold
-
-
-def _elements(frame: Frame, slot: int) -> np.ndarray:
-    """A value as one number per element: reducing a statistic counts elements."""
-    value = frame.values[slot]
-    if isinstance(value, np.ndarray) and value.shape == frame.shape:
-        return value
-    return np.broadcast_to(np.asarray(value), frame.shape)
-
-
-def _draw(node: Vector, out: int, register: int, args: Sequence[int]) -> Step:
-    draw = node.option("draw", "bernoulli")
-
-    def step(frame: Frame) -> None:
-        values = frame.register(register)
-        flat = values.reshape(-1)
-        for piece, span in frame.spans():
-            name = frame.plan.layout.entries[piece.entry].name
-            key = random.key(node.option("seed"), draw, node.option("label"), name)
-            if draw == "bernoulli":
-                chance = frame.values[args[0]]
-                if not isinstance(chance, float):
-                    chance = np.broadcast_to(chance, frame.shape).reshape(-1)[span]
-                flat[span] = random.bernoulli(key, piece.start, piece.stop, chance)
-            else:
-                getattr(random, draw)(key, piece.start, piece.stop, frame.dtype, out=flat[span])
-        frame.values[out] = values
-
-    return step
-
-
-def _cells(node: Vector, values: np.ndarray) -> np.ndarray:
-    """The chunk as (cells, elements): rows, or the whole tensor as one cell."""
-    return values if node.domain == Domain.ROW else values.reshape(1, -1)
-
-
-def _reduce_inline(node: Vector, out: int, args: Sequence[int]) -> Step:
-    reduction = REDUCTIONS[node.op]
-
-    def reduce(frame: Frame) -> None:
-        finished = reduction.finish(reduction.partial(*[_cells(node, _elements(frame, slot)) for slot in args]))
-        if node.domain == Domain.ROW:
-            frame.values[out] = finished[:, None] if finished.ndim == 1 else finished
-        else:
-            frame.values[out] = float(finished[0]) if finished.ndim == 1 else finished[0]
-
-    return reduce
-
-
-def keys_of(node: Vector, frame: Frame, slot: int) -> np.ndarray:
-    """The keys that a selection orders the values in a slot by, in the chunk's shape; in memory that is reused."""
-    dtype = frame.plan.key_dtype(node, frame.pieces[0].entry)
-    values = np.ascontiguousarray(_elements(frame, slot), dtype=dtype)
-    keys = borrow("program.keys", values.shape, key_dtype(dtype))
-    if node.op == "quantile":
-        return value_keys(values, out=keys)
-    magnitude_keys(values, out=keys)
-    return descending(keys, out=keys) if node.option("order") == "smallest" else keys
-
-
-def _select_inline(node: Vector, plan: Plan, out: int, args: Sequence[int]) -> Step:
-    def select_inline(frame: Frame) -> None:
-        keys = _cells(node, keys_of(node, frame, args[0]))
-        if node.op == "quantile":
-            values = quantile_of(keys, node.option("q"))
-            frame.values[out] = values[:, None] if node.domain == Domain.ROW else float(values[0])
-        else:
-            density = float(plan.facts.static[node.args[1]][frame.pieces[0].entry])
-            frame.values[out] = threshold_rows(keys, keep_count(density, keys.shape[1]))
-
-    return select_inline
-
-
-def _select(node: Vector, plan: Plan, out: int, register: int, args: Sequence[int]) -> Step:
-    """keep and largest_mask: what a cut says of each element."""
-    cut_node = node.args[1]
-
-    def step(frame: Frame) -> None:
-        values = _elements(frame, args[0])
-        result = frame.register(register)
-        mask = borrow("program.mask", frame.shape, bool)
-        cut = frame.values[args[1]]
-        keys = keys_of(cut_node, frame, args[0])
-        if isinstance(cut, tuple):
-            mask_rows(_cells(cut_node, keys), cut[0], cut[1], _cells(cut_node, mask))
-        else:
-            _mask_stored(cut_node, frame, keys.reshape(-1), cut, mask.reshape(-1))
-        if node.op == "keep":
-            select(result, np.ascontiguousarray(values, dtype=frame.dtype), mask)
-        else:
-            np.copyto(result, mask)
-        frame.values[out] = result
-
-    return step
-
-
-def _mask_stored(cut_node: Vector, frame: Frame, keys: np.ndarray, cuts: Sequence[Any], mask: np.ndarray) -> None:
-    for (piece, span), cut in zip(frame.spans(), cuts, strict=True):
-        entry = frame.plan.layout.entries[piece.entry]
-        base = 0 if frame.plan.local(cut_node, piece.entry) else frame.plan.tile_base[piece.entry]
-        at = span.start
-        for number in range(piece.first_tile, piece.last_tile + 1):
-            one = tile(entry, number)
-            here = slice(at, at + one.stop - one.start)
-            of_row = cut[one.row if cut_node.domain == Domain.ROW else 0] if isinstance(cut, list) else cut
-            mask_tile(keys[here], of_row, base + number, mask[here])
-            at = here.stop
-
-
-def _solve(node: Vector, out: int, args: Sequence[int]) -> Step:
-    def step(frame: Frame) -> None:
-        gram, *numbers = (frame.values[slot] for slot in args)
-        frame.values[out] = solve(node, gram, numbers)
-
-    return step
-
-
-def _item(node: Vector, out: int, args: Sequence[int]) -> Step:
-    index = node.option("index")
-
-    def item(frame: Frame) -> None:
-        column = frame.values[args[0]][:, index]
-        frame.values[out] = float(column[0]) if node.domain != Domain.ROW else column[:, None]
-
-    return item
-
-
-def _matrix_inline(node: Vector, out: int, register: int, args: Sequence[int]) -> Step:
-    def step(frame: Frame) -> None:
-        shape = frame.plan.layout.entries[frame.pieces[0].entry].shape
-        here = (frame.shape[0], *shape[1:]) if len(shape) > 1 else shape  # all rows, or those of the chunk
-        operands = [_elements(frame, slot).reshape(here) for slot in args]
-        result = frame.register(register)
-        np.copyto(result, whole.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
-        frame.values[out] = result
-
-    return step
-
-
-def _accumulate(node: Vector, args: Sequence[int]) -> Step:
-    """Partial states of a statistic, tile by tile."""
-    partial = REDUCTIONS[node.op].partial
-
-    def accumulate(frame: Frame) -> None:
-        flats = [np.ascontiguousarray(_elements(frame, slot)).reshape(1, -1) for slot in args]
-        for piece, span in frame.spans():
-            entry = frame.plan.layout.entries[piece.entry]
-            states = frame.tables.states(node, piece.entry)
-            at = span.start
-            for number in range(piece.first_tile, piece.last_tile + 1):
-                one = tile(entry, number)
-                size = one.stop - one.start
-                states[number] = partial(*[flat[:, at : at + size] for flat in flats])[0]
-                at += size
-
-    return accumulate
-
-
-def _gather(node: Vector, args: Sequence[int]) -> Step:
-    """Whole tensors, or their keys, for what must see them at once."""
-
-    def gather(frame: Frame) -> None:
-        piece = frame.pieces[0]
-        for position, arg in enumerate(args):
-            keys = _elements(frame, arg) if node.op in WHOLE_TENSOR else keys_of(node, frame, arg)
-            whole = frame.tables.gathered(node, piece.entry, position, keys.dtype)
-            whole[piece.start : piece.stop] = keys.reshape(-1)
-
-    return gather
-
-
-def _keep(node: Vector, slot: int) -> Step:
-    def keep(frame: Frame) -> None:
-        # A statistic of one tensor or row shares its chunk with no other tensor.
-        piece = frame.pieces[0]
-        if node.domain == Domain.ROW:
-            frame.tables.keep_rows(node, piece.entry, piece.row, np.asarray(frame.values[slot]))
-        else:
-            frame.tables.keep(node, piece.entry, frame.values[slot])
-
-    return keep
-
-
-def _write(output: Output, slot: int, template: int | None) -> Step:
-    def write(frame: Frame) -> None:
-        values = _elements(frame, slot)
-        before = None if template is None else _elements(frame, template).reshape(-1)
-        flat = np.ascontiguousarray(values, dtype=frame.dtype).reshape(-1)
-        for piece, span in frame.spans():
-            frame.io.write(output, piece, flat[span], None if before is None else before[span])
-
-    return write

@@ -1,7 +1,7 @@
 """A node of the graph as the source text that a person would write.
 
-What is printed means the same when it is read again as an expression, but for what expressions cannot say: tables, which
-are parameters of a recipe, the coefficients that methods have solved for, and what is too deep to print.
+What is printed means the same when it is read again as an expression, but for what expressions cannot say: tables,
+which are parameters of a recipe, the coefficients that methods have solved for, and what is too deep to print.
 """
 
 from __future__ import annotations

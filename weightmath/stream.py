@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from weightmath.dtypes import DType
+from weightmath.frame import Piece
 from weightmath.graph import Vector
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
 from weightmath.plan import Output, Plan
-from weightmath.program import Piece
 from weightmath.scope import tile
 
 # Beyond this size the relative change and cosine are taken from every eighth tile.
@@ -140,7 +140,7 @@ class Io:
         self._progress(bits.nbytes)
 
     def _sample(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray) -> None:
-        """Moments of the change, by tile: no chunk and no thread decides which tiles are looked at, or in which order."""
+        """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
         parts = self._outcomes[output.name].parts
         entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
         for number in range(piece.first_tile, piece.last_tile + 1):

@@ -101,7 +101,7 @@ class Tables:
         self.wide[node] = {cell: _plain(reduction.finish(state)[0]) for cell, state in enumerate(states)}
 
     def value(self, node: Vector, entry: int) -> Any:
-        """The value of a known statistic for an entry: its own, or its cell's; that of no elements for an empty cell."""
+        """The value of a known statistic for an entry: its own, or its cell's; of no elements for an empty cell."""
         local = self.local.get(node, {})
         if entry in local:
             return local[entry]

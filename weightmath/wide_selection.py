@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from weightmath.frame import Frame, Step
 from weightmath.graph import Vector
 from weightmath.kernels.bracket import BUDGET, Cut, sample_ranges, tally, trivial_cut
 from weightmath.kernels.select import interpolate, keep_count, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
 from weightmath.plan import Plan
-from weightmath.program import Frame, Step, keys_of
 from weightmath.scope import Domain, tile, tile_count
+from weightmath.selecting import keys_of
 
 # Bins take as much, so that less would save nothing.
 _LEAST_BUDGET = 1 << 19
@@ -103,19 +104,14 @@ class WideSelection:
 
         def take(frame: Frame) -> None:
             keys = keys_of(self.node, frame, slot).reshape(-1)
-            for piece, span in frame.spans():
-                at = span.start
-                for number in range(piece.first_tile, piece.last_tile + 1):
-                    one = tile(self.plan.layout.entries[piece.entry], number)
-                    here = keys[at : at + one.stop - one.start]
-                    at += one.stop - one.start
-                    cell = self._cells[self._cell_of(piece.entry, one.row)]
-                    if sampling:
-                        for part in self._samples.get(piece.entry, {}).get(number, ()):
-                            self._collect(cell, here[part].copy())
-                    elif cell.selector is not None and cell.value is None:
-                        base = self.plan.tile_base[piece.entry]
-                        cell.selector.add(tally(cell.selector.bracket, base + number, here))
+            for piece, number, one, here in frame.tiles():
+                cell = self._cells[self._cell_of(piece.entry, one.row)]
+                if sampling:
+                    for part in self._samples.get(piece.entry, {}).get(number, ()):
+                        self._collect(cell, keys[here][part].copy())
+                elif cell.selector is not None and cell.value is None:
+                    number_in_run = self.plan.tile_base[piece.entry] + number
+                    cell.selector.add(tally(cell.selector.bracket, number_in_run, keys[here]))
 
         return take
 

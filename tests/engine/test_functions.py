@@ -69,6 +69,7 @@ PLAIN: dict[str, list[Callable[[], Any]]] = {
     "weighted_mean": [lambda: f.weighted_mean([a, b], [1, 3]), lambda: f.weighted_mean([a, b, c], [1, TABLE, 2])],
     "all": [lambda: a + f.all(a >= b), lambda: a + f.all(f.norm(a, scope="tensor") > -1)],
     "any": [lambda: a + f.any(a > b), lambda: a + f.any(f.norm(a, scope="layer") > 100)],
+    "truncated_svd": [lambda: a + f.truncated_svd(d, rank=2), lambda: a + f.truncated_svd(d / f.norm(d), energy=0.5)],
 }
 SCOPED: dict[str, Callable[[str], Any]] = {
     **{name: lambda s, name=name: getattr(f, name)(d, scope=s) * a for name in ("sum", "mean", "median", "max", "min")},

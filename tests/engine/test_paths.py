@@ -1,4 +1,4 @@
-"""The ways through the engine that only some tensors take: mixed dtypes, packs, rounds, wide selections, deep graphs."""
+"""Ways through the engine that only some tensors take: mixed dtypes, packs, rounds, wide selections, deep graphs."""
 
 from __future__ import annotations
 
@@ -213,9 +213,7 @@ def test_a_factor_of_zero_skips_the_reading():
     value = a + Table((("blocks*", 0.0), ("head*", 1.0), ("*", 0.5))) * x
     check(value)
     origin: Memory = x.source.origin
-    assert {name for name in origin.reads} == {
-        name for name in SHAPES if not name.startswith("blocks") and name != "empty"
-    }
+    assert set(origin.reads) == {name for name in SHAPES if not name.startswith("blocks") and name != "empty"}
     got, _ = run(1.0 * x)
     assert_same_bits(got, origin.arrays, "a factor of 1")
 

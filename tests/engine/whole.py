@@ -1,7 +1,7 @@
-"""The engine's independent reference: the same graph on whole arrays in plain numpy float64, and vectors held in memory.
+"""The engine's independent reference: the same graph on whole arrays in plain numpy float64; and vectors in memory.
 
-`whole` shares no code with the engine but the solvers, the functions of whole tensors and the random streams, which have
-references of their own. `run` streams a value through the engine into memory.
+`whole` shares no code with the engine but the solvers, the functions of whole tensors and the random streams, which
+have references of their own. `run` streams a value through the engine into memory.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _element(node: Vector, name: str, layout: Layout) -> Callable[..., np.ndarra
 
 
 def _ranks(x: np.ndarray, scope: str) -> np.ndarray:
-    """How many magnitudes of a row, or of the tensor, come before each: the smaller ones, and equal ones that follow."""
+    """How many magnitudes of a row, or of the tensor, come before each: smaller ones, and equal ones that follow."""
     ranks = np.empty(x.shape)
     for row in range(len(x)) if scope == "row" and x.ndim > 1 else [...]:
         size = np.abs(x[row]).reshape(-1)
@@ -227,7 +227,7 @@ REDUCE: dict[str, Callable[..., Any]] = {
     "cosine": _cosine,
     "min": lambda x: x.min() if x.size else 0.0,
     "max": lambda x: x.max() if x.size else 0.0,
-    "count": lambda x: np.count_nonzero(x),
+    "count": np.count_nonzero,
     "density": lambda x: np.count_nonzero(x) / x.size if x.size else 0.0,
     "gram": lambda *xs: np.stack(xs) @ np.stack(xs).T,
 }

@@ -1,7 +1,7 @@
 """Exact selection of the largest or smallest elements of each cell, and their ranks.
 
-Exactly floor(density n) elements of a cell of n are kept, the density taken as the decimal that was written (0.29 of 100
-is 29), at least one when the density and n are above 0. Equal magnitudes are kept in flat order. Bounded memory at
+Exactly floor(density n) elements of a cell of n are kept, the density taken as the decimal that was written (0.29 of
+100 is 29), at least one when the density and n are above 0. Equal magnitudes are kept in flat order. Bounded memory at
 every scope; cells beyond 2 million elements cost a pass of their own: two reads, at most four.
 
 torch.topk and kthvalue of peers keep all ties or an arbitrary subset, which for half-precision deltas is millions of

@@ -1,16 +1,16 @@
 """Reductions: of a list element by element over its vectors, or of one vector over the cells of a scope.
 
 `sum mean median max min` mean both, so a statistic must name its scope. A statistic is a vector that is constant on its
-cells; reducing it again counts elements. Sums are folded in float64, tile by tile in flat order. Unless said otherwise an
-empty cell gives 0.
+cells; reducing it again counts elements. Sums are folded in float64, tile by tile in flat order. An empty cell gives 0.
 
 Scopes: row (a slice along the first axis), tensor, layer (the name up to its first number), global, `re:...`.
-Passes: none for cells within one tile; tensor re-reads that tensor; layer, global and `re:` share one pass over the model.
+Passes: none for cells within one tile; tensor re-reads that tensor; layer, global and `re:` share one over the model.
 """
 
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated, Any
@@ -110,10 +110,11 @@ def weighted_mean(x: Sequence[Value], weights: PerModel[Number]) -> Vector:
     Recipe: `mix: weighted_mean([base, chat, code], [2, 1, 1])`
     """
     pairs = list(per_model(x, weights))
-    total = reduce(lambda a, b: a + b, (weight for _, weight in pairs))
+    total = reduce(operator.add, (weight for _, weight in pairs))
     if isinstance(total, int | float) and total == 0:
         raise RecipeError("the weights add up to 0")
-    return reduce(lambda a, b: a + b, (elementwise("multiply", w, v) for v, w in pairs)) / total
+    terms = [elementwise("multiply", weight, each) for each, weight in pairs]
+    return elementwise("divide", _over_list("sum", "add", terms, None), total)
 
 
 @function
@@ -193,7 +194,7 @@ def any(mask: Value) -> Vector:
 def quantile(x: Value, q: PlainShare, *, scope: Scope = "global") -> Vector:
     """The q-quantile, exact: linear interpolation between the two nearest order statistics (numpy's `linear`).
 
-    Passes: one more than other statistics of the scope, two reads, at most four, when a cell exceeds 2 million elements.
+    Passes: two reads, at most four, more than other statistics of the scope when a cell exceeds 2 million elements.
     Recipe: `edge: quantile(abs(chat - base), 0.99, scope="tensor")`
     """
     rule = ScopeRule.parse(scope)

@@ -1,7 +1,8 @@
 """Elementwise operations on registers: `weightmath.formulas`, written to reuse memory.
 
-Each kernel is called as kernel(out, *operands): `out` and element operands are C-contiguous arrays (rows, columns) of the
-compute dtype, the others Python floats or (rows, 1) arrays of it. `IN_PLACE` names those whose out may be an operand.
+Each kernel is called as kernel(out, *operands): `out` and element operands are C-contiguous arrays (rows, columns) of
+the compute dtype, the others Python floats or (rows, 1) arrays of it. `IN_PLACE` names those whose out may be an
+operand.
 """
 
 from __future__ import annotations
