@@ -94,6 +94,19 @@ def test_a_recipe_decides_otherwise(bench, models):
     )
 
 
+def test_patterns_of_a_formula_may_match_what_is_left_out(bench, models):
+    text = 'model(where(match("*running_var", "fc.*"), a, a + 1.5 * (b - only(a, "*running*", "*.weight", "*.bias"))))'
+    formula = lambda a, b: a + 1.5 * (b - a)  # noqa: E731
+    merge(bench, text)
+    close(
+        bench.load(), expected(models, formula, buffers=False) | {n: models["a"][n] for n in ("fc.weight", "fc.bias")}
+    )
+    merge(bench, "a + rate * (b - a)", "params: {rate: {'*running*': 0, '*.bias': 0, '*': 1.5}}\nexcept: '*.bias'")
+    assert bench.mistake("inputs: {a: a.ckpt}\nsave: {x.ckpt: 'only(a, \"*bais\")'}\nexcept: '*.bias'").startswith(
+        "merge.yaml:2: save.x.ckpt: the pattern `*bais` matches no tensor"
+    )
+
+
 def test_nothing_is_told_of_statistics_that_do_not_matter(bench, models):
     assert merge(bench, "a + 0 * b").warnings == (
         "out.ckpt: nothing changed against the template: the merge had no effect",

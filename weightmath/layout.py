@@ -53,17 +53,18 @@ class Entry:
 class Layout:
     """The entries of a vector, sorted by name.
 
-    `template` is whatever the layout was taken from and can be repackaged into (a checkpoint section); it is
-    not part of the layout's identity.
+    `template` is whatever the layout was taken from and can be repackaged into (a checkpoint section), `outside` are
+    names that were there but are left out, which patterns may still match. Neither is part of the layout's identity.
     """
 
     entries: tuple[Entry, ...]
     template: Any = field(default=None, compare=False, repr=False)
+    outside: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @staticmethod
-    def of(entries: Iterable[Entry], template: Any = None) -> Layout:
+    def of(entries: Iterable[Entry], template: Any = None, outside: Iterable[str] = ()) -> Layout:
         """The layout of these entries, whatever their order."""
-        return Layout(tuple(sorted(entries, key=lambda entry: entry.name)), template)
+        return Layout(tuple(sorted(entries, key=lambda entry: entry.name)), template, tuple(outside))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -86,6 +87,10 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         """Names in flat order."""
         return tuple(entry.name for entry in self.entries)
+
+    def is_matched(self, pattern: str) -> bool:
+        """Whether a pattern matches a name, be it one that is left out."""
+        return any(map(Patterns([pattern]).matches, (*self.names, *self.outside)))
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ class Table:
         compiled = Patterns([pattern for pattern, _ in self.patterns])
         first = [compiled.first(name) for name in layout.names]
         for i, (pattern, _) in enumerate(self.patterns):
-            if i not in first and not any(map(Patterns([pattern]).matches, layout.names)):
+            if i not in first and not layout.is_matched(pattern):
                 raise no_match(pattern, layout)
         return first
 
@@ -171,7 +171,7 @@ class Match:
     def values(self, layout: Layout) -> Numbers:
         """RecipeError for a pattern that matches nothing."""
         for pattern in self.patterns:
-            if not any(map(Patterns([pattern]).matches, layout.names)):
+            if not layout.is_matched(pattern):
                 raise no_match(pattern, layout)
         compiled = Patterns(self.patterns)
         return np.array([float(compiled.matches(name)) for name in layout.names])

@@ -104,8 +104,9 @@ def _plan(
     plan = _plan_of(source, inputs, vectors, built, subject.layout)
     apart = _buffers_apart(source, plan)
     if apart:
-        rest = Layout.of(entry for entry in subject.layout if entry.name not in apart)
-        plan = _plan_of(source, inputs, vectors, built, rest)
+        rest = [entry for entry in subject.layout if entry.name not in apart]
+        narrowed = Layout.of(rest, outside=(*subject.layout.outside, *apart))
+        plan = _plan_of(source, inputs, vectors, built, narrowed)
     copied = {**subject.copied, **apart}
     for output in plan.request.outputs:
         there = plan.facts.present[output.value]

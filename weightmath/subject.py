@@ -70,7 +70,7 @@ def subject_of(template: Layout, inputs: Sequence[Layout], selection: Selection,
     partial = tuple(name for name in names if any(shape[0] != rows[name] for shape in shapes[name]))
     entries = [entry for entry in template if entry.name not in copied]
     cut = [replace(e, shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
-    return Subject(Layout.of(cut), copied, rows, partial, selection)
+    return Subject(Layout.of(cut, outside=copied), copied, rows, partial, selection)
 
 
 def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:
