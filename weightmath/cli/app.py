@@ -7,12 +7,15 @@ from typing import Any
 
 import typer
 
+from weightmath.cli.check import check
 from weightmath.cli.diff import diff
 from weightmath.cli.functions import functions
 from weightmath.cli.inspect import inspect
 from weightmath.cli.methods import methods
+from weightmath.cli.new import new
 from weightmath.cli.plan import plan
 from weightmath.cli.run import run
+from weightmath.cli.schema import schema
 
 app = typer.Typer(
     name="weightmath",
@@ -41,6 +44,9 @@ register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
+register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")
+register(check, "weightmath check recipes/*.yaml")
+register(schema, "weightmath schema > recipe.schema.json")
 
 
 def main() -> None:

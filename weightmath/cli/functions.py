@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from weightmath.cli import options
+from weightmath.cli import completion, options
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print the manual page of this function.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="Print the manual page of this function.", autocompletion=completion.functions),
+]
 
 
 def functions(name: Name = None, json: options.Json = False) -> None:

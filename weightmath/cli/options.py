@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weightmath.cli import completion
+
 if TYPE_CHECKING:
     from weightmath.recipe import Recipe
 
@@ -16,11 +18,25 @@ Words = Annotated[
 Expression = Annotated[
     str | None, typer.Option("-e", "--expression", help="Compute this instead of a recipe, and save it to --output.")
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another value for a parameter.")]
-Input = Annotated[list[str] | None, typer.Option("--input", metavar="NAME=PATH", help="Another path for an input.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Another value for a parameter.", autocompletion=completion.params
+    ),
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=PATH", help="Another path for an input.", autocompletion=completion.inputs),
+]
 Output = Annotated[
     list[str] | None,
-    typer.Option("-o", "--output", metavar="[NAME=]PATH", help="Another path for an output, named as in `save`."),
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="[NAME=]PATH",
+        help="Another path for an output, named as in `save`.",
+        autocompletion=completion.outputs,
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Worker threads; as many as processors, at most 8.")
