@@ -28,11 +28,14 @@ def print_manual(kind: str, declared: Mapping[str, Declared], name: str | None, 
 
 def _find(kind: str, declared: Mapping[str, Declared], name: str) -> Declared:
     from weightmath.errors import RecipeError, nearest
+    from weightmath.functions import FUNCTIONS
+    from weightmath.methods import load
 
-    if name not in declared:
-        hint = nearest(name, declared) or f"weightmath {kind}s lists them all"
-        raise RecipeError(f"there is no {kind} `{name}`", hint=hint)
-    return declared[name]
+    if name in declared:
+        return declared[name]
+    other = next((word for word, names in (("function", FUNCTIONS), ("method", load())) if name in names), None)
+    hint = f"it is a {other}: weightmath {other}s {name}" if other else nearest(name, declared)
+    raise RecipeError(f"there is no {kind} `{name}`", hint=hint or f"weightmath {kind}s lists them all")
 
 
 def _record(one: Declared) -> dict[str, str]:

@@ -57,7 +57,10 @@ class Page:
         if warnings:
             self._console.print()
         for warning in warnings:
-            self._console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+            lines = wrapped(f"warning: {warning}", self._console.width, 2)
+            text = Text("\n".join(lines))
+            text.stylize("bold yellow", 0, len("warning:"))
+            self._console.print(text, soft_wrap=True)
 
 
 def shortened(items: Sequence[str], most: int, rest: str = "more") -> list[str]:

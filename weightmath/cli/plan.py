@@ -71,7 +71,7 @@ def _print(report: PlanReport) -> None:
     page = Page()
     page.line(f"plan of {report.recipe}", style="bold")
     page.heading("inputs")
-    head = ["name", "kind", "section", "tensors", "values", "dtypes", "container", "path"]
+    head = ["name", "kind", "section", "tensors", "values", "dtypes", "path"]
     page.table([_input(one) for one in report.inputs], head=head, right=(3, 4))
     if report.values:
         page.heading("let")
@@ -97,7 +97,7 @@ def _input(one: InputPlan) -> list[str]:
     only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
     kind = f"{one.kind}{', a part' if one.part else ''}{', template' if one.template else ''}"
     section = one.section or "(top level)"
-    return [one.name, kind, section, f"{one.tensors:,}", f"{one.values:,}", only, one.container, one.path]
+    return [one.name, kind, section, f"{one.tensors:,}", f"{one.values:,}", only, f"{one.path} ({one.container})"]
 
 
 def _print_rule(page: Page, rule: Description) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from weightmath.errors import RecipeError
@@ -36,7 +35,7 @@ def size_text(nbytes: int) -> str:
 
 
 def _three_digits(number: float) -> str:
-    return f"{number:.{max(0, 2 - math.floor(math.log10(number) + 1e-9))}f}"
+    return f"{number:#.3g}".rstrip(".") if number < 999.5 else f"{number:.0f}"
 
 
 def seconds_text(seconds: float) -> str:

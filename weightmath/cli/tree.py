@@ -36,7 +36,7 @@ class _Trees:
     def tree(self, label: str, value: object, path: tuple[str, ...]) -> Tree:
         """A branch: what it is, and below it what it holds."""
         children = _children(value)
-        line = _line(label, value, children)
+        line = _line(label, value, children) if path else None
         branch = Tree(Text(line or f"{label}{_described(value)}".removesuffix(": ")), guide_style="dim")
         if ".".join(path) == self.section:
             tensors = [child for child in children if isinstance(child[1], TensorInfo)]
@@ -58,7 +58,10 @@ class _Trees:
 
 def _line(label: str, value: object, children: Children) -> str | None:
     """A container of a few plain values in one line, or None."""
-    if not isinstance(value, Mapping | list | tuple) or any(_children(child) for _, child in children):
+    # Opaque is a tuple too.
+    if isinstance(value, Opaque) or not isinstance(value, Mapping | list | tuple):
+        return None
+    if any(_children(child) for _, child in children):
         return None
     if any(isinstance(child, TensorInfo) for _, child in children):
         return None

@@ -80,7 +80,7 @@ class OutputPlan:
     """One output.
 
     dtype   the one asked for, or None where tensors keep theirs
-    merged  number of tensors that are computed; `copied` ones of the section are the template's
+    merged  number of floating-point tensors that are computed; `copied` ones of the section are the template's
     """
 
     name: str
@@ -225,7 +225,9 @@ def _kind(plan: Plan, value: Any) -> str:
 
 
 def _pass(job: Job, one: Pass) -> PassPlan:
-    sources = [vector.source for vector in one.reads if vector.source is not None]
+    order = list(job.inputs)
+    found = (vector.source for vector in one.reads if vector.source is not None)
+    sources = sorted(found, key=lambda source: order.index(source.name))
     layouts = [source.layout for source in sources]
     return PassPlan(
         tuple(source.name for source in sources),
@@ -243,8 +245,8 @@ def _text(job: Job, node: Vector) -> str:
     """
     if node.op == "cut":
         node = next((user for user in job.plan.nodes if any(arg is node for arg in user.args)), node)
-    part, value = next((part, value) for part, value in _parts(job) if any(v is node for v in topological([value])))
-    if part.startswith("expect") or (value is node and part.startswith("show")):
+    part = next(part for part, value in _parts(job) if any(below is node for below in topological([value])))
+    if part.startswith(("show", "expect")):
         return part
     text = str(node)
     if len(text) > _READABLE:
@@ -272,7 +274,7 @@ def _output(job: Job, save: Save) -> OutputPlan:
         save.template.name,
         job.plan.kind(output.value),
         output.dtype.name if output.dtype else None,
-        len(save.originals),
+        sum(save.template.tensors[own].entry.dtype.is_float for own in save.originals),
         len(save.copied),
     )
 

@@ -1,0 +1,127 @@
+"""What only a process of its own shows: start-up, imports, signals, pipes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+MAIN = "import sys; from weightmath.cli import main; sys.argv[0] = 'weightmath'; main()"
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", MAIN, *map(str, arguments)]
+
+
+def _run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], {"torch", "numpy", "yaml"}),
+        (["run", "--help"], {"torch", "numpy", "yaml"}),
+        (["functions"], {"torch", "yaml"}),
+        (["methods"], {"torch", "yaml"}),
+        (["inspect", "base.ckpt"], {"torch", "yaml"}),
+        (["plan", "recipe.yaml"], {"torch"}),
+        (["diff", "base.ckpt", "chat.ckpt"], {"torch"}),
+        (["run", "recipe.yaml"], {"torch"}),
+    ],
+)
+def test_imports(folder: Path, arguments: list[str], absent: set[str]) -> None:
+    """Nothing that a command does not need is imported; work on float32 alone needs no torch."""
+    program = (
+        "import sys\nfrom weightmath.cli.app import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as left:\n    assert left.code in (0, 1), left.code\n"
+        f"found = {absent!r} & set(sys.modules)\nassert not found, found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_start_up_is_quick(tmp_path: Path) -> None:
+    """`--help` within 0.3 s; `plan` and `inspect` of 1,143 tensors within 0.5 s.
+
+    Processor time counts, as other tests may be running; a machine that needs long to import numpy may take longer.
+    """
+    names = [f"model.diffusion_model.blocks.{i}.weight" for i in range(1143)]
+    torch.save({"state_dict": {name: torch.zeros(16, 16) for name in names}}, tmp_path / "a.ckpt")
+    (tmp_path / "r.yaml").write_text("inputs: {a: a.ckpt, b: a.ckpt, c: a.ckpt}\nsave:\n  out.ckpt: (a + b + c) / 3\n")
+    import_numpy = _seconds(tmp_path, [sys.executable, "-c", "import numpy"])
+    slowness = max(1.0, import_numpy / 0.08)
+    assert _seconds(tmp_path, _command("--help")) < 0.3 * slowness
+    assert _seconds(tmp_path, _command("inspect", tmp_path / "a.ckpt")) < 0.5 * slowness
+    assert _seconds(tmp_path, _command("plan", tmp_path / "r.yaml")) < 0.5 * slowness
+
+
+def _seconds(cache: Path, command: list[str]) -> float:
+    """The least processor time of a few runs, with compiled modules in the cache."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return min(_once(command, environment) for _ in range(5))
+
+
+def _once(command: list[str], environment: dict[str, str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_ends_the_run_and_leaves_nothing(tmp_path: Path, threads: int) -> None:
+    torch.save({"w": torch.randn(1 << 23)}, tmp_path / "a.ckpt")
+    slow = " + ".join(["a", *(f"0.1 * gaussian(seed={i})" for i in range(40))])
+    arguments = ("run", "-e", slow, "a=a.ckpt", "-o", "out.ckpt", "--threads", threads)
+    process = subprocess.Popen(_command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".*.part")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "error: interrupted\n  hint: no output was written\n")
+    assert os.listdir(tmp_path) == ["a.ckpt"]
+
+
+def test_a_reader_that_has_seen_enough(folder: Path) -> None:
+    """`weightmath functions | head -1` is no failure to talk about."""
+    process = subprocess.Popen(_command("functions"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+
+
+def test_lines_are_whole_where_a_program_reads(folder: Path) -> None:
+    name = "a" * 300
+    torch.save({name: torch.ones(1), "b [x]": torch.ones(1)}, folder / "long.ckpt")
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    lines = _run("inspect", "long.ckpt", env=environment).stdout.splitlines()
+    assert f"  {name}  1      float32   0..1" in lines
+
+
+def test_terminals_that_know_ascii_only(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (["diff", "base.ckpt", "chat.ckpt"], ["inspect", "base.ckpt"]):
+        done = _run(*arguments, env=environment)
+        assert done.returncode in (0, 1)
+        assert "Traceback" not in done.stderr
+        assert "blocks.0.weight" in done.stdout
