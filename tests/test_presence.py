@@ -84,7 +84,7 @@ def test_a_gap_beside_a_tensor_is_an_error(value, needs, tensor, others, hint):
     whole, part, pattern = hint
     assert str(caught.value) == (
         f"`{needs or built}` needs the tensor `{tensor}` and {others} more, which the part `{part}` lacks\n"
-        f"  hint: overlay({whole}, {part}) has those of {part} and the rest of {whole}; "
+        f"  hint: {'' if part == 'mask' else f'overlay({whole}, {part}) has those of {part} and the rest of {whole}; '}"
         f'only({whole}, "{pattern}") is narrowed to the part'
     )
 

@@ -92,10 +92,10 @@ def _missing(node: Vector, whole: Vector, facts: Facts, meeting: Flags, layout: 
     part = _part_below(node, facts, int(entries[0]))
     more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
     other = str(whole) if whole.op == "input" else "x"
+    overlaid = "" if part.is_mask else f"overlay({other}, {part}) has those of {part} and the rest of {other}; "
     return LayoutError(
         f"`{node}` needs the tensor `{layout.names[int(entries[0])]}`{more}, which the part `{part}` lacks",
-        hint=f"overlay({other}, {part}) has those of {part} and the rest of {other}; "
-        f'only({other}, "{_pattern(part)}") is narrowed to the part',
+        hint=f'{overlaid}only({other}, "{_pattern(part)}") is narrowed to the part',
     )
 
 
