@@ -126,7 +126,7 @@ CASES = [
         "error: here: is a directory\n",
         lambda d: (d / "here").mkdir(),
     ),
-    Case("no folder for the output", _expression("a")[:-1] + ("no/out.ckpt",), "its directory does not exist\n"),
+    Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its directory does not exist\n"),
     Case("memory", _expression("a", "--memory", "1MB"), "and the budget is 1 MB\n  hint: --memory "),
     Case("size", _expression("a", "--memory", "1XB"), "error: --memory: `1XB` is not a size\n"),
     Case(

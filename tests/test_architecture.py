@@ -1,0 +1,173 @@
+"""What the architecture promises: imports point down, in no circle; torch, numpy and rich stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "weightmath"
+
+# From the bottom up; a module imports from earlier lines only. A package is one name: imports within it are its own.
+LAYERS = [
+    line.split()
+    for line in """
+    errors show formulas crew
+    dtypes naming gallery
+    layout
+    scope names mismatch subject buffers checkpoint
+    layers
+    blocks
+    graph
+    facts kinds kernels signature expression
+    presence functions recipe flat
+    methods plan schema stored_number
+    tables linear questions choice inputs
+    frame watch outputs integers
+    selecting
+    steps stream
+    program wide_selection effects
+    execute opening
+    memory caveats
+    run compare
+    rehearsal
+    reports api
+    cli
+    __main__
+    """.strip().splitlines()
+]
+PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
+
+# What alone may import each library, besides the standard one.
+HOMES = {
+    "torch": {"kernels.convert"},
+    "threadpoolctl": {"kernels.one_thread"},
+    "yaml": {"recipe"},
+    "pydantic": {"recipe", "schema"},
+    "rich": {"cli"},
+    "typer": {"cli"},
+}
+# Checkpoint.open() looks the reader up when it is called, so that users need not know of two things.
+DEFERRED = {("checkpoint.description", "checkpoint.reader")}
+# Formulas, grammar and page are written without numbers in hand.
+WITHOUT_NUMPY = ("functions", "methods", "expression", "recipe", "graph", "signature", "show")
+
+
+def dotted(path: Path) -> str:
+    """The name of a module within weightmath; that of a package for its __init__."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """All modules but weightmath/__init__.py, which looks its names up when they are used."""
+    found = {dotted(path): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+    found.pop("")
+    return found
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of what a module imports, anywhere in it but for type checkers."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
+            for alias in child.names:
+                inner = f"{child.module}.{alias.name}"
+                yield inner if inner.removeprefix("weightmath.") in modules() else str(child.module)
+        yield from imported(child)
+
+
+@cache
+def edges() -> dict[str, tuple[str, ...]]:
+    """For each module the modules of weightmath that it imports."""
+    return {
+        name: tuple(there.removeprefix("weightmath.") for there in imported(tree) if there.startswith("weightmath."))
+        for name, tree in modules().items()
+    }
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def test_every_module_has_a_place():
+    missing = sorted({package(name) for name in modules()} - set(PLACE))
+    assert not missing, f"give {missing} a place in LAYERS"
+    assert not set(PLACE) - {package(name) for name in modules()}, "LAYERS names a module that is gone"
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_point_down(name):
+    for there in edges()[name]:
+        if package(there) != package(name):
+            assert PLACE[package(there)] < PLACE[package(name)], f"{name} imports {there}"
+
+
+def test_the_law_can_be_broken():
+    assert PLACE["plan"] > PLACE["kinds"]
+    tree = ast.parse("def f():\n    from weightmath.plan import Plan\n    import torch")
+    assert list(imported(tree)) == ["weightmath.plan", "torch"]
+
+
+def test_no_import_goes_in_a_circle():
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for there in edges()[name]:
+                if (name, there) not in DEFERRED:
+                    visit(there, (*way, name))
+            done.add(name)
+
+    for name in modules():
+        visit(name, ())
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_has_its_homes(library):
+    users = {name for name, tree in modules().items() if library in {there.split(".")[0] for there in imported(tree)}}
+    assert users, f"nobody imports {library}"
+    strays = {name for name in users if name not in HOMES[library] and package(name) not in HOMES[library]}
+    assert not strays
+
+
+@pytest.mark.parametrize("part", WITHOUT_NUMPY)
+def test_no_numbers_in_hand(part):
+    for name, tree in modules().items():
+        if package(name) == part:
+            assert "numpy" not in {there.split(".")[0] for there in imported(tree)}, name
+
+
+def loads_torch(statement: str) -> bool:
+    """Whether a statement in a fresh interpreter imports torch."""
+    code = f"import sys\n{statement}\nsys.exit('torch' in sys.modules)"
+    return bool(subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT.parent).returncode)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import weightmath",
+        "import weightmath.plan, weightmath.recipe, weightmath.checkpoint",
+        "import weightmath.execute, weightmath.functions, weightmath.methods",
+        "import weightmath.cli",
+        "from weightmath import open, save",
+    ],
+)
+def test_torch_is_not_imported(statement):
+    assert not loads_torch(statement)
+
+
+def test_torch_can_be_found_out():
+    assert loads_torch("import torch")
