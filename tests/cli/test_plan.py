@@ -175,3 +175,18 @@ def test_torch_is_counted_where_half_precision_needs_it(cli: Cli, folder: Path) 
     ]
     assert reports[1]["peak_bytes"] > reports[0]["peak_bytes"] + 10**8
     assert reports[1]["seconds"] > reports[0]["seconds"] + 1
+
+
+def test_lists_say_which_files_they_are(cli: Cli, folder: Path) -> None:
+    for epoch in (2, 9, 10):
+        torch.save({"w": torch.ones(2) * epoch, "loss": -float(epoch)}, folder / f"epoch={epoch}.ckpt")
+    (folder / "runs.yaml").write_text(
+        'inputs: {runs: {glob: "epoch=*.ckpt", sort: "entry:loss", last: 2}}\nsave:\n  out.ckpt: mean(runs)\n'
+    )
+    out = cli("plan", "runs.yaml").out
+    assert "  runs[0]  model            (top level)        1       2  float32  epoch=9.ckpt (torch zip)\n" in out
+    assert "\nruns: 2 files, 1 left out\n  sorted by a stored number: -9 -2\n  epoch=10.ckpt: " in out
+    (runs,) = json.loads(cli("plan", "runs.yaml", "--json").out)["lists"]
+    assert runs["files"] == ["epoch=9.ckpt", "epoch=2.ckpt"]
+    assert runs["numbers"] == [-9.0, -2.0]
+    assert runs["left_out"][0]["path"] == "epoch=10.ckpt"

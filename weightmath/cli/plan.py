@@ -12,7 +12,7 @@ from weightmath.cli.failures import REFUSED, failing
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
     from weightmath.names import Description
-    from weightmath.reports.plan import InputPlan, OutputPlan, PassPlan, PlanReport, Refusal
+    from weightmath.reports.plan import InputPlan, ListPlan, OutputPlan, PassPlan, PlanReport, Refusal
     from weightmath.run import Job
 
 _NAMES_SHOWN = 6
@@ -73,6 +73,8 @@ def _print(report: PlanReport) -> None:
     page.heading("inputs")
     head = ["name", "kind", "section", "tensors", "values", "dtypes", "path"]
     page.table([_input(one) for one in report.inputs], head=head, right=(3, 4))
+    for chosen in report.lists:
+        _print_list(page, chosen)
     if report.values:
         page.heading("let")
         page.table([[value.name, value.kind, value.formula] for value in report.values])
@@ -110,6 +112,17 @@ def _print_rule(page: Page, rule: Description) -> None:
         span = "" if part.number is not None else f" to {number_text(part.high)}"
         rows.append([part.label, f"{number_text(part.low)}{span}", counted(len(part.tensors), "tensor")])
     page.table(rows)
+
+
+def _print_list(page: Page, chosen: ListPlan) -> None:
+    from weightmath.cli.page import shortened
+    from weightmath.cli.quantities import counted, number_text
+
+    page.heading(f"{chosen.name}: {counted(len(chosen.files), 'file')}, {len(chosen.left_out):,} left out")
+    numbers = [number_text(number) for number in chosen.numbers]
+    if numbers:
+        page.listed([f"sorted by a stored number: {' '.join(numbers)}"])
+    page.listed(shortened([f"{one.path}: {one.reason}" for one in chosen.left_out], _NAMES_SHOWN))
 
 
 def _pass(number: int, one: PassPlan) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath import buffers
+from weightmath.choice import Chosen
 from weightmath.effects import rules
 from weightmath.execute import Settings
 from weightmath.graph import Vector, topological
@@ -46,6 +47,28 @@ class InputPlan:
     kind: str
     part: bool
     template: bool
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that the pattern of a list finds and that is not taken."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """A list of models.
+
+    files    in order; each is an input too, as `name[0]`, `name[1]`, ...
+    numbers  what they were sorted by, where that is stored in them; else empty
+    """
+
+    name: str
+    files: tuple[str, ...]
+    numbers: tuple[float, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True)
@@ -143,6 +166,7 @@ class PlanReport:
 
     recipe: str
     inputs: tuple[InputPlan, ...]
+    lists: tuple[ListPlan, ...]
     values: tuple[ValuePlan, ...]
     rules: tuple[Description, ...]
     passes: tuple[PassPlan, ...]
@@ -170,6 +194,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
     return PlanReport(
         recipe=str(job.recipe.path or "-e"),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
+        lists=tuple(_list(name, chosen) for name, chosen in job.lists.items()),
         values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),
         rules=rules(plan),
         passes=tuple(_pass(job, one) for one in plan.passes),
@@ -204,6 +229,11 @@ def _input(job: Job, opened: Opened) -> InputPlan:
         source.part if source else False,
         any(save.template is opened for save in job.saves),
     )
+
+
+def _list(name: str, chosen: Chosen) -> ListPlan:
+    left_out = tuple(LeftOut(str(path), reason) for path, reason in chosen.left_out)
+    return ListPlan(name, tuple(map(str, chosen.files)), chosen.numbers, left_out)
 
 
 def _value(job: Job, name: str, formula: str) -> ValuePlan:
