@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,4 +53,8 @@ register(schema, "weightmath schema > recipe.schema.json")
 
 def main() -> None:
     """The programs `weightmath` and `wm`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter shows "?" in its place.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
