@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -11,12 +11,21 @@ from typing import Any
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 _lock = threading.Lock()
-_held: list[Any] = []  # one limit for all threads that are inside, since the library has one setting for all
+_inside: list[Sequence[int]] = []  # for each thread that is inside, what the first of them found
 
 
 @cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries() -> Sequence[Any]:
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set(numbers: Sequence[int]) -> None:
+    for library, number in zip(_libraries(), numbers, strict=True):
+        if library.num_threads != number:
+            # Since 3.8 threadpoolctl ignores, without a word, all threads but the one that set a number first.
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
+            library.set_num_threads(number)
 
 
 @contextmanager
@@ -27,12 +36,12 @@ def one_thread() -> Iterator[None]:
     process's, so that it holds for other threads' calls meanwhile. Apple's Accelerate has no such setting.
     """
     with _lock:
-        limit = _held[0] if _held else _libraries().limit(limits=1, user_api="blas")
-        _held.append(limit)
+        _inside.append(_inside[0] if _inside else [library.num_threads for library in _libraries()])
+        _set([1] * len(_libraries()))
     try:
         yield
     finally:
         with _lock:
-            _held.pop()
-            if not _held:
-                limit.restore_original_limits()
+            found = _inside.pop()
+            if not _inside:
+                _set(found)
