@@ -201,4 +201,18 @@ def test_a_node_is_solved_for_one_cell_or_many_with_numbers_for_all_or_each():
     many = solve(node, matrices, [0.3])
     np.testing.assert_array_equal(many[:1], solve(node, matrices[0], [0.3]))
     np.testing.assert_array_equal(many, solve(node, matrices, [np.full((6, 1), 0.3)]))
-    assert solve(node, matrices[0], [np.array([[0.1], [0.9]])]).shape == (2, 2)
+    two = solve(node, matrices[0], [np.array([[0.1], [0.9]])])
+    np.testing.assert_array_equal(two[1:], solve(node, matrices[0], [0.9]))
+
+
+def test_a_node_is_solved_anew_for_other_numbers_matrices_and_options():
+    a, b = (input_vector(Input(name, Layout.of([]))) for name in "ab")
+    curved, linear = (
+        coefficients("slerp", gram([a, b], scope="tensor"), 0.3, straight=straight) for straight in (0.9995, 0.0)
+    )
+    first, second = grams(vectors(2, cells=2))
+    one = solve(curved, first, [0.3])
+    assert (one == solve(curved, first.copy(), [0.3])).all()
+    assert (one != solve(curved, second, [0.3])).all()
+    assert (one != solve(curved, first, [0.4])).all()
+    np.testing.assert_array_equal(solve(linear, first, [0.3]), [[0.7, 0.3]])

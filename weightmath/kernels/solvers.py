@@ -8,6 +8,7 @@ sums run over the vectors one by one, and a cell that has converged is left as i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,28 @@ def solve(node: Vector, gram: np.ndarray, numbers: Sequence[Any]) -> np.ndarray:
         gram     (n, n) for one cell, or (cells, n, n)
         numbers  what the solver takes besides: each one number for all cells, or one for each
     """
-    options = {key: value for key, value in node.options if key != "solver"}
+    if gram.ndim == 2 and all(np.ndim(number) == 0 for number in numbers):
+        return _solved(node.options, len(gram), gram.tobytes(), tuple(float(number) for number in numbers))
     columns = [np.asarray(number, np.float64).reshape(-1) for number in numbers]
     matrices = gram[None] if gram.ndim == 2 else gram
     cells = max([len(matrices), *(len(column) for column in columns)])
     spread = [np.broadcast_to(column, (cells,)) for column in columns]
-    return SOLVERS[node.option("solver")](np.broadcast_to(matrices, (cells, *matrices.shape[1:])), *spread, **options)
+    return _solver(node.options)(np.broadcast_to(matrices, (cells, *matrices.shape[1:])), *spread)
+
+
+# Every chunk of a tensor asks for the coefficients of its cell, and an iteration takes longer than a chunk.
+@lru_cache(maxsize=1024)
+def _solved(options: tuple[tuple[str, Any], ...], n: int, gram: bytes, numbers: tuple[float, ...]) -> np.ndarray:
+    """The coefficients (1, n) of one cell."""
+    shares = _solver(options)(np.frombuffer(gram).reshape(1, n, n), *(np.array([number]) for number in numbers))
+    shares.setflags(write=False)
+    return shares
+
+
+def _solver(options: tuple[tuple[str, Any], ...]) -> Callable[..., np.ndarray]:
+    """The solver that a node's options name, with its own options."""
+    own = dict(options)
+    return partial(SOLVERS[own.pop("solver")], **own)
 
 
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
