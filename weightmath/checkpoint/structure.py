@@ -13,6 +13,7 @@ from typing import NamedTuple
 from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Pair, Persistent, Set, Tuple, Value
+from weightmath.checkpoint.numpy_number import numpy_number
 from weightmath.checkpoint.rebuild import StorageReference, Tensor, storage_reference, tensor_of
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
@@ -131,6 +132,9 @@ class _Walk:
             self.sweep(call.states)
             return self.mapping([*_old_style_pairs(call.arguments), *call.pairs], path, hidden)
         self.sweep([call.function, call.arguments])
+        number = numpy_number(call)
+        if number is not None:
+            return number
         content: list[object] = [self.visit(state, (*path, STATE), True) for state in call.states]
         if call.pairs:
             content.append(self.mapping(call.pairs, path, True))
