@@ -1,0 +1,84 @@
+"""The parts of README.md that are made, not written: outputs of commands, and tables from docstrings.
+
+Each stands behind a comment that names it. `python -m tests.readme` writes them anew; a test compares.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def made(text: str) -> str:
+    """The README with every made part as it should be."""
+    for name, part in PARTS.items():
+        mark = f"<!-- {name} -->\n"
+        if mark not in text:
+            raise AssertionError(f"README.md has no part {mark}")
+        before, _, after = text.partition(mark)
+        text = before + mark + part() + after.removeprefix(_old(after))
+    return text
+
+
+def _old(after: str) -> str:
+    """The made part that stands there now: a block of code, or the lines of a table."""
+    found = re.match(r"```text\n.*?```\n|(?:\|[^\n]*\n)*", after, re.DOTALL)
+    return found.group() if found else ""
+
+
+def _command(*arguments: str) -> str:
+    """What a command prints, without the last line of a run, whose seconds and memory are the machine's."""
+    environment = {**os.environ, "COLUMNS": "112"}
+    command = [sys.executable, "-m", "weightmath", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def _run() -> str:
+    shown = _command("run", "recipes/quickstart.yaml", "--force").rstrip().rpartition("\n")[0].rstrip()
+    return f"```text\n{shown}\n```\n"
+
+
+def _plan() -> str:
+    (ROOT / "recipes" / "merged.ckpt").unlink(missing_ok=True)
+    shown = _command("plan", "recipes/quickstart.yaml", "--threads", "2").rstrip().rpartition("\n")[0]
+    return f"```text\n{shown}\n```\n"
+
+
+def _gallery() -> str:
+    from weightmath.gallery import starters
+
+    rows = [f"| {one.want.rstrip('.')} | [`{kind}`](recipes/{kind}.yaml) |" for kind, one in starters().items()]
+    return "\n".join(["| I want to ... | recipe |", "|---|---|", *rows]) + "\n"
+
+
+def _methods() -> str:
+    from weightmath import methods
+
+    rows = [f"| `{one.signature.name}` | {_cell(one.summary)} |" for one in methods.load().values()]
+    return "\n".join(["| method | what it does |", "|---|---|", *rows]) + "\n"
+
+
+def _functions() -> str:
+    from weightmath import functions
+
+    known = sorted(functions.FUNCTIONS.items())
+    rows = [f"| `{_cell(str(one.signature))}` | {_cell(one.summary)} |" for _, one in known]
+    return "\n".join(["| function | what it gives |", "|---|---|", *rows]) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PARTS = {"run": _run, "plan": _plan, "gallery": _gallery, "methods": _methods, "functions": _functions}
+
+
+if __name__ == "__main__":
+    README.write_text(made(README.read_text()))

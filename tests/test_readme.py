@@ -1,0 +1,35 @@
+"""The README tells the truth: its made parts are up to date, and its lines of Python run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import readme
+
+TEXT = readme.README.read_text()
+
+
+@pytest.mark.parametrize("name", readme.PARTS)
+def test_made_parts_are_up_to_date(name: str) -> None:
+    assert readme.PARTS[name]() in TEXT, "python -m tests.readme writes it anew"
+
+
+def test_the_recipe_is_the_one_that_runs() -> None:
+    shown = re.search(r"```yaml\n# recipes/quickstart.yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert shown is not None
+    whole = (readme.ROOT / "recipes" / "quickstart.yaml").read_text()
+    assert whole.endswith(shown.group(1))
+
+
+def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert shown is not None
+    for name, source in (("base", "base"), ("chat", "left"), ("code", "right")):
+        shutil.copy(readme.ROOT / "recipes" / "quickstart" / f"{source}.ckpt", tmp_path / f"{name}.ckpt")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shown.group(1), "README.md", "exec"), {})  # noqa: S102 - that is the point
+    assert {path.name for path in tmp_path.iterdir()} >= {"merged.ckpt", "ties.ckpt", "new.ckpt"}
