@@ -41,7 +41,6 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "no such file"),
     "text": (lambda path: path.write_text("hello"), "is not a checkpoint"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps({})), "plain pickle"),
-    "legacy": (lambda path: torch.save(STATE, path, _use_new_zipfile_serialization=False), "old format"),
     "safetensors": (lambda path: save_file(STATE, path), "safetensors"),
     "gzip": (lambda path: path.write_bytes(gzip.compress(b"x")), "gzip"),
     "gguf": (lambda path: path.write_bytes(b"GGUF\3\0\0\0"), "GGUF"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from weightmath.checkpoint import emit
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Tuple
 from weightmath.checkpoint.rebuild import UNTYPED, V1, V2, V3, Rebuild, rebuild_of, storage_reference
@@ -49,7 +50,7 @@ def move_to_cpu(pickle: Pickle, keys: Collection[str]) -> Iterator[Edit]:
     """Edits that make torch.load put these storages on the CPU."""
     for pid, key in _references(pickle):
         if key in keys and pid.items[3] != "cpu":
-            yield Edit(*pid.span(3), _text("cpu"))
+            yield Edit(*pid.span(3), emit.text("cpu"))
 
 
 def _references(pickle: Pickle) -> Iterator[tuple[Tuple, str]]:
@@ -60,43 +61,25 @@ def _references(pickle: Pickle) -> Iterator[tuple[Tuple, str]]:
 
 def _retype_reference(pid: Tuple, to: Retype) -> Iterator[Edit]:
     if to.new.storage:
-        yield Edit(*pid.span(1), _global("torch", to.new.storage))
+        yield Edit(*pid.span(1), emit.name("torch", to.new.storage))
     else:
-        yield Edit(*pid.span(1), _global("torch.storage", UNTYPED))
+        yield Edit(*pid.span(1), emit.name("torch.storage", UNTYPED))
     size = to.elements if to.new.storage else to.elements * to.new.itemsize
     if size != pid.items[4]:
-        yield Edit(*pid.span(4), _count(size))
+        yield Edit(*pid.span(4), emit.count(size))
 
 
 def _retype_tensor(rebuild: Rebuild, new: DType) -> Iterator[Edit]:
-    arguments, named = rebuild.arguments, _global("torch", new.name)
+    arguments, named = rebuild.arguments, emit.name("torch", new.name)
     if rebuild.version == V1 and not new.storage:
         raise OutputError(
             f"a tensor in the form of torch 0.1 cannot become {new}", hint="save it again with torch.save"
         )
     if rebuild.version == V3 and new.storage:
-        yield Edit(*rebuild.function, _global("torch._utils", V2))
+        yield Edit(*rebuild.function, emit.name("torch._utils", V2))
         yield Edit(*arguments.span(6), b"")
     elif rebuild.version == V3:
         yield Edit(*arguments.span(6), named)
     elif not new.storage:
-        yield Edit(*rebuild.function, _global("torch._utils", V3))
+        yield Edit(*rebuild.function, emit.name("torch._utils", V3))
         yield Edit(arguments.starts[6], arguments.starts[6], named)
-
-
-def _global(module: str, name: str) -> bytes:
-    return f"c{module}\n{name}\n".encode()
-
-
-def _text(text: str) -> bytes:
-    return b"X" + len(text).to_bytes(4, "little") + text.encode()
-
-
-def _count(value: int) -> bytes:
-    if value < 1 << 8:
-        return b"K" + value.to_bytes(1, "little")
-    if value < 1 << 16:
-        return b"M" + value.to_bytes(2, "little")
-    if value < 1 << 31:
-        return b"J" + value.to_bytes(4, "little")
-    return b"\x8a\x08" + value.to_bytes(8, "little")

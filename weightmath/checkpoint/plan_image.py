@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from weightmath.checkpoint import torch_zip
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.image import Image, Wishes
 from weightmath.checkpoint.paused import paused_collection
+from weightmath.checkpoint.torch_zip import TorchZip
 from weightmath.checkpoint.zip_image import plan_zip_image
 from weightmath.dtypes import DType
 from weightmath.errors import OutputError, WeightmathError, at
@@ -48,7 +48,7 @@ def plan_image(
 
 
 def _check(section: Section, wishes: Wishes) -> None:
-    if section.checkpoint.container != torch_zip.CONTAINER:
+    if not isinstance(section.checkpoint.source, TorchZip):
         raise OutputError(f"a {section.checkpoint.container} checkpoint cannot be a template")
     for name in wishes.computed:
         if name not in section.tensors:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
+from weightmath.checkpoint.torch_legacy import is_legacy, open_torch_legacy
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
 
-_LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _RESAVE = "load it where it came from and save it again: torch.save(state_dict, 'new.ckpt')"
 
 
@@ -43,6 +43,8 @@ def _open(path: Path, file: int) -> Checkpoint:
     head = os.pread(file, 512, 0)
     if head.startswith(b"PK\3\4"):
         return open_torch_zip(path, file, stamp)
+    if is_legacy(head):
+        return open_torch_legacy(path, file, stamp)
     raise _refusal(head, stamp.size)
 
 
@@ -50,10 +52,6 @@ def _refusal(head: bytes, size: int) -> CheckpointError:
     """What to say about a file that is not read."""
     if size == 0:
         return CheckpointError("is empty")
-    if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:16]:
-        return CheckpointError(
-            "is a checkpoint in torch's old format (before 1.6), which is not read yet", hint=_RESAVE
-        )
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
         return CheckpointError("is a safetensors file, which is not read yet", hint=_RESAVE)
     for magic, offset, name in _KINDS:

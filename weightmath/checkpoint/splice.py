@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from weightmath.checkpoint import emit
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Container, Value
 from weightmath.errors import CheckpointError
@@ -72,23 +73,13 @@ def splice(pickle: Pickle, edits: Iterable[Edit]) -> bytes:
 
 def explicit_memo(pickle: Pickle) -> bytes:
     """The pickle with memo numbers written out and without frames, which protocol 4 added."""
-    changes = [(at, at + 1, put_opcode(number)) for at, number, _, _ in pickle.puts if pickle.data[at] == _MEMOIZE]
+    changes = [(at, at + 1, emit.put(number)) for at, number, _, _ in pickle.puts if pickle.data[at] == _MEMOIZE]
     changes += [(at, at + 9, b"") for at in pickle.frames]
     pieces, done = [], 0
     for start, stop, new in sorted(changes):
         pieces += [pickle.data[done:start], new]
         done = stop
     return b"".join([*pieces, pickle.data[done:]])
-
-
-def put_opcode(number: int) -> bytes:
-    """The opcode that writes a memo entry."""
-    return bytes((_BINPUT, number)) if number < 256 else b"r" + number.to_bytes(4, "little")
-
-
-def get_opcode(number: int) -> bytes:
-    """The opcode that reads a memo entry."""
-    return bytes((_BINGET, number)) if number < 256 else b"j" + number.to_bytes(4, "little")
 
 
 class _Splice:
@@ -133,7 +124,7 @@ class _Splice:
         if isinstance(point, Edit):
             self.output += point.new
         elif isinstance(point, _Definition):
-            self.output += get_opcode(point.put.number)
+            self.output += emit.get(point.put.number)
         elif isinstance(point, _Put):
             self.define(point)
         elif self.memo.get(point.put.number) == point.put:

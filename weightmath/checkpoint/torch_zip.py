@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,13 +24,14 @@ class TorchZip:
     """What only this container has: its records, the pickle and its meaning.
 
     root       the directory inside the zip that holds everything
-    records    by their name below the root, in the order of the file
+    records    by their name below the root, in the order of the file; bytes where the file has no such record, but
+               torch.save would write it today
     small      contents of the small records that say something about the file: version, byteorder, ...
     """
 
     root: str
-    records: dict[str, Record]
-    small: dict[str, bytes]
+    records: Mapping[str, Record | bytes]
+    small: Mapping[str, bytes]
     pickle: bytes
     structure: Structure
 

@@ -11,6 +11,7 @@ from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.drop import without
 from weightmath.checkpoint.edits import Retype, editable, move_to_cpu, retype
 from weightmath.checkpoint.image import Content, Image, Part, Wishes, assemble, content_size
+from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.splice import splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
 from weightmath.checkpoint.structure import Structure
@@ -83,7 +84,7 @@ def _assemble(
 def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:
     """The record that names the contents, if the template has it in the form that torch gives it."""
     record = source.records.get(SERIALIZATION_ID)
-    if SERIALIZATION_ID not in names or record is None or record.size != 2 * IDENTITY_DIGITS:
+    if SERIALIZATION_ID not in names or not isinstance(record, Record) or record.size != 2 * IDENTITY_DIGITS:
         return None
     with section.checkpoint.open() as reader:
         return Identity(names.index(SERIALIZATION_ID), reader.read_bytes(record.offset, IDENTITY_DIGITS))
