@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,11 @@ class Opened:
     def input(self) -> str:
         """The name of the input in the recipe."""
         return self.name.partition("[")[0]
+
+    @property
+    def place(self) -> str:
+        """The section as `section:` would name it, with the prefix: `state_dict.model_ema.`."""
+        return ".".join(part for part in (self.section.name, self.prefix) if part)
 
     @cached_property
     def layout(self) -> Layout:
@@ -110,22 +115,23 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
     borrowed = {name: template for name in found.missing if terms.borrows}
-    holders = {entry.name: opened for entry in own if entry.name in subject.layout} | borrowed
-    tensors = {name: holder.tensors[name] for name, holder in holders.items()}
-    layout = Layout.of(Entry(name, subject.layout[name].shape, info.entry.dtype) for name, info in tensors.items())
+    entries = [entry for entry in own if entry.name in subject.layout]
+    entries += [subject.layout[name] for name in borrowed]
+    layout = own if len(entries) == len(own) and not borrowed else Layout.of(entries)
+    tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
     return input_vector(Input(opened.name, layout, terms.kind, terms.part, Fallback(opened, tensors, borrowed)))
 
 
 def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
     """The tensors of an input that count, in the shape in which they do."""
-    kinds = ("float", "int", "bool") if kind == "mask" else ("float",)
-    entries = {
-        name: info.entry
-        for name, info in opened.tensors.items()
-        if info.entry.dtype.kind in kinds
-        and (subject.selection.reason(name) is None if info.entry.dtype.is_float else name in subject.layout)
-    }
-    return Layout.of(Entry(name, subject.fitted(name, entry.shape), entry.dtype) for name, entry in entries.items())
+    entries = [entry for entry in opened.layout if subject.selection.reason(entry.name) is None]
+    if kind != "mask" and not subject.rows and len(entries) == len(opened.layout):
+        return opened.layout
+    if kind == "mask":
+        others = {name: opened.tensors[name].entry for name in subject.layout.names if name in opened.tensors}
+        whole = [(name, entry) for name, entry in others.items() if entry.dtype.kind in ("int", "bool")]
+        entries += [Entry(name, entry.shape, entry.dtype) for name, entry in whole]
+    return Layout.of(replace(entry, shape=subject.fitted(entry.name, entry.shape)) for entry in entries)
 
 
 class CheckpointSource:

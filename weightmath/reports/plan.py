@@ -30,7 +30,7 @@ _READABLE = 100
 class InputPlan:
     """One input.
 
-    section   "" is the top level
+    section   as `section:` would name it; "" is the top level
     tensors   all of the section, with those outside the vector
     values    elements of its floating-point tensors, which are the vector
     dtypes    number of tensors by dtype
@@ -221,7 +221,7 @@ def _input(job: Job, opened: Opened) -> InputPlan:
         opened.name,
         str(opened.checkpoint.path),
         opened.checkpoint.container,
-        opened.section.name,
+        opened.place,
         len(opened.tensors),
         sum(info.entry.size for info in infos if info.entry.dtype.is_float),
         dict(Counter(info.entry.dtype.name for info in infos)),
