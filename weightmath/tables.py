@@ -109,9 +109,10 @@ class Tables:
         known = self.wide.get(node, {})
         if cell in known:
             return known[cell]
-        if self.plan.layout.entries[entry].size and self.plan.counts(node, entry):
-            raise AssertionError(f"`{node}` of `{self.plan.layout.names[entry]}` is needed before it is known")
-        return _of_nothing(node)
+        shape = self.plan.layout.entries[entry]
+        if shape.size and self.plan.counts(node, entry):
+            raise AssertionError(f"`{node}` of `{shape.name}` is needed before it is known")
+        return _of_nothing(node, shape)
 
     def _finish_gathered(self, node: Vector, operands: Sequence[np.ndarray], entry: int) -> Any:
         """What whole tensors say: the values of a matrix function, quantiles, or the cuts of a selection."""
@@ -131,10 +132,12 @@ class Tables:
         ]
 
 
-def _of_nothing(node: Vector) -> Any:
-    """A statistic of no elements."""
+def _of_nothing(node: Vector, shape: Entry) -> Any:
+    """A statistic of no elements, or of rows that no operand has."""
+    rows = shape.rows if node.domain == Domain.ROW else 1
     reduction = REDUCTIONS.get(node.op)
-    return 0.0 if reduction is None else _plain(reduction.finish(reduction.empty(1, len(node.args)))[0])
+    finished = np.zeros(rows) if reduction is None else reduction.finish(reduction.empty(rows, len(node.args)))
+    return finished if node.domain == Domain.ROW else _plain(finished[0])
 
 
 def _plain(value: np.ndarray) -> Any:

@@ -243,6 +243,7 @@ def test_parts(scope):
     check(a - x + f.keep_largest(x, 0.4, scope=scope))
     check(a + x * f.norm(x, scope=scope))
     check(a + f.cosine(x, d, scope=scope) * d)
+    check(a + f.quantile(x, 0.3, scope=scope) + f.mean(x, scope=scope))
     check(f.overlay(a, f.model(x)))
     check(f.where(x > 0, a, b))
     check(a + f.minimum(x, 0) + f.median([x, d, d]))

@@ -239,25 +239,34 @@ def _scoped(node: Vector, args: Sequence[dict[str, np.ndarray]], layout: Layout)
     inner = (len(args), len(args)) if node.op == "gram" else ()
     result = {name: np.zeros((*layout[name].shape, *inner)) for name in layout.names}
     vectors = [arg for arg, below in zip(args, node.args, strict=True) if below.domain == Domain.ELEMENT] or args
-    there = [name for name in layout.names if any(name in arg for arg in vectors)]
     args = [{name: np.zeros(layout[name].shape) for name in layout.names} | arg for arg in args]
-    for places in _cells(Scope(node.option("scope")), layout, there):
-        value = _cell_value(node, [np.concatenate([arg[n][at].reshape(-1) for n, at in places]) for arg in args])
-        taken = 0
-        for name, at in places:
-            count = args[0][name][at].size
-            if node.op == "cut":
-                result[name][at] = value[taken : taken + count].reshape(args[0][name][at].shape)
-            else:
+    for places in _cells(Scope(node.option("scope")), layout):
+        counted = [(name, at) for name, at in places if any(name in arg for arg in vectors)]
+        nothing = [np.zeros(0)]
+        value = _cell_value(
+            node, [np.concatenate([arg[n][at].reshape(-1) for n, at in counted] or nothing) for arg in args]
+        )
+        if node.op == "cut":
+            _spread(value, counted, result)
+        else:
+            for name, at in places:
                 result[name][at] = value
-            taken += count
     return result
 
 
-def _cells(scope: Scope, layout: Layout, names: Sequence[str]) -> list[list[tuple[str, Any]]]:
+def _spread(values: np.ndarray, places: Sequence[tuple[str, Any]], result: Mapping[str, np.ndarray]) -> None:
+    """Hand a flat array out to places."""
+    taken = 0
+    for name, at in places:
+        part = result[name][at]
+        result[name][at] = values[taken : taken + part.size].reshape(part.shape)
+        taken += part.size
+
+
+def _cells(scope: Scope, layout: Layout) -> list[list[tuple[str, Any]]]:
     """For each cell its places: a tensor and an index into it."""
     cells: dict[Any, list[tuple[str, Any]]] = {}
-    for name in names:
+    for name in layout.names:
         if scope.domain == Domain.ROW and len(layout[name].shape) > 1:
             for row in range(layout[name].shape[0]):
                 cells[name, row] = [(name, slice(row, row + 1))]
