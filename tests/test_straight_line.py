@@ -197,6 +197,36 @@ save:
     assert report.answers.shown[0][1] == 1  # counted where it has tensors
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_a_wrapper_that_prefixes_all_names(bench, prefix):
+    a, b = state(vit(), 1), state(vit(), 2)
+    bench.save(a=a, b={f"{prefix}{name}": x for name, x in b.items()})
+    text = "inputs:\n  a: a.ckpt\n  b: {path: b.ckpt%s}\nsave:\n  out.ckpt: %s"
+    assert bench.mistake(text % ("", "lerp(a, b, 0.5)")).endswith(f'  hint: add to the input: strip: ["{prefix}"]')
+    rules = f', strip: ["{prefix}"]'
+    bench.run(text % (rules, "lerp(a, b, 0.5)"))
+    close(bench.load(), {name: torch.lerp(x, b[name], 0.5) for name, x in a.items()})
+    # As the template, a wrapped model keeps its own names.
+    bench.run(text % (rules, "{value: 'lerp(a, b, 0.5)', template: b}"), force=True)
+    close(bench.load(), {f"{prefix}{name}": torch.lerp(x, b[name], 0.5) for name, x in a.items()})
+
+
+def test_renaming_by_regular_expression(bench):
+    a = state(vit(), 1)
+    other = {name.replace("blocks.", "layers_").replace(".attn.", ".attention."): x + 1 for name, x in a.items()}
+    bench.save(a=a, b=other)
+    bench.run(
+        """
+inputs:
+  a: a.ckpt
+  b: {path: b.ckpt, rename: {'re:^layers_(\\d+)\\.attention': 'blocks.\\1.attn', layers_: blocks.}}
+save:
+  out.ckpt: b - a + a
+"""
+    )
+    close(bench.load(), {name: x + 1 for name, x in a.items()})
+
+
 # --- rows
 
 EMBEDDINGS = ("lm_head.weight", "model.embed_tokens.weight")
