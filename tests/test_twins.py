@@ -90,7 +90,37 @@ save:
                 for name, x in file.items() if not name.startswith("model_ema.")}  # fmt: skip
     same(bench.load(), expected)
     assert report.warnings == ()
+    assert report.job.copied == {}
+    assert report.job.saves[0].copied == ("cond_stage_model.transformer.text_model.embeddings.position_ids",)
     assert sum(not torch.equal(expected[name], file[name]) for name in expected) == 686
+
+
+def test_what_is_merged_cannot_be_dropped_whole(bench):
+    bench.save(sd=stable_diffusion(1))
+    text = "inputs: {a: sd.ckpt}\nsave: {out.ckpt: {value: a, drop: %s}}"
+    assert bench.mistake(text % "'state_d*'") == (
+        "merge.yaml:2: save.out.ckpt: sd.ckpt: `drop: state_d*` matches `state_dict`, which holds the merged tensors"
+    )
+    assert bench.mistake(text % "'state_dict.model_em.*'").startswith(
+        "merge.yaml:2: save.out.ckpt: sd.ckpt: `drop: state_dict.model_em.*` matches nothing in the template\n  hint: "
+    )
+
+
+def test_dropped_tensors_are_in_no_scope_and_may_differ(bench):
+    full, pruned = stable_diffusion(1), state(sd15(), 2)
+    bench.save(full=full, pruned=pruned)
+    report = bench.run(
+        "inputs: {a: full.ckpt, b: pruned.ckpt}\nshow: ['count(a == a)']\n"
+        "save: {out.ckpt: {value: 'lerp(a, b, 0.5)', drop: 'state_dict.model_ema.*'}}"
+    )
+    assert report.answers.shown[0][1] == sum(x.numel() for x in pruned.values() if x.is_floating_point())
+    close(bench.load(), {n: torch.lerp(full[n], x, 0.5) if x.is_floating_point() else x for n, x in pruned.items()})
+
+
+def test_tensors_that_one_output_drops_stay_in_the_others(bench):
+    bench.save(a=stable_diffusion(1))
+    bench.run("inputs: {a: a.ckpt}\nsave: {x.ckpt: 2 * a - a, y.ckpt: {value: a, drop: 'state_dict.model_ema.*'}}")
+    assert len(bench.load("x")) - len(bench.load("y")) == 688
 
 
 def test_an_overlay_that_leaves_the_copy_is_told(bench):

@@ -43,14 +43,9 @@ class Save:
     path: Path
     template: Opened
     originals: Mapping[str, str]  # names in the recipe -> names in the file, of computed tensors
+    copied: tuple[str, ...]  # names in the file of tensors of the section that are the template's
     rests: tuple[Rest, ...]
     image: Image
-
-    @property
-    def copied(self) -> tuple[str, ...]:
-        """Names in the file of the section's tensors that are copied from the template."""
-        computed = set(self.originals.values())
-        return tuple(name for name in self.template.section.tensors if name not in computed)
 
 
 def plan_save(
@@ -84,7 +79,10 @@ def plan_save(
     image = plan_image(template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep)
     sizes = {originals[own]: (count, template.tensors[own].entry.size) for own, count in computed.items()}
     rests = tuple(rest for name, span in sizes.items() if name not in image.aliases for rest in _rests(name, *span))
-    return Save(name, path, template, originals, rests, image)
+    is_left_out, written = left_out(template.section, drop, keep), set(originals.values())
+    others = {original: info for original, info in template.section.tensors.items() if original not in written}
+    copied = tuple(original for original, info in others.items() if not is_left_out(info))
+    return Save(name, path, template, originals, copied, rests, image)
 
 
 def _rests(name: str, start: int, size: int) -> Iterator[Rest]:

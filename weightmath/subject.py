@@ -38,7 +38,7 @@ class Subject:
     """The layout that is computed.
 
     layout   its entries, cut to the rows that are merged
-    copied   tensors of the template that are left out, and why
+    copied   tensors that stay the template's because of patterns, and why
     rows     tensors of which the leading rows are merged, and how many
     partial  those of which some input has more rows than that
     selection  which names are in
@@ -62,15 +62,16 @@ def subject_of(template: Layout, inputs: Sequence[Layout], selection: Selection,
     LayoutError where tensors cannot be fitted.
     """
     reasons = {name: selection.reason(name) for name in template.names}
-    copied = {name: reason for name, reason in reasons.items() if reason}
+    outside = [name for name, reason in reasons.items() if reason]
+    copied = {name: reason for name, reason in reasons.items() if reason and name not in selection.dropped}
     fitting = Patterns(list(fit))
-    names = [name for name in template.names if name not in copied and fitting.matches(name)]
+    names = [name for name in template.names if not reasons[name] and fitting.matches(name)]
     shapes = {name: [layout[name].shape for layout in (template, *inputs) if name in layout] for name in names}
     rows = {name: _common_rows(name, shapes[name]) for name in names}
     partial = tuple(name for name in names if any(shape[0] != rows[name] for shape in shapes[name]))
-    entries = [entry for entry in template if entry.name not in copied]
+    entries = [entry for entry in template if not reasons[entry.name]]
     cut = [replace(e, shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
-    return Subject(Layout.of(cut, outside=copied), copied, rows, partial, selection)
+    return Subject(Layout.of(cut, outside=outside), copied, rows, partial, selection)
 
 
 def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:
