@@ -63,11 +63,15 @@ def _scaled(weight: Numbers, factor: Numbers | None, operation: np.ufunc) -> Num
 
 
 def _common(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    chosen = weights[1:] if node.op == "where" else weights
-    same = np.ones(len(chosen[0]), dtype=bool)
-    for weight in chosen[1:]:
-        same &= weight == chosen[0]
-    return np.where(same, chosen[0], UNKNOWN)
+    same = np.ones(len(weights[0]), dtype=bool)
+    for weight in weights[1:]:
+        same &= weight == weights[0]
+    return np.where(same, weights[0], UNKNOWN)
+
+
+def _chosen(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
+    mask, a, b = static[0], weights[1], weights[2]
+    return _common(node, [a, b], static) if mask is None else np.where(mask != 0, a, b)
 
 
 def _zero(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
@@ -94,8 +98,9 @@ RULES: Mapping[str, Rule] = {
     "negative": _negated,
     "multiply": _product,
     "divide": _quotient,
-    **dict.fromkeys(("minimum", "maximum", "where", "median"), _common),
-    **dict.fromkeys((*COMPARISONS, *LOGIC, "largest_mask", "random", "rank", "constant", "by_name"), _zero),
+    **dict.fromkeys(("minimum", "maximum", "median"), _common),
+    "where": _chosen,
+    **dict.fromkeys((*COMPARISONS, *LOGIC, "largest_mask", "bernoulli", "random", "rank", "constant", "by_name"), _zero),
     **dict.fromkeys(("declared", "only"), _same),
     "cast": _cast,
 }

@@ -10,10 +10,10 @@ import fnmatch
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any
 
 from weightmath.dtypes import DType
@@ -135,33 +135,38 @@ def difference(expected: Layout, actual: Layout) -> Difference:
 
 
 class Patterns:
-    """Name patterns compiled to one regular expression: globs, or a regular expression written `re:...`.
+    """Name patterns: globs, or regular expressions written `re:...`.
 
-    A glob matches the whole name, a regular expression anywhere in it. `first(name)` is the number of the first
-    pattern that matches. Thousands of names against hundreds of patterns stay cheap: one match per name.
+    A glob matches the whole name, a regular expression anywhere in it. `first(name)` is the number of the first pattern
+    that matches. Thousands of names against hundreds of globs stay cheap: globs that follow each other are one regular
+    expression. RecipeError for what is no regular expression.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = tuple(patterns)
-        try:
-            parts = [f"(?P<p{i}>{_as_regex(pattern)})" for i, pattern in enumerate(self.patterns)]
-            self._regex = re.compile("|".join(parts), re.DOTALL) if parts else None
-        except re.error as error:
-            raise RecipeError(f"`{' '.join(self.patterns)}` is not a valid pattern: {error}") from None
+        self._tests: list[tuple[Callable[[str], re.Match[str] | None], int | None]] = []
+        for is_regex, run in groupby(enumerate(self.patterns), key=lambda each: each[1].startswith("re:")):
+            if is_regex:
+                self._tests += [(_regex(pattern).search, number) for number, pattern in run]
+            else:
+                globs = (f"(?P<p{number}>{fnmatch.translate(pattern)})" for number, pattern in run)
+                self._tests.append((re.compile("|".join(globs)).match, None))
 
     def first(self, name: str) -> int | None:
         """Number of the first pattern that matches the name, or None."""
-        found = self._regex.match(name) if self._regex else None
-        return int(found.lastgroup[1:]) if found and found.lastgroup else None
+        for test, number in self._tests:
+            found = test(name)
+            if found:
+                return int(str(found.lastgroup)[1:]) if number is None else number
+        return None
 
     def matches(self, name: str) -> bool:
         """Whether any pattern matches the name."""
         return self.first(name) is not None
 
 
-def _as_regex(pattern: str) -> str:
-    if pattern.startswith("re:"):
-        # Groups of the user's own would hide which pattern matched; they only group here.
-        inner = re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern[3:])
-        return f".*?(?:{inner}).*"
-    return fnmatch.translate(pattern)
+def _regex(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern[3:], re.DOTALL)
+    except re.error as error:
+        raise RecipeError(f"`{pattern}` is not a regular expression: {error}") from None
