@@ -21,7 +21,7 @@ LAYERS = [
     dtypes naming gallery
     layout
     scope names mismatch subject buffers checkpoint
-    layers
+    layers fingerprint
     blocks
     graph
     facts kinds kernels signature expression
@@ -46,6 +46,7 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 # What alone may import each library, besides the standard one.
 HOMES = {
     "torch": {"kernels.convert"},
+    "xxhash": {"fingerprint"},
     "threadpoolctl": {"kernels.one_thread"},
     "yaml": {"recipe"},
     "pydantic": {"recipe", "schema"},

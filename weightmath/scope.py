@@ -126,6 +126,14 @@ def tile(entry: Entry, number: int) -> Tile:
     return Tile(first * entry.row_size, last * entry.row_size, first, last - first)
 
 
+def tile_at(entry: Entry, element: int) -> int:
+    """The number of the tile that holds an element."""
+    row, within = divmod(element, entry.row_size)
+    if rows_are_cut(entry):
+        return row * -(-entry.row_size // TILE) + within // TILE
+    return row // (TILE // entry.row_size)
+
+
 def tiles(entry: Entry) -> Iterator[Tile]:
     """All tiles of a tensor in flat order."""
     return (tile(entry, number) for number in range(tile_count(entry)))

@@ -11,6 +11,7 @@ import typer
 
 from weightmath.cli.check import check
 from weightmath.cli.diff import diff
+from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
 from weightmath.cli.inspect import inspect
 from weightmath.cli.methods import methods
@@ -44,6 +45,7 @@ register(
 register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
 register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
+register(fingerprint, "weightmath fingerprint model.ckpt")
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")

@@ -1,0 +1,191 @@
+"""Fingerprints: a short text that tells whether two checkpoints hold the same numbers under the same names.
+
+A fingerprint depends on the names, shapes, dtypes and bits of a section's tensors, floats and others, and on nothing
+else: not on the container, the order of tensors in the file, tied or strided storages, or what lies beside the section.
+
+    tile     XXH3-128 of its raw bits, little-endian, in C order (a tile is the engine's: see weightmath.scope)
+    tensor   XXH3-128 of its tiles' digests, in flat order
+    vector   BLAKE2b-128 of the lines [name, shape, dtype, digest], as JSON, in the order of names; `wm1:` and 32 digits
+
+It is made for accidents: another file, another epoch, a flipped bit. XXH3 runs at the speed of memory, so that a run
+takes the fingerprints of all that it reads and writes while the bytes are in the cache; but whoever wants to can
+construct two files with one fingerprint. Against malice a recipe pins the `sha256:` of a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from xxhash import xxh3_128_digest
+
+from weightmath.checkpoint import Section
+from weightmath.crew import Crew
+from weightmath.layout import Entry
+from weightmath.scope import Tile, tile, tile_at, tile_count
+
+Bits = np.ndarray[Any, np.dtype[Any]]
+Read = Callable[[str, int, int, Bits], None]
+
+PREFIX = "wm1:"
+UNKNOWN = PREFIX + "0" * 32  # stands for a fingerprint that is not known yet
+_FORM = re.compile(re.escape(PREFIX) + "[0-9a-f]{32}")
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether a text has the form of a fingerprint: `wm1:` and 32 digits from 0 to f."""
+    return _FORM.fullmatch(text) is not None
+
+
+class _Run(NamedTuple):
+    """A tile that has not been seen whole."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def stage(self) -> str:
+        """The tensor."""
+        return self.name
+
+    @property
+    def after(self) -> None:
+        """It waits for nothing."""
+
+
+@dataclass
+class _Partly:
+    """A tensor that has been seen in part: digests of whole tiles, and the bytes of tiles that came in pieces."""
+
+    entry: Entry
+    digests: dict[int, bytes] = field(default_factory=dict)
+    pieces: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+    def unseen(self, start: int, stop: int) -> Iterator[tuple[int, Tile]]:
+        """Tiles without a digest that have some of these elements."""
+        first, last = tile_at(self.entry, start), tile_at(self.entry, stop - 1)
+        return ((n, tile(self.entry, n)) for n in range(first, last + 1) if n not in self.digests)
+
+    def add(self, number: int, span: Tile, start: int, bits: Bits) -> None:
+        """A piece of a tile, from its element `start` on."""
+        pieces = self.pieces.setdefault(number, {})
+        pieces[start] = bits.tobytes()
+        done = span.start
+        while done in pieces:
+            done += len(pieces[done]) // bits.itemsize
+        if done == span.stop:
+            self.digests[number] = xxh3_128_digest(b"".join(pieces[first] for first in sorted(pieces)))
+            del self.pieces[number]
+
+    @property
+    def digest(self) -> bytes | None:
+        """The tensor's, when all of its tiles have one."""
+        count = tile_count(self.entry)
+        return _joined(self.digests[n] for n in range(count)) if len(self.digests) == count else None
+
+
+def _joined(digests: Iterable[bytes]) -> bytes:
+    return xxh3_128_digest(b"".join(digests))
+
+
+class Tally:
+    """Digests of tensors whose elements pass by in pieces: in any order, more than once, from any thread.
+
+    entries   the tensors by the names under which they are seen; the fingerprint has the names of the entries
+    """
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+        self._partly: dict[str, _Partly] = {}
+        self._digests = {name: _joined(()) for name, entry in entries.items() if not entry.size}
+        self._lock = threading.Lock()
+
+    def see(self, name: str, start: int, bits: Bits) -> None:
+        """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
+        if name in self._digests or not len(bits):
+            return
+        with self._lock:
+            partly = self._partly.setdefault(name, _Partly(self._entries[name]))
+            unseen = list(partly.unseen(start, start + len(bits)))
+        for number, span in unseen:
+            first, last = max(span.start, start), min(span.stop, start + len(bits))
+            piece = bits[first - start : last - start]
+            # The lock is not held for the work of whole tiles, which nearly all are.
+            digest = xxh3_128_digest(piece.data) if last - first == span.stop - span.start else None
+            with self._lock:
+                if digest is None:
+                    partly.add(number, span, first, piece)
+                else:
+                    partly.digests[number] = digest
+        self._fold(name, partly)
+
+    def _fold(self, name: str, partly: _Partly) -> None:
+        with self._lock:
+            digest = partly.digest
+            if digest is not None:
+                self._digests[name] = digest
+                self._partly.pop(name, None)
+
+    def adopt(self, name: str, digest: bytes) -> None:
+        """Take over the digest of a tensor with the same shape, dtype and bits."""
+        self._digests[name] = digest
+
+    def digest(self, name: str) -> bytes | None:
+        """The digest of a tensor; None while not all of it has been seen."""
+        return self._digests.get(name)
+
+    @property
+    def missing(self) -> int:
+        """Bytes that have not been seen, of tiles that have not been seen whole."""
+        return sum(
+            (run.stop - run.start) * self._entries[name].dtype.itemsize for name, runs in self._left() for run in runs
+        )
+
+    def _left(self) -> Iterator[tuple[str, list[_Run]]]:
+        for name, entry in self._entries.items():
+            if name not in self._digests:
+                partly = self._partly.get(name) or _Partly(entry)
+                yield name, [_Run(name, span.start, span.stop) for _, span in partly.unseen(0, entry.size)]
+
+    def complete(self, read: Read, threads: int = 1) -> None:
+        """See all that is missing, as `read(name, start, stop, out)` reads it, from several threads."""
+
+        def work(run: _Run) -> None:
+            bits = np.empty(run.stop - run.start, self._entries[run.name].dtype.bits)
+            read(run.name, run.start, run.stop, bits)
+            self.see(run.name, run.start, bits)
+
+        Crew(self._left(), work).run(threads)
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the vector, all of which must have been seen."""
+        whole = hashlib.blake2b(digest_size=16)
+        for name, entry in sorted(self._entries.items(), key=lambda item: item[1].name):
+            line = json.dumps([entry.name, list(entry.shape), entry.dtype.name, self._digests[name].hex()])
+            whole.update(f"{line}\n".encode())
+        return PREFIX + whole.hexdigest()
+
+
+def tally_of(section: Section, prefix: str = "") -> Tally:
+    """A tally of the section's tensors under their names in the file; of those that begin with a prefix, without it."""
+    entries = (tensor.entry for name, tensor in section.tensors.items() if name.startswith(prefix))
+    return Tally({entry.name: replace(entry, name=entry.name[len(prefix) :]) for entry in entries})
+
+
+def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:
+    """The fingerprint of a section, or of its tensors whose names begin with a prefix, which they lose.
+
+    Reads all of them once. Fails with CheckpointError where the file cannot be read or changes meanwhile.
+    """
+    tally = tally_of(section, prefix)
+    with section.checkpoint.open() as reader:
+        tally.complete(lambda name, *span_and_out: reader.read(section.tensors[name], *span_and_out), threads)
+        reader.check_unchanged()
+    return tally.fingerprint()
