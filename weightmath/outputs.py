@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from weightmath.checkpoint import Checkpoint, Copy, Image, Reader, Section, TensorInfo, Writer, plan_image
+from weightmath.checkpoint import Checkpoint, Copy, Elements, Image, Reader, Section, TensorInfo, Writer, plan_image
 from weightmath.checkpoint.description import PathKey, dotted
+from weightmath.checkpoint.draft import check_target, holds
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
@@ -111,19 +112,11 @@ def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force:
     """OutputError when an output is an input, exists without `force`, is a folder, or the disk is too small for all."""
     needed: dict[int, int] = {}
     for save in saves:
-        where = str(save.path)
-        if save.path.is_dir():
-            raise OutputError("is a directory", where=where, hint=f"name a file in it: {save.path / 'merged.ckpt'}")
-        folder = save.path.parent
-        if not folder.is_dir():
-            raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {folder}")
-        for checkpoint in inputs:
-            if save.path.exists() and any(os.path.samefile(save.path, file) for file in checkpoint.files):
-                raise OutputError(
-                    "is an input: an output never replaces an input", where=where, hint="choose another name"
-                )
-        if save.path.exists() and not force:
-            raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
+        where, folder = str(save.path), save.path.parent
+        is_replaced = save.path.exists() and save.path.is_dir() == save.image.is_folder
+        if is_replaced and any(holds(save.path, checkpoint) for checkpoint in inputs):
+            raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
+        check_target(save.path, save.image, force=force)
         disk = os.statvfs(folder)
         device = os.stat(folder).st_dev
         needed[device] = needed.get(device, 0) + save.image.size
@@ -172,13 +165,13 @@ class CheckpointSink:
             self._writer.write(original, start, bits)
 
     @property
-    def copies(self) -> Sequence[Copy | Rest]:
+    def copies(self) -> Sequence[Copy | Elements | Rest]:
         """Jobs that copy what the template keeps."""
         return (*self._writer.copies, *self._save.rests)
 
-    def copy(self, job: Copy | Rest) -> int:
+    def copy(self, job: Copy | Elements | Rest) -> int:
         """Do one of the jobs; the bytes copied."""
-        if isinstance(job, Copy):
+        if not isinstance(job, Rest):
             self._writer.copy(job)
             return job.size
         tensor, new = self._save.template.section.tensors[job.name], self._save.image.dtype(job.name)

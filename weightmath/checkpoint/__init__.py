@@ -6,6 +6,7 @@ from weightmath.checkpoint.description import Section as Section
 from weightmath.checkpoint.description import Storage as Storage
 from weightmath.checkpoint.description import TensorInfo as TensorInfo
 from weightmath.checkpoint.image import Copy as Copy
+from weightmath.checkpoint.image import Elements as Elements
 from weightmath.checkpoint.image import Image as Image
 from weightmath.checkpoint.plan_image import plan_image as plan_image
 from weightmath.checkpoint.reader import Reader as Reader

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from weightmath.checkpoint.description import Checkpoint, Place, TensorInfo
@@ -19,9 +20,25 @@ from weightmath.layout import Entry
 PIECE = 4 << 20
 
 
+class File(NamedTuple):
+    """A file of the output. Its name is that within the folder, or "" where the output is one file."""
+
+    name: str
+    size: int
+
+
+class Companion(NamedTuple):
+    """A file that goes into the output's folder as it is, such as a tokenizer."""
+
+    name: str
+    source: Path
+    size: int
+
+
 class Extent(NamedTuple):
     """A run of the output with one checksum: a record, such as a storage."""
 
+    file: int
     name: str
     offset: int
     size: int
@@ -37,12 +54,28 @@ class Target(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """Bytes that the output takes over from the template, at most `PIECE` of them."""
+    """Bytes that the output takes over from one of the template's files, at most `PIECE` of them."""
 
     extent: int
     offset: int
-    source: int  # byte in the template's file
+    file: int
+    source: int
     size: int
+
+
+class Elements(NamedTuple):
+    """Elements [start, stop) of a tensor that the output takes over, where they do not lie in one run of bytes."""
+
+    extent: int
+    offset: int
+    tensor: TensorInfo
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of them."""
+        return (self.stop - self.start) * self.tensor.entry.dtype.itemsize
 
 
 class Zeros(NamedTuple):
@@ -60,27 +93,39 @@ Seal = Callable[[Sequence[int]], Iterable[tuple[int, bytes]]]
 class Image:
     """What an output will be.
 
-    size       bytes of the file
-    extents    its runs of data
-    targets    where each computed tensor goes, by name; tied tensors once
-    aliases    tied tensors that need no computing: name -> the target that holds their elements
-    copies     what comes from the template
-    zeros      what stays empty
-    literals   contents of extents that are known already: extent -> bytes
-    unordered  extents that are not written in pieces of known order; they are read again for their checksum
-    seal       from the extents' checksums to what surrounds them: (position, bytes)
+    files       its files; one without a name, or those of a folder
+    extents     its runs of data
+    targets     where each computed tensor goes, by name; tied tensors once
+    aliases     tied tensors that need no computing: name -> the target that holds their elements
+    copies      what comes from the template
+    zeros       what stays empty
+    literals    contents of extents that are known already: extent -> bytes
+    unordered   extents that are not written in pieces of known order; they are read again for their checksum
+    companions  files that are copied beside the others
+    seal        from the extents' checksums to what surrounds them in the first file: (position, bytes)
     """
 
     template: Checkpoint
-    size: int
+    files: tuple[File, ...]
     extents: tuple[Extent, ...]
     targets: Mapping[str, Target]
     aliases: Mapping[str, str]
-    copies: tuple[Copy, ...]
+    copies: tuple[Copy | Elements, ...]
     zeros: tuple[Zeros, ...]
     literals: Mapping[int, bytes]
     unordered: frozenset[int]
+    companions: tuple[Companion, ...]
     seal: Seal = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files) + sum(companion.size for companion in self.companions)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is a folder of files."""
+        return self.files[0].name != ""
 
     def dtype(self, name: str) -> DType:
         """The dtype in which a computed tensor is written; of a tied tensor, that of its target."""
@@ -107,12 +152,31 @@ class Wishes:
     extra: Mapping[str, bytes]
 
 
-Content = bytes | StoragePlan | Record
+@dataclass(frozen=True)
+class TensorPlan:
+    """A tensor that the output holds by itself, in C order, whatever storage it has in the template.
+
+    new        its dtype in the output
+    computed   whether it is written; otherwise it is copied
+    """
+
+    tensor: TensorInfo
+    new: DType
+    computed: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor in the output."""
+        return self.tensor.entry.size * self.new.itemsize
+
+
+Content = bytes | StoragePlan | TensorPlan | Record
 
 
 class Part(NamedTuple):
-    """An extent and what fills it: bytes that are known, a storage that is computed, or a record as it is."""
+    """An extent and what fills it: bytes that are known, what is computed, or a record as it is."""
 
+    file: int
     name: str
     offset: int
     content: Content
@@ -122,52 +186,77 @@ def content_size(content: Content) -> int:
     """Bytes of an extent with this content."""
     if isinstance(content, bytes):
         return len(content)
-    return content.nbytes if isinstance(content, StoragePlan) else content.size
+    return content.size if isinstance(content, Record) else content.nbytes
 
 
-def assemble(template: Checkpoint, parts: Sequence[Part], dtypes: Mapping[str, DType], size: int, seal: Seal) -> Image:
-    """The image that these parts make."""
+def assemble(
+    template: Checkpoint,
+    files: Sequence[File],
+    parts: Sequence[Part],
+    *,
+    aliases: Mapping[str, str] | None = None,
+    companions: Sequence[Companion] = (),
+    seal: Seal = lambda crcs: (),
+) -> Image:
+    """The image that these parts make; `aliases` are those besides what storages tell."""
     plans = {number: part.content for number, part in enumerate(parts) if isinstance(part.content, StoragePlan)}
-    targets = {
-        tensor.entry.name: _target(number, plan, tensor) for number, plan in plans.items() for tensor in plan.computed
-    }
+    tied = {name: of for plan in plans.values() for name, of in plan.aliases.items()}
     return Image(
         template=template,
-        size=size,
-        extents=tuple(Extent(part.name, part.offset, content_size(part.content)) for part in parts),
-        targets=targets,
-        aliases={name: of for plan in plans.values() for name, of in plan.aliases.items()},
+        files=tuple(files),
+        extents=tuple(Extent(part.file, part.name, part.offset, content_size(part.content)) for part in parts),
+        targets=dict(target for number, part in enumerate(parts) for target in _targets(number, part.content)),
+        aliases={**tied, **(aliases or {})},
         copies=tuple(
             copy for number, part in enumerate(parts) for copy in _copies(number, part.content, template.places)
         ),
         zeros=tuple(zeros for number, plan in plans.items() for zeros in _zeros(number, plan)),
         literals={number: part.content for number, part in enumerate(parts) if isinstance(part.content, bytes)},
         unordered=frozenset(number for number, plan in plans.items() if plan.scattered),
+        companions=tuple(companions),
         seal=seal,
     )
 
 
-def _target(extent: int, plan: StoragePlan, tensor: TensorInfo) -> Target:
-    assert plan.new is not None
-    entry = replace(tensor.entry, dtype=plan.new)
-    stride = None if tensor.contiguous else tensor.stride
-    return Target(extent, tensor.offset * plan.new.itemsize, entry, stride)
+def _targets(extent: int, content: Content) -> Iterator[tuple[str, Target]]:
+    if isinstance(content, TensorPlan) and content.computed:
+        entry = replace(content.tensor.entry, dtype=content.new)
+        yield entry.name, Target(extent, 0, entry, None)
+    elif isinstance(content, StoragePlan) and content.new is not None:
+        for tensor in content.computed:
+            entry = replace(tensor.entry, dtype=content.new)
+            stride = None if tensor.contiguous else tensor.stride
+            yield entry.name, Target(extent, tensor.offset * content.new.itemsize, entry, stride)
 
 
-def _copies(extent: int, content: Content, places: Mapping[str, Place]) -> Iterator[Copy]:
+def _copies(extent: int, content: Content, places: Mapping[str, Place]) -> Iterator[Copy | Elements]:
     if isinstance(content, Record):
-        yield from _pieces(extent, 0, content.offset, content.size)
+        yield from _pieces(extent, 0, Place(0, content.offset), content.size)
     elif isinstance(content, StoragePlan):
-        source = places[content.storage.key].offset
+        file, source = places[content.storage.key]
         for start, stop in content.kept():
-            yield from _pieces(extent, start, source + start, stop - start)
+            yield from _pieces(extent, start, Place(file, source + start), stop - start)
+    elif isinstance(content, TensorPlan) and not content.computed:
+        tensor = content.tensor
+        place = places.get(tensor.storage.key)
+        if place is not None and tensor.contiguous:
+            yield from _pieces(extent, 0, Place(place.file, place.offset + tensor.first_byte), content.nbytes)
+        else:
+            yield from _elements(extent, tensor)
 
 
 def _zeros(extent: int, plan: StoragePlan) -> Iterator[Zeros]:
     return (Zeros(extent, start, stop - start) for start, stop in plan.unseen())
 
 
-def _pieces(extent: int, offset: int, source: int, size: int) -> Iterator[Copy]:
+def _pieces(extent: int, offset: int, source: Place, size: int) -> Iterator[Copy]:
     """A copy of any size, cut so that threads can share it."""
     for done in range(0, size, PIECE):
-        yield Copy(extent, offset + done, source + done, min(PIECE, size - done))
+        yield Copy(extent, offset + done, source.file, source.offset + done, min(PIECE, size - done))
+
+
+def _elements(extent: int, tensor: TensorInfo) -> Iterator[Elements]:
+    width = tensor.entry.dtype.itemsize
+    step = PIECE // width
+    for start in range(0, tensor.entry.size, step):
+        yield Elements(extent, start * width, tensor, start, min(start + step, tensor.entry.size))

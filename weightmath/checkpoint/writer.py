@@ -9,9 +9,6 @@ with Writer(image, "merged.ckpt") as writer:
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,25 +17,25 @@ import numpy as np
 
 from weightmath.checkpoint.checksum import combine, crc32, crc_of_zeros
 from weightmath.checkpoint.description import extent as reach
-from weightmath.checkpoint.image import PIECE, Copy, Extent, Image, Target
+from weightmath.checkpoint.draft import Draft
+from weightmath.checkpoint.image import PIECE, Copy, Elements, Extent, Image, Target
 from weightmath.errors import OutputError
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 
 
 class Writer:
-    """An output in the making, as a hidden file beside its target. A context manager that removes it on failure.
+    """An output in the making, hidden beside its target. A context manager that removes it on failure.
 
-    force    replace a file of that name
-    Fails    OutputError if the target exists, is a directory or the template, or does not fit the disk
+    force    replace what has that name: a file, or a folder that holds nothing but a model
+    Fails    OutputError if the target exists, is the template, of another kind, or does not fit the disk
     """
 
     def __init__(self, image: Image, path: str | Path, *, force: bool = False) -> None:
         self.image = image
         self.path = Path(path)
-        self.force = force
-        self._check_target()
-        self.part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._draft = Draft(image, self.path, force=force)
+        self.part = self._draft.part
         # One list per extent: offset, bytes and checksum of each piece. Appending is atomic, so no lock.
         self._written: list[list[tuple[int, int, int]]] = [[] for _ in image.extents]
         # Of extents that are written out of order: first element and number of elements of each piece, by tensor.
@@ -46,9 +43,8 @@ class Writer:
             name: [] for name, target in image.targets.items() if target.extent in image.unordered
         }
         self._reader = image.template.open()
-        self._file: int | None = None
         try:
-            self._create()
+            self._draft.create()
             for copy in image.copies:
                 if copy.extent in image.unordered:
                     self.copy(copy)
@@ -65,7 +61,7 @@ class Writer:
         self.abort()
 
     @property
-    def copies(self) -> tuple[Copy, ...]:
+    def copies(self) -> tuple[Copy | Elements, ...]:
         """What is to be copied from the template: small tasks for `copy`, each once, in any order, by any thread."""
         return tuple(copy for copy in self.image.copies if copy.extent not in self.image.unordered)
 
@@ -88,14 +84,14 @@ class Writer:
         else:
             self._written[target.extent].append((offset, size, crc32(raw)))
         if target.stride is None:
-            self._put(self.image.extents[target.extent].offset + offset, raw)
+            self._put(target.extent, offset, raw)
         else:
             self._scatter(target, target.stride, start, bits)
 
-    def copy(self, copy: Copy) -> None:
-        """Copy a run of bytes from the template; its own checksums are not trusted, as torch can leave them out."""
-        content = self._reader.read_bytes(copy.source, copy.size)
-        self._put(self.image.extents[copy.extent].offset + copy.offset, memoryview(content))
+    def copy(self, copy: Copy | Elements) -> None:
+        """Copy a piece of the template; its own checksums are not trusted, as torch can leave them out."""
+        content = memoryview(self._elements(copy) if isinstance(copy, Elements) else self._bytes(copy))
+        self._put(copy.extent, copy.offset, content)
         self._written[copy.extent].append((copy.offset, copy.size, crc32(content)))
 
     def commit(self) -> None:
@@ -105,77 +101,44 @@ class Writer:
         """
         self._reader.check_unchanged()
         for number, content in self.image.literals.items():
-            self._put(self.image.extents[number].offset, memoryview(content))
+            self._put(number, 0, memoryview(content))
             self._written[number].append((0, len(content), crc32(content)))
         for zeros in self.image.zeros:
             self._written[zeros.extent].append((zeros.offset, zeros.size, crc_of_zeros(zeros.size)))
         crcs = [self._checksum(number, extent) for number, extent in enumerate(self.image.extents)]
         for position, content in self.image.seal(crcs):
-            self._put(position, memoryview(content))
-        assert self._file is not None
-        os.fsync(self._file)
-        self._close()
+            self._draft.put(0, position, memoryview(content))
+        self._draft.flush()
+        self._reader.close()
 
     def publish(self) -> None:
-        """Give the committed file its name, in one step that cannot be seen half done."""
-        if self._file is not None:
-            raise OutputError("is not committed yet", where=str(self.path))
-        self._check_target()
-        os.replace(self.part, self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Give the committed output its name, in one step that cannot be seen half done."""
+        self._draft.publish()
 
     def abort(self) -> None:
-        """Remove the hidden file; harmless after `publish`."""
-        self._close()
-        self.part.unlink(missing_ok=True)
-
-    def _check_target(self) -> None:
-        if self.path.is_dir():
-            raise OutputError("is a directory", where=str(self.path))
-        if not self.path.parent.is_dir():
-            raise OutputError("its directory does not exist", where=str(self.path), hint=f"mkdir -p {self.path.parent}")
-        if not self.path.exists():
-            return
-        if any(os.path.samefile(self.path, file) for file in self.image.template.files):
-            raise OutputError("is the template: an output never replaces an input", where=str(self.path))
-        if not self.force:
-            raise OutputError("exists", where=str(self.path), hint="choose another name, or allow it with --force")
-
-    def _create(self) -> None:
-        """Create the hidden file with its full size, so that a full disk is known at once."""
-        folder = os.statvfs(self.path.parent)
-        free = folder.f_bavail * folder.f_frsize
-        if free < self.image.size:
-            raise OutputError(f"needs {self.image.size:,} bytes; the disk has {free:,}", where=str(self.path))
-        try:
-            self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
-            _allocate(self._file, self.image.size)
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
-
-    def _close(self) -> None:
+        """Remove what is hidden; harmless after `publish`."""
         self._reader.close()
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._draft.discard()
 
-    def _put(self, position: int, content: memoryview) -> None:
-        assert self._file is not None
-        try:
-            done = os.pwrite(self._file, content, position)
-            while done < len(content):
-                done += os.pwrite(self._file, content[done:], position + done)
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
+    def _put(self, extent: int, offset: int, content: memoryview) -> None:
+        place = self.image.extents[extent]
+        self._draft.put(place.file, place.offset + offset, content)
+
+    def _bytes(self, copy: Copy) -> bytes:
+        return self._reader.read_bytes(copy.source, copy.size, copy.file)
+
+    def _elements(self, copy: Elements) -> memoryview:
+        bits = np.empty(copy.stop - copy.start, copy.tensor.entry.dtype.bits)
+        self._reader.read(copy.tensor, copy.start, copy.stop, bits)
+        return bits.view(np.uint8).data
 
     def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: Bits) -> None:
         entry = target.entry
-        position = self.image.extents[target.extent].offset + target.offset
-        whole = np.memmap(self.part, entry.dtype.bits, "r+", position, (reach(entry.shape, stride),))
+        extent = self.image.extents[target.extent]
+        position = extent.offset + target.offset
+        whole = np.memmap(
+            self._draft.path_of(extent.file), entry.dtype.bits, "r+", position, (reach(entry.shape, stride),)
+        )
         steps = tuple(step * entry.dtype.itemsize for step in stride)
         np.lib.stride_tricks.as_strided(whole, entry.shape, steps).flat[start : start + bits.size] = bits
 
@@ -200,21 +163,10 @@ class Writer:
         return OutputError(f"{what} was not written completely, or was written twice", where=str(self.path))
 
     def _read_checksum(self, extent: Extent) -> int:
-        assert self._file is not None
         crc = 0
         for done in range(0, extent.size, PIECE):
-            crc = crc32(os.pread(self._file, min(PIECE, extent.size - done), extent.offset + done), crc)
+            crc = crc32(self._draft.read(extent.file, extent.offset + done, min(PIECE, extent.size - done)), crc)
         return crc
-
-
-def _allocate(file: int, size: int) -> None:
-    """Give a file its size and, where the file system can, its blocks."""
-    try:
-        os.posix_fallocate(file, 0, size)
-    except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        os.ftruncate(file, size)
 
 
 def _is_tiled(pieces: list[tuple[int, int]], size: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.drop import without
 from weightmath.checkpoint.edits import Retype, editable, move_to_cpu, retype
-from weightmath.checkpoint.image import Content, Image, Part, Wishes, assemble, content_size
+from weightmath.checkpoint.image import Content, File, Image, Part, Wishes, assemble, content_size
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.splice import splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
@@ -75,10 +75,12 @@ def _assemble(
     places = lay_out(
         ((f"{source.root}/{name}", size) for name, size in zip(contents, sizes, strict=True)), source.alignment
     )
-    parts = [Part(name, place.offset, content) for (name, content), place in zip(contents.items(), places, strict=True)]
+    parts = [
+        Part(0, name, place.offset, content) for (name, content), place in zip(contents.items(), places, strict=True)
+    ]
     seal = ZipSeal(places, len(names), _identity(section, source, names))
     sealed = [part for number, part in enumerate(parts) if seal.identity is None or number != seal.identity.number]
-    return assemble(section.checkpoint, sealed, wishes.dtypes, total_size(places), seal)
+    return assemble(section.checkpoint, [File("", total_size(places))], sealed, seal=seal)
 
 
 def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:

@@ -1,0 +1,179 @@
+"""An output on its way to the disk: a hidden file or folder beside its target, which gets the name when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from weightmath.checkpoint.description import Checkpoint
+from weightmath.checkpoint.image import Companion, Image
+from weightmath.errors import OutputError
+
+ONLY_MODELS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
+    "LICENSE", "LICENSE.txt", ".gitattributes",
+)  # fmt: skip
+
+
+class Draft:
+    """The files of an output under hidden names. `part` is the file or folder that holds them."""
+
+    def __init__(self, image: Image, path: Path, *, force: bool) -> None:
+        self.path = path
+        self._image = image
+        self._force = force
+        check_target(path, image, force=force)
+        self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        self._files: list[int] = []
+
+    def create(self) -> None:
+        """Create the files with their full size, so that a full disk is known at once."""
+        folder = os.statvfs(self.path.parent)
+        free = folder.f_bavail * folder.f_frsize
+        if free < self._image.size:
+            raise OutputError(f"needs {self._image.size:,} bytes; the disk has {free:,}", where=str(self.path))
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            if self._image.is_folder:
+                self.part.mkdir()
+            for number, file in enumerate(self._image.files):
+                self._files.append(os.open(self.path_of(number), flags, 0o666))
+                _allocate(self._files[-1], file.size)
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def path_of(self, file: int) -> Path:
+        """Where a file of the output lies now."""
+        return self.part / self._image.files[file].name if self._image.is_folder else self.part
+
+    def put(self, file: int, position: int, content: memoryview) -> None:
+        """Write bytes into one of the files; from any thread."""
+        try:
+            done = os.pwrite(self._files[file], content, position)
+            while done < len(content):
+                done += os.pwrite(self._files[file], content[done:], position + done)
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def read(self, file: int, position: int, size: int) -> bytes:
+        """Bytes that were written before."""
+        return os.pread(self._files[file], size, position)
+
+    def flush(self) -> None:
+        """Add the companions, and see to it that all is on the disk; nothing can be written afterwards."""
+        try:
+            for companion in self._image.companions:
+                _add(companion, self.part)
+            for file in self._files:
+                os.fsync(file)
+            if self._image.is_folder:
+                _sync_folder(self.part)
+        except OSError as error:
+            raise self._broken(error) from None
+        self.close()
+
+    def publish(self) -> None:
+        """Give the flushed files their name, in one step that cannot be seen half done.
+
+        A folder that is there already steps aside first: for a moment there is none under the name.
+        """
+        if self._files:
+            raise OutputError("is not committed yet", where=str(self.path))
+        check_target(self.path, self._image, force=self._force)
+        if self._image.is_folder and self.path.exists():
+            old = self.part.with_suffix(".old")
+            os.rename(self.path, old)
+            os.rename(self.part, self.path)
+            shutil.rmtree(old)
+        else:
+            os.replace(self.part, self.path)
+        _sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Close the files; harmless if they are closed."""
+        while self._files:
+            os.close(self._files.pop())
+
+    def discard(self) -> None:
+        """Remove the hidden files; harmless after `publish`."""
+        self.close()
+        if self.part.is_dir():
+            shutil.rmtree(self.part)
+        else:
+            self.part.unlink(missing_ok=True)
+
+    def _broken(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def check_target(path: Path, image: Image, *, force: bool) -> None:
+    """OutputError where an output cannot get its name: what is there already is of another kind, or not to be lost.
+
+    force   what is there may be replaced: a file by a file, a folder that holds nothing but a model by a folder
+    """
+    where = str(path)
+    if not path.parent.is_dir():
+        raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {path.parent}")
+    if not path.exists():
+        return
+    if path.is_dir() and not image.is_folder:
+        hint = f"name a file in it: {path / 'merged.ckpt'}; or write `{path.name}/` for a folder of safetensors"
+        raise OutputError("is a directory", where=where, hint=hint)
+    if not path.is_dir() and image.is_folder:
+        raise OutputError("is a file, and the output a folder", where=where, hint="choose another name")
+    if holds(path, image.template):
+        raise OutputError("is the template: an output never replaces an input", where=where)
+    if image.is_folder and not any(path.iterdir()):
+        return
+    if not force:
+        raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
+    if image.is_folder:
+        _check_replaceable(path)
+
+
+def holds(path: Path, checkpoint: Checkpoint) -> bool:
+    """Whether an existing file is one of a checkpoint's, or an existing folder holds one of them."""
+    if not path.is_dir():
+        return any(os.path.samefile(path, file) for file in checkpoint.files)
+    ways = (way for file in checkpoint.files for way in (file.absolute(), file.resolve()))
+    return any(os.path.samefile(path, folder) for way in ways for folder in way.parents)
+
+
+def _check_replaceable(folder: Path) -> None:
+    others = sorted(one.name for one in folder.iterdir() if one.is_dir() or not one.name.endswith(ONLY_MODELS))
+    if others:
+        raise OutputError(
+            f"holds more than a model (`{others[0]}`), and would be lost as a whole",
+            where=str(folder),
+            hint="choose another name, or remove the folder yourself",
+        )
+
+
+def _add(companion: Companion, folder: Path) -> None:
+    target = folder / companion.name
+    target.parent.mkdir(exist_ok=True)
+    with companion.source.open("rb") as source, target.open("xb") as copy:
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _allocate(file: int, size: int) -> None:
+    """Give a file its size and, where the file system can, its blocks."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        os.ftruncate(file, size)
