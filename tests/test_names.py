@@ -59,7 +59,7 @@ def test_masks_say_what_is_inside():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (Match(("*self_atn*",)), "the pattern `*self_atn*` matches no tensor"),
+        (Match(("*self_atn*",)), "the pattern `*self_atn*` matches no tensor\n  hint: did you mean `*self_attn*`?"),
         (
             Match(("lm_head.weigth",)),
             "the pattern `lm_head.weigth` matches no tensor\n  hint: did you mean `lm_head.weight`?",
@@ -72,7 +72,7 @@ def test_masks_say_what_is_inside():
             Table((("*mlp*", 1.0),)),
             'no pattern of the table matches the tensor `lm_head.weight`\n  hint: add a last line for the rest: "*": 1',
         ),
-        (Table((("*atn*", 1.0), ("*", 0.0))), "the pattern `*atn*` matches no tensor"),
+        (Table((("*atn*", 1.0), ("*", 0.0))), "the pattern `*atn*` matches no tensor\n  hint: did you mean `*attn*`?"),
     ],
 )
 def test_patterns_that_do_not_fit(rule, message):

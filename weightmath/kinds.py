@@ -152,5 +152,7 @@ def _way_out(kind: str, weight: float) -> str:
         return "add it to a model: base + delta; or say that it is one: model(x)"
     if kind == "delta":
         return "subtract the base: x - base; or say that it is a delta: delta(x)"
+    if weight < 0:
+        return "check the signs: the weights of all models add up to 1; or say model(x)"
     average = f"divide by {weight:g} for an average"
     return f"{average}, subtract the base from all but one (base + (chat - base)), or say model(x)"

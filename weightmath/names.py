@@ -82,11 +82,17 @@ def parts(layout: Layout, values: Numbers, labels: Sequence[str], order: Iterabl
     )
 
 
-def no_match(pattern: str, layout: Layout) -> RecipeError:
-    """The error for a pattern that matches no tensor: most often one that is misspelt."""
-    hint = nearest(pattern.strip("*"), layout.names)
-    if hint is None and not pattern.startswith("re:") and "*" not in pattern:
-        hint = f'a pattern matches the whole name: "*{pattern}*"'
+def no_match(pattern: str, names: Iterable[str]) -> RecipeError:
+    """The error for a pattern that matches no tensor: most often one that is misspelt, or lacks its stars."""
+    known = list(names)
+    core = pattern.strip("*")
+    hint = nearest(core, known)
+    if hint is None and any(core in name for name in known):
+        hint = f'a pattern matches the whole name: "*{core}*"'
+    elif hint is None and core.isidentifier():
+        words = [word for name in known for part in name.split(".") for word in (part, *part.split("_"))]
+        close = nearest(core, dict.fromkeys(words))
+        hint = close and close.replace("`", "`*", 1).replace("`?", "*`?")
     return RecipeError(f"the pattern `{pattern}` matches no tensor", hint=hint)
 
 
@@ -126,7 +132,7 @@ class Table:
         first = [compiled.first(name) for name in layout.names]
         for i, (pattern, _) in enumerate(self.patterns):
             if i not in first and not layout.is_matched(pattern):
-                raise no_match(pattern, layout)
+                raise no_match(pattern, layout.names)
         return first
 
     def describe(self, layout: Layout) -> Description:
@@ -172,7 +178,7 @@ class Match:
         """RecipeError for a pattern that matches nothing."""
         for pattern in self.patterns:
             if not layout.is_matched(pattern):
-                raise no_match(pattern, layout)
+                raise no_match(pattern, layout.names)
         compiled = Patterns(self.patterns)
         return np.array([float(compiled.matches(name)) for name in layout.names])
 

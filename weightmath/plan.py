@@ -298,7 +298,9 @@ def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layou
 
 def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     if output.value.domain < Domain.ELEMENT:
-        raise KindError(f"`{output.value}` is a number or statistic and cannot be saved", where=output.name)
+        raise KindError(
+            f"`{output.value}` is a number or statistic and cannot be saved", where=output.kind or output.name
+        )
     if output.value.is_mask or output.kind is None:
         return
     present = facts.present[output.value]

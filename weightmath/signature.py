@@ -93,10 +93,15 @@ class Parameter:
 
     def __str__(self) -> str:
         text = f"*{self.name}" if self.variadic else self.name
-        return text if self.required or self.variadic else f"{text}={_shown(self.default)}"
+        return text if self.required or self.variadic else f"{text}={written(self.default)}"
 
 
-def _shown(value: object) -> str:
+def written(value: object) -> str:
+    """A value as a recipe would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
     return f'"{value}"' if isinstance(value, str) else f"{value}"
 
 
@@ -193,8 +198,7 @@ def _assign(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any])
     places = [p for p in signature.parameters if not p.keyword and not p.variadic]
     variadic = next((p for p in signature.parameters if p.variadic), None)
     if len(args) > len(places) and variadic is None:
-        extra = '; name the options, as in scope="global"' if len(signature.parameters) > len(places) else ""
-        raise RecipeError(f"takes {len(places)} positional arguments, not {len(args)}", hint=f"{signature}{extra}")
+        raise _too_many(signature, places, args)
     given: dict[str, Any] = dict(zip([p.name for p in places], args, strict=False))
     if variadic is not None:
         given[variadic.name] = args[len(places) :]
@@ -211,6 +215,19 @@ def _assign(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any])
     return given
 
 
+def _too_many(signature: Signature, places: Sequence[Parameter], args: tuple[Any, ...]) -> RecipeError:
+    hint = str(signature)
+    if places and places[-1].role.word == "vector or list":
+        hint = f"put them in brackets: {signature.name}([{', '.join(map(written, args))}])"
+    elif len(signature.parameters) > len(places):
+        hint += '; name the options, as in scope="global"'
+    return RecipeError(f"takes {_counted(len(places), 'positional argument')}, not {len(args)}", hint=hint)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _convert_all(signature: Signature, parameter: Parameter, value: Any, models: int) -> Any:
     if value is None and parameter.default is None:
         return None
@@ -218,11 +235,11 @@ def _convert_all(signature: Signature, parameter: Parameter, value: Any, models:
         if not isinstance(value, list | tuple):
             return _convert(signature, parameter, value)
         if len(value) != models:
-            raise RecipeError(f"`{parameter.name}` has {len(value)} values for {models} models")
+            raise RecipeError(f"`{parameter.name}` has {_counted(len(value), 'value')} for {models} models")
         return [_convert(signature, parameter, item) for item in value]
     if parameter.listed:
         if not isinstance(value, list | tuple):
-            raise RecipeError(f"`{parameter.name}` must be a list", hint=f"put it in brackets: [{value}]")
+            raise RecipeError(f"`{parameter.name}` must be a list", hint=f"put it in brackets: [{written(value)}]")
         if not value:
             raise RecipeError(f"`{parameter.name}` is an empty list")
         return [_convert(signature, parameter, item) for item in value]
@@ -239,7 +256,7 @@ def _convert(signature: Signature, parameter: Parameter, value: Any) -> Any:
 
 def _to_vector(signature: Signature, parameter: Parameter, value: Any) -> Vector:
     if not isinstance(value, Vector) or value.domain < Domain.ELEMENT:
-        raise RecipeError(f"`{parameter.name}` must be a vector, not `{value}`")
+        raise RecipeError(f"`{parameter.name}` must be a vector, not `{written(value)}`")
     return value
 
 
@@ -252,7 +269,7 @@ def _to_value(signature: Signature, parameter: Parameter, value: Any) -> Any:
 def _to_kind(signature: Signature, parameter: Parameter, value: Any) -> Vector:
     """A model or delta: recorded in the graph, checked when the weights are known."""
     if not isinstance(value, Vector) or value.domain < Domain.ELEMENT:
-        raise KindError(f"`{parameter.name}` must be a {parameter.role.word}, not `{value}`")
+        raise KindError(f"`{parameter.name}` must be a {parameter.role.word}, not `{written(value)}`")
     what = f"`{parameter.name}` of {signature.name}()"
     return node("declared", value, domain=value.domain, kind=parameter.role.word, what=what)
 
@@ -260,7 +277,7 @@ def _to_kind(signature: Signature, parameter: Parameter, value: Any) -> Vector:
 def _to_mask(signature: Signature, parameter: Parameter, value: Any) -> Vector:
     if not isinstance(value, Vector) or not value.is_mask:
         raise KindError(
-            f"`{parameter.name}` must be a mask, not `{value}`", hint="comparisons make masks: abs(x) > 0.1"
+            f"`{parameter.name}` must be a mask, not `{written(value)}`", hint="comparisons make masks: abs(x) > 0.1"
         )
     return value
 
@@ -276,7 +293,7 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         vectors = "a vector, " if parameter.role.word == "vector or number" else ""
         raise RecipeError(
-            f"`{parameter.name}` must be {vectors}a number, a table of patterns or a statistic, not `{value}`"
+            f"`{parameter.name}` must be {vectors}a number, a table of patterns or a statistic, not `{written(value)}`"
         )
     _check_range(parameter, value)
     return float(value)
@@ -296,21 +313,21 @@ def _check_range(parameter: Parameter, value: float) -> None:
 
 def _to_plain(signature: Signature, parameter: Parameter, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"`{parameter.name}` must be a plain number, not `{value}`")
+        raise RecipeError(f"`{parameter.name}` must be a plain number, not `{written(value)}`")
     _check_range(parameter, value)
     return float(value)
 
 
 def _to_whole(signature: Signature, parameter: Parameter, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise RecipeError(f"`{parameter.name}` must be a whole number, not `{value}`")
+        raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`")
     _check_range(parameter, value)
     return int(value)
 
 
 def _to_text(signature: Signature, parameter: Parameter, value: Any) -> str:
     if not isinstance(value, str):
-        raise RecipeError(f"`{parameter.name}` must be a text in quotes, not `{value}`")
+        raise RecipeError(f"`{parameter.name}` must be a text in quotes, not `{written(value)}`")
     if parameter.role.choices and value not in parameter.role.choices:
         hint = nearest(value, parameter.role.choices) or f"one of: {' '.join(parameter.role.choices)}"
         raise RecipeError(f"`{parameter.name}` cannot be `{value}`", hint=hint)
@@ -319,7 +336,7 @@ def _to_text(signature: Signature, parameter: Parameter, value: Any) -> str:
 
 def _to_flag(signature: Signature, parameter: Parameter, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise RecipeError(f"`{parameter.name}` must be true or false, not `{value}`")
+        raise RecipeError(f"`{parameter.name}` must be true or false, not `{written(value)}`")
     return value
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from weightmath.errors import LayoutError, RecipeError, nearest
+from weightmath.errors import LayoutError
 from weightmath.layout import Layout, Patterns
+from weightmath.names import no_match
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:
     """RecipeError for a pattern that matches none of the names."""
     for pattern in patterns:
         if not any(map(Patterns([pattern]).matches, names)):
-            raise RecipeError(f"the pattern `{pattern}` matches no tensor", hint=nearest(pattern.strip("*"), names))
+            raise no_match(pattern, names)
 
 
 def _common_rows(name: str, shapes: Sequence[tuple[int, ...]]) -> int:

@@ -45,6 +45,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+SCOPES = ("row", "tensor", "layer", "global")
 # Below it float64 holds every whole number.
 _EXACT = 2**53
 
@@ -134,6 +135,8 @@ def check(text: str, names: Collection[str], callables: Collection[str], *, wher
 def _unknown_name(name: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
     if name in callables:
         return RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
+    if name in SCOPES:
+        return RecipeError(f"unknown name `{name}`", hint=f'a text stands in quotes: "{name}"')
     return RecipeError(f"unknown name `{name}`", hint=nearest(name, [*names, *callables]))
 
 

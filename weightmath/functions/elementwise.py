@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weightmath.errors import RecipeError
 from weightmath.functions.declare import function
 from weightmath.graph import Vector, elementwise
 from weightmath.signature import Mask, Value
@@ -83,8 +84,11 @@ def maximum(a: Value, b: Value) -> Vector:
 def clamp(x: Value, low: Value, high: Value) -> Vector:
     """Each element limited to low..high: min(max(x, low), high).
 
+    Fails: RecipeError for numbers of which the first is above the second.
     Recipe: `tamed: base + clamp(chat - base, -0.01, 0.01)`
     """
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        raise RecipeError(f"nothing lies between {low:g} and {high:g}", hint=f"clamp(x, {high:g}, {low:g})")
     return elementwise("minimum", elementwise("maximum", x, low), high)
 
 

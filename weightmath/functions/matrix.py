@@ -33,7 +33,5 @@ def truncated_svd(x: AnyVector, *, rank: Count | None = None, energy: Energy | N
     Recipe: `skill: truncated_svd(chat - base, rank=16)`
     """
     if (rank is None) == (energy is None):
-        raise RecipeError(
-            "takes a rank or an energy, one of the two", where="truncated_svd()", hint="rank=16, or energy=0.9"
-        )
+        raise RecipeError("it takes a rank or an energy, one of the two", hint="rank=16, or energy=0.9")
     return whole_tensor("truncated_svd", [x], **({"energy": energy} if rank is None else {"rank": rank}))
