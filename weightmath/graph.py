@@ -186,8 +186,13 @@ def constant(value: float) -> Vector:
 
 
 def vector(value: object) -> Vector:
-    """A value as a node: vectors as they are, numbers and tables of numbers converted."""
+    """A value as an operand: vectors as they are, numbers and tables of numbers converted to nodes.
+
+    RecipeError for what arithmetic cannot take: texts, lists, and matrices of numbers.
+    """
     if isinstance(value, Vector):
+        if value.op in ("gram", "coefficients"):
+            raise RecipeError(f"`{value}` is several numbers, not one", hint="`show` prints it")
         return value
     if isinstance(value, Table):
         return by_name(value)

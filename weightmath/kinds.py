@@ -100,7 +100,9 @@ RULES: Mapping[str, Rule] = {
     "divide": _quotient,
     **dict.fromkeys(("minimum", "maximum", "median"), _common),
     "where": _chosen,
-    **dict.fromkeys((*COMPARISONS, *LOGIC, "largest_mask", "bernoulli", "random", "rank", "constant", "by_name"), _zero),
+    **dict.fromkeys(
+        (*COMPARISONS, *LOGIC, "largest_mask", "bernoulli", "random", "rank", "constant", "by_name"), _zero
+    ),
     **dict.fromkeys(("declared", "only"), _same),
     "cast": _cast,
 }
