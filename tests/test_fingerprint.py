@@ -13,7 +13,7 @@ import xxhash
 from tests.packages import folds
 from weightmath.checkpoint import open_checkpoint
 from weightmath.dtypes import DTYPES
-from weightmath.fingerprint import UNKNOWN, Tally, fingerprint, is_fingerprint
+from weightmath.fingerprint import UNKNOWN, Digests, fingerprint, is_fingerprint
 from weightmath.layout import Entry
 
 WORDS = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.int64: "int64", torch.bool: "bool"}
@@ -122,7 +122,7 @@ def test_pieces_do_not_matter(shape):
     values = drawn.random(entry.size, np.float32)
     edges = np.unique([0, entry.size, *drawn.integers(0, entry.size, 40)])
     pieces = list(itertools.pairwise(edges))
-    whole, pieced, partly = (Tally({"w": entry}) for _ in range(3))
+    whole, pieced, partly = (Digests({"w": entry}) for _ in range(3))
     whole.see("w", 0, values)
     for number in [*drawn.permutation(len(pieces)), 0, 3]:
         start, stop = pieces[number]
@@ -134,7 +134,7 @@ def test_pieces_do_not_matter(shape):
     partly.complete(lambda name, start, stop, out: np.copyto(out, values[start:stop]), threads=3)
     assert whole.fingerprint() == pieced.fingerprint() == partly.fingerprint()
     values[7] += 1
-    other = Tally({"w": entry})
+    other = Digests({"w": entry})
     other.see("w", 0, values)
     assert other.fingerprint() != whole.fingerprint()
 

@@ -35,12 +35,12 @@ Read = Callable[[str, int, int, Bits], None]
 
 PREFIX = "wm1:"
 UNKNOWN = PREFIX + "0" * 32  # stands for a fingerprint that is not known yet
-_FORM = re.compile(re.escape(PREFIX) + "[0-9a-f]{32}")
+PATTERN = f"^{PREFIX}[0-9a-f]{{32}}$"
 
 
 def is_fingerprint(text: str) -> bool:
     """Whether a text has the form of a fingerprint: `wm1:` and 32 digits from 0 to f."""
-    return _FORM.fullmatch(text) is not None
+    return re.fullmatch(PATTERN[1:-1], text) is not None
 
 
 class _Run(NamedTuple):
@@ -95,7 +95,7 @@ def _joined(digests: Iterable[bytes]) -> bytes:
     return xxh3_128_digest(b"".join(digests))
 
 
-class Tally:
+class Digests:
     """Digests of tensors whose elements pass by in pieces: in any order, more than once, from any thread.
 
     entries   the tensors by the names under which they are seen; the fingerprint has the names of the entries
@@ -104,12 +104,12 @@ class Tally:
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
         self._partly: dict[str, _Partly] = {}
-        self._digests = {name: _joined(()) for name, entry in entries.items() if not entry.size}
+        self._folded = {name: _joined(()) for name, entry in entries.items() if not entry.size}
         self._lock = threading.Lock()
 
     def see(self, name: str, start: int, bits: Bits) -> None:
         """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
-        if name in self._digests or not len(bits):
+        if name in self._folded or not len(bits):
             return
         with self._lock:
             partly = self._partly.setdefault(name, _Partly(self._entries[name]))
@@ -130,16 +130,16 @@ class Tally:
         with self._lock:
             digest = partly.digest
             if digest is not None:
-                self._digests[name] = digest
+                self._folded[name] = digest
                 self._partly.pop(name, None)
 
     def adopt(self, name: str, digest: bytes) -> None:
         """Take over the digest of a tensor with the same shape, dtype and bits."""
-        self._digests[name] = digest
+        self._folded[name] = digest
 
     def digest(self, name: str) -> bytes | None:
         """The digest of a tensor; None while not all of it has been seen."""
-        return self._digests.get(name)
+        return self._folded.get(name)
 
     @property
     def missing(self) -> int:
@@ -150,7 +150,7 @@ class Tally:
 
     def _left(self) -> Iterator[tuple[str, list[_Run]]]:
         for name, entry in self._entries.items():
-            if name not in self._digests:
+            if name not in self._folded:
                 partly = self._partly.get(name) or _Partly(entry)
                 yield name, [_Run(name, span.start, span.stop) for _, span in partly.unseen(0, entry.size)]
 
@@ -168,15 +168,15 @@ class Tally:
         """The fingerprint of the vector, all of which must have been seen."""
         whole = hashlib.blake2b(digest_size=16)
         for name, entry in sorted(self._entries.items(), key=lambda item: item[1].name):
-            line = json.dumps([entry.name, list(entry.shape), entry.dtype.name, self._digests[name].hex()])
+            line = json.dumps([entry.name, list(entry.shape), entry.dtype.name, self._folded[name].hex()])
             whole.update(f"{line}\n".encode())
         return PREFIX + whole.hexdigest()
 
 
-def tally_of(section: Section, prefix: str = "") -> Tally:
-    """A tally of the section's tensors under their names in the file; of those that begin with a prefix, without it."""
+def digests_of(section: Section, prefix: str = "") -> Digests:
+    """For the tensors of a section, by their names in the file; those that begin with a prefix count without it."""
     entries = (tensor.entry for name, tensor in section.tensors.items() if name.startswith(prefix))
-    return Tally({entry.name: replace(entry, name=entry.name[len(prefix) :]) for entry in entries})
+    return Digests({entry.name: replace(entry, name=entry.name[len(prefix) :]) for entry in entries})
 
 
 def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:
@@ -184,8 +184,8 @@ def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:
 
     Reads all of them once. Fails with CheckpointError where the file cannot be read or changes meanwhile.
     """
-    tally = tally_of(section, prefix)
+    digests = digests_of(section, prefix)
     with section.checkpoint.open() as reader:
-        tally.complete(lambda name, *span_and_out: reader.read(section.tensors[name], *span_and_out), threads)
+        digests.complete(lambda name, *span_and_out: reader.read(section.tensors[name], *span_and_out), threads)
         reader.check_unchanged()
-    return tally.fingerprint()
+    return digests.fingerprint()

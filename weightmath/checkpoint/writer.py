@@ -9,6 +9,7 @@ with Writer(image, "merged.ckpt") as writer:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +43,7 @@ class Writer:
         self._loose: dict[str, list[tuple[int, int]]] = {
             name: [] for name, target in image.targets.items() if target.extent in image.unordered
         }
+        self._literals = dict(image.literals)
         self._reader = image.template.open()
         try:
             self._draft.create()
@@ -94,13 +96,33 @@ class Writer:
         self._put(copy.extent, copy.offset, content)
         self._written[copy.extent].append((copy.offset, copy.size, crc32(content)))
 
+    def read(self, name: str, start: int, stop: int, out: Bits) -> None:
+        """Elements [start, stop) of a computed tensor as they were written; `out` as for a Reader."""
+        target = self.image.targets[name]
+        if target.stride is None:
+            extent, itemsize = self.image.extents[target.extent], target.entry.dtype.itemsize
+            position = extent.offset + target.offset + start * itemsize
+            out.view(np.uint8)[:] = np.frombuffer(self._draft.read(extent.file, position, out.nbytes), np.uint8)
+        else:
+            np.copyto(out, self._view(target, target.stride).flat[start:stop])
+
+    def settle(self, texts: Mapping[bytes, bytes]) -> None:
+        """Put what is known only now in the place of what stands for it, in contents that were planned as known.
+
+        texts   placeholder -> text of the same length
+        """
+        for placeholder, text in texts.items():
+            assert len(placeholder) == len(text), placeholder
+            for number, content in self._literals.items():
+                self._literals[number] = content.replace(placeholder, text)
+
     def commit(self) -> None:
         """Check that every byte was written once, add what surrounds the data, and flush the file to the disk.
 
         OutputError if a tensor is incomplete; CheckpointError if the template changed meanwhile.
         """
         self._reader.check_unchanged()
-        for number, content in self.image.literals.items():
+        for number, content in self._literals.items():
             self._put(number, 0, memoryview(content))
             self._written[number].append((0, len(content), crc32(content)))
         for zeros in self.image.zeros:
@@ -133,6 +155,9 @@ class Writer:
         return bits.view(np.uint8).data
 
     def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: Bits) -> None:
+        self._view(target, stride).flat[start : start + bits.size] = bits
+
+    def _view(self, target: Target, stride: tuple[int, ...]) -> Bits:
         entry = target.entry
         extent = self.image.extents[target.extent]
         position = extent.offset + target.offset
@@ -140,7 +165,7 @@ class Writer:
             self._draft.path_of(extent.file), entry.dtype.bits, "r+", position, (reach(entry.shape, stride),)
         )
         steps = tuple(step * entry.dtype.itemsize for step in stride)
-        np.lib.stride_tricks.as_strided(whole, entry.shape, steps).flat[start : start + bits.size] = bits
+        return np.lib.stride_tricks.as_strided(whole, entry.shape, steps)
 
     def _checksum(self, number: int, extent: Extent) -> int:
         """Checksum of an extent; OutputError if it has a hole or was written twice somewhere."""

@@ -11,6 +11,7 @@ from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.drop import without
 from weightmath.checkpoint.edits import Retype, editable, move_to_cpu, retype
 from weightmath.checkpoint.image import Content, File, Image, Part, Wishes, assemble, content_size
+from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.splice import splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
@@ -55,7 +56,7 @@ def _edited(section: Section, storages: Mapping[str, StoragePlan], device: str) 
 def _kept_names(template: TorchZip, keys: Sequence[str], extra: Collection[str]) -> list[str]:
     """The template's records that the output has too, in their order, if these storages are left."""
     lost = {f"{DATA}{key}" for key in {*template.structure.keys} - {*keys}}
-    gone = set(extra) | lost
+    gone = {RECORD, *extra, *lost}  # the record tells of the template
     if lost:
         gone.add(SERIALIZATION_ID)  # its first half is a hash of the records' names
     data = [name[len(DATA) :] for name in template.records if name.startswith(DATA) and name not in lost]
