@@ -20,8 +20,8 @@ LAYERS = [
     errors show formulas crew
     dtypes naming gallery
     layout
-    scope names mismatch subject buffers checkpoint
-    layers fingerprint
+    scope names mismatch buffers checkpoint
+    layers fingerprint subject
     blocks
     graph
     facts kinds kernels signature expression
