@@ -13,6 +13,7 @@ from weightmath.cli.check import check
 from weightmath.cli.diff import diff
 from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
+from weightmath.cli.import_ import import_
 from weightmath.cli.inspect import inspect
 from weightmath.cli.methods import methods
 from weightmath.cli.new import new
@@ -34,7 +35,7 @@ app = typer.Typer(
 def register(command: Callable[..., Any], *examples: str) -> None:
     """Add a command, called like its function, whose help ends with examples."""
     epilog = "\n".join(("\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  {line}" for line in examples)))
-    app.command(epilog=epilog)(command)
+    app.command(command.__name__.rstrip("_"), epilog=epilog)(command)
 
 
 register(
@@ -49,6 +50,7 @@ register(fingerprint, "weightmath fingerprint model.ckpt")
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")
+register(import_, "weightmath import mergekit.yml -o merge.yaml", "weightmath import mergekit.yml --like mergekit")
 register(check, "weightmath check recipes/*.yaml")
 register(schema, "weightmath schema > recipe.schema.json")
 
