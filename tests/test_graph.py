@@ -102,7 +102,7 @@ def test_what_is_a_mask():
         (lambda: a**b, "an exponent must be a plain number"),
         (lambda: 2**a, "exp(log(a) * x) raises a to a vector x"),
         (lambda: a + "x", "the text 'x' cannot be used in arithmetic"),
-        (lambda: a + [1], "a list cannot be used in arithmetic"),
+        (lambda: a * [1], "a list cannot be used in arithmetic"),
         (lambda: a + True, "`True` cannot be used in arithmetic"),
         (lambda: a + None, "`None` cannot be used in arithmetic"),
         (lambda: a * math.inf, "a number must be finite"),
@@ -120,7 +120,7 @@ def test_refused(make, message):
     "make", [lambda: a & b, lambda: ~a, lambda: (a > b) | 1, lambda: a & (a > b), lambda: (a > b) & a]
 )
 def test_logic_is_for_masks(make):
-    with pytest.raises(KindError, match="takes masks, and `.*` is not one"):
+    with pytest.raises(KindError, match=r"takes masks, and `.*` is not one"):
         make()
 
 

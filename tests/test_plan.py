@@ -124,8 +124,8 @@ def test_entries_in_the_order_of_work():
     [
         (lambda: f.keep_largest(d, f.density(d)), "the density for `b - a` must be known before the run"),
         (
-            lambda: f.keep_largest(d, f.ramp(0, 2), scope="tensor"),
-            "the density must be in [0, 1], and is 2 for `head.1.long`",
+            lambda: f.keep_largest(d, 2 * f.ramp(0, 1), scope="tensor"),
+            "the density must be in [0, 1], and is 2 for `blocks.1.b`",
         ),
         (
             lambda: f.keep_largest(d, Table((("*.w", 0.1), ("*", 0.2)))),
@@ -151,7 +151,7 @@ def test_a_density_per_cell_is_fine():
 def test_an_error_stands_where_the_request_says():
     bad = f.keep_largest(d, f.density(d))
     cut = bad.args[1]
-    with pytest.raises(RecipeError, match="merge.yaml:7: let.x"):
+    with pytest.raises(RecipeError, match=r"merge\.yaml:7: let\.x"):
         make_plan(Request(LAYOUT, (Output("out", bad),), places={cut: "merge.yaml:7: let.x"}))
 
 
