@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -140,6 +141,7 @@ class Checkpoint:
     tree        everything, for showing: dict, list, tuple, plain values, `Opaque`, `TensorInfo`
     drafts      name, tensors by name, hidden: one per section
     source      what the container's own modules need to know again; nobody else looks into it
+    texts       beside the tensors, in containers that have such metadata; None in the others
     """
 
     path: Path
@@ -152,6 +154,7 @@ class Checkpoint:
     tree: object = field(repr=False)
     drafts: tuple[tuple[str, Mapping[str, TensorInfo], bool], ...] = field(repr=False)
     source: Any = field(repr=False)
+    texts: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -192,6 +195,12 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
             return 0 in shape
         expected *= size
     return True
+
+
+def c_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Steps per axis of a tensor whose elements lie in C order, as torch counts them."""
+    steps = accumulate(reversed(shape[1:]), lambda step, size: step * max(size, 1), initial=1)
+    return tuple(reversed(list(steps))) if shape else ()
 
 
 def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:

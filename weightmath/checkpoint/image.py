@@ -6,7 +6,7 @@ what surrounds the data (headers, directory) is the business of `seal`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -144,7 +144,7 @@ class Wishes:
     extra     further records, which torch ignores, by name
     """
 
-    computed: Collection[str]
+    computed: frozenset[str]
     dtypes: Mapping[str, DType]
     device: Literal["cpu", "keep"]
     drop: Sequence[str]

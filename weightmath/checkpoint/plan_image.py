@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from weightmath.checkpoint.description import Section
+from weightmath.checkpoint.ending import Form
+from weightmath.checkpoint.fresh_zip import plan_fresh_zip
 from weightmath.checkpoint.image import Image, Wishes
 from weightmath.checkpoint.paused import paused_collection
+from weightmath.checkpoint.safetensors_image import plan_safetensors_image
 from weightmath.checkpoint.torch_zip import TorchZip
 from weightmath.checkpoint.zip_image import plan_zip_image
 from weightmath.dtypes import DType
@@ -23,8 +26,11 @@ def plan_image(
     drop: Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
     extra: Mapping[str, bytes] | None = None,
+    form: Form = "torch zip",
 ) -> Image:
     """The output that is the section's checkpoint, but for these tensors and wishes.
+
+    Where the template has another container than the output, the output is the section's tensors and nothing else.
 
     section    the template and the section that is merged
     computed   names of its tensors that will be written; all others are copied
@@ -32,7 +38,8 @@ def plan_image(
     device     "cpu": the section's tensors load to the CPU; "keep": to where the template's did
     drop       patterns (globs or `re:...`) of entries to leave out, by dotted path: `optimizer*`, `state_dict.betas`
     keep       "weights": only the section, under its own name; "all": everything else too
-    extra      further records that torch.load ignores (a recipe, fingerprints), by name
+    extra      further records that torch.load ignores (a recipe, fingerprints), by name; texts in safetensors
+    form       the output's container
 
     With nothing changed and `device="keep"` the output is the template to the byte.
     Fails      OutputError where the wishes contradict the template: tensors that share elements but are not
@@ -42,14 +49,18 @@ def plan_image(
     try:
         _check(section, wishes)
         with paused_collection():
-            return plan_zip_image(section, wishes)
+            return _planner(section, form)(section, wishes)
     except WeightmathError as error:
         raise at(str(section.checkpoint.path), error) from None
 
 
+def _planner(section: Section, form: Form) -> Callable[[Section, Wishes], Image]:
+    if form == "safetensors":
+        return plan_safetensors_image
+    return plan_zip_image if isinstance(section.checkpoint.source, TorchZip) else plan_fresh_zip
+
+
 def _check(section: Section, wishes: Wishes) -> None:
-    if not isinstance(section.checkpoint.source, TorchZip):
-        raise OutputError(f"a {section.checkpoint.container} checkpoint cannot be a template")
     for name in wishes.computed:
         if name not in section.tensors:
             raise OutputError(f"section `{section.name or '.'}` has no tensor `{name}`")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
+from weightmath.checkpoint.safetensors import is_safetensors, open_safetensors
 from weightmath.checkpoint.torch_legacy import is_legacy, open_torch_legacy
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
@@ -45,6 +46,8 @@ def _open(path: Path, file: int) -> Checkpoint:
         return open_torch_zip(path, file, stamp)
     if is_legacy(head):
         return open_torch_legacy(path, file, stamp)
+    if is_safetensors(head, stamp.size):
+        return open_safetensors(path, file, stamp)
     raise _refusal(head, stamp.size)
 
 
@@ -52,8 +55,6 @@ def _refusal(head: bytes, size: int) -> CheckpointError:
     """What to say about a file that is not read."""
     if size == 0:
         return CheckpointError("is empty")
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
-        return CheckpointError("is a safetensors file, which is not read yet", hint=_RESAVE)
     for magic, offset, name in _KINDS:
         if head[offset : offset + len(magic)] == magic:
             return CheckpointError(f"is {name}, not a checkpoint that weightmath reads", hint=_RESAVE)

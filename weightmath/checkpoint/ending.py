@@ -1,0 +1,33 @@
+"""Which container an output gets: its name's ending says so."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Literal
+
+from weightmath.errors import OutputError, nearest
+
+Form = Literal["torch zip", "safetensors", "folder"]
+ENDINGS: dict[str, Form] = {
+    ".ckpt": "torch zip", ".pt": "torch zip", ".pth": "torch zip", ".bin": "torch zip", ".safetensors": "safetensors",
+}  # fmt: skip
+
+
+def form_of(path: str) -> Form:
+    """The container of an output: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
+
+    Fails   OutputError for any other ending
+    """
+    if path.endswith("/"):
+        return "folder"
+    ending = PurePath(path).suffix
+    form = ENDINGS.get(ending.lower())
+    if form is None:
+        known = f"{' '.join(ENDINGS)}, or `{path}/` for a folder of safetensors"
+        close = nearest(ending, ENDINGS)
+        raise OutputError(
+            f"`{ending}` is no ending of a checkpoint" if ending else "its name has no ending that tells its container",
+            where=path,
+            hint=f"{close} known: {known}" if close else f"known: {known}",
+        )
+    return form
