@@ -199,5 +199,5 @@ class CheckpointSink:
                 raise OutputError(
                     f"`{target}` and `{name}` are two names of one storage, and the recipe gives them different values",
                     where=str(self._save.path),
-                    hint="give both the same numbers, or leave one out with `except:`",
+                    hint=f'give both the same numbers, or leave one out of the output: drop: "*{name}"',
                 )
