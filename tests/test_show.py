@@ -65,7 +65,8 @@ def read_again(vector: Vector) -> Vector:
         (f.lerp(a, b, f.ramp(0, 0.5, along=r"re:x(\d)", otherwise=2)), None),
         (a * f.blocks("sdxl", "BASE=0", otherwise=0.5), "a * blocks('sdxl', 'BASE=0', otherwise=0.5)"),
         (f.where(f.layer(0, 2) | f.matrices(), a, b), "where(layer(0, 2) | matrices(), a, b)"),
-        (f.sum([f.norm(a), f.dot(a, b), f.gram([a, b])]), None),
+        (f.sum([f.norm(a), f.dot(a, b)]), None),
+        (f.gram([a, b]), None),
         (f.low_rank(a, 8) if hasattr(f, "low_rank") else f.rank(a), None),
     ],
 )
