@@ -41,11 +41,12 @@ def ours(models, tmp_path):
     for name, tensors in models.items():
         torch.save(tensors, tmp_path / f"{name}.bin")
 
-    def compute(text: str) -> State:
-        recipe = loads(imported(text, "config.yml", like=True).text, "merge.yaml", tmp_path / "merge.yaml")
+    def compute(text: str, like: bool = True) -> State:
+        recipe = loads(imported(text, "config.yml", like=like).text, "merge.yaml", tmp_path / "merge.yaml")
         inputs = [f"{name}={tmp_path / name}.bin" for name in recipe.spec.inputs]
         (output,) = recipe.spec.save
-        run(prepare(with_overrides(recipe, inputs=inputs, outputs=[f"{output}={tmp_path}/out.bin"])), threads=1)
+        job = prepare(with_overrides(recipe, inputs=inputs, outputs=[f"{output}={tmp_path}/out.bin"]))
+        run(job, threads=1, force=True)
         return torch.load(tmp_path / "out.bin", weights_only=True)
 
     return compute
@@ -109,10 +110,41 @@ EQUAL = [
 def test_results_agree_up_to_rounding(kit, models, ours, text):
     theirs, found = merged(kit, text, models), ours(text)
     assert list(found) == list(theirs)
-    tolerance = 1e-4 if "karcher" in text else 1e-5
-    far = {
-        name: (found[name] - x).abs().max()
-        for name, x in theirs.items()
-        if not torch.allclose(found[name], x, tolerance, tolerance)
-    }
-    assert far == {}
+    assert far(found, theirs, 1e-4 if "karcher" in text else 1e-5) == []
+
+
+def far(found: State, theirs: State, tolerance: float = 1e-5) -> list[str]:
+    """The tensors that differ by more than rounding."""
+    return [name for name, x in theirs.items() if not torch.allclose(found[name], x, tolerance, tolerance)]
+
+
+# Methods that the import has otherwise without `--like mergekit`, and options that show it.
+CHOSEN = [
+    config("ties", "{density: 0.3}", **WEIGHTS),
+    config("ramplus_tl", "{epsilon: 0.05, r: 0.3, alpha: 9}", a="{}", b="{}"),
+    config("model_stock", a="{}", b="{}", c="{}"),
+]
+
+
+@pytest.mark.parametrize("text", CHOSEN)
+def test_without_it_a_comment_says_what_differs(kit, models, ours, text):
+    theirs = merged(kit, text, models)
+    assert far(ours(text), theirs) == []
+    assert len(far(ours(text, like=False), theirs)) > 5
+    more = len(imported(text, "c.yml").differences) - len(imported(text, "c.yml", like=True).differences)
+    assert more == 1
+
+
+@pytest.mark.parametrize("method", ["dare_linear", "della_linear"])
+def test_random_methods_move_each_tensor_as_far(kit, models, ours, method):
+    """The masks are other ones, but what is left of a task vector has the sum of magnitudes that all of it had."""
+    text = config(method, "{density: 0.6, weight: 0.5}", a="{}")
+    theirs, found = merged(kit, text, models), ours(text)
+    compared = 0
+    for name, base in models["base"].items():
+        moved = [float((result[name] - base).abs().sum()) for result in (found, theirs)]
+        if min(moved) > 0:  # a tensor of four elements may lose them all
+            assert moved[0] == pytest.approx(moved[1], rel=1e-4)
+            compared += 1
+    assert compared > 20
+    assert len(far(found, theirs)) > 20

@@ -42,10 +42,19 @@ def import_(
 
         _check(config, output, like, force=force)
         folder = None if output is None else output.parent
-        made = imported(config.read_text(encoding="utf-8"), str(config), like=like is not None, folder=folder)
+        made = imported(_text(config), str(config), like=like is not None, folder=folder)
         if output is not None:
             output.write_text(made.text, encoding="utf-8")
         _report(made, config, output, as_json=json)
+
+
+def _text(config: Path) -> str:
+    from weightmath.errors import RecipeError
+
+    try:
+        return config.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(config)) from None
 
 
 def _check(config: Path, output: Path | None, like: str | None, *, force: bool) -> None:

@@ -188,10 +188,10 @@ def _check_count(merge: Merge, one: Slice, count: int) -> None:
     if method.base == "required" and one.base is None:
         raise RecipeError(f"`{name}` needs a `base_model`")
     besides = " besides the base" if one.base is not None else ""
-    if count < method.least:
-        raise RecipeError(f"`{name}` takes at least {method.least} models{besides}, and there are {count}")
-    if method.most is not None and count > method.most:
-        raise RecipeError(f"`{name}` takes at most {method.most} models{besides}, and there are {count}")
+    for bound, limit in (("at least", method.least), ("at most", method.most)):
+        if limit is not None and (count < limit if bound == "at least" else count > limit):
+            models = "one model" if limit == 1 else f"{limit} models"
+            raise RecipeError(f"`{name}` takes {bound} {models}{besides}, and there are {count}")
 
 
 def _resolved(merge: Merge, name: str, levels: Sequence[Mapping[str, Setting]], source: Source | None) -> Setting:
