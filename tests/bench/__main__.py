@@ -1,0 +1,132 @@
+"""`python -m tests.bench`: make models, measure, print tables, remove the models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.bench.cases import CASES, Case, chosen
+from tests.bench.measure import ProgramError
+from tests.bench.peers import PEERS
+from tests.bench.results import Result, answers, growth, measured
+from tests.bench.table import show
+from tests.bench.workload import Kind, Models
+
+# Bytes of a model of size 1. Full: 1.07e9 values of half precision, as many as Stable Diffusion 1.5 has.
+SCALES = {"tiny": 2_000_000, "small": 64_000_000, "full": 2_132_000_000}
+
+_ABOUT = """
+Measures weightmath against the floor of its machine: a plain program that reads the same bytes and writes the same
+bytes. Both run as whole processes, in turns; torch's import, measured alone, is taken out. Models are made in a
+temporary folder, seeded, and removed. Wall time is only worth something on an idle machine; the processors' time is
+more robust.
+"""
+
+
+def main() -> int:
+    """Run the command line; returns its exit code."""
+    asked = _parser().parse_args()
+    try:
+        cases = [_on(case, asked.threads) for case in chosen(asked.case)]
+    except KeyError as unknown:
+        print(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}", file=sys.stderr)
+        return 2
+    if asked.peers:
+        _say(*(f"{peer.name} is left out: {peer.package} is not installed" for peer in PEERS if not peer.version))
+    with tempfile.TemporaryDirectory(prefix="weightmath-bench-", dir=asked.folder) as folder:
+        _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), 2 if asked.peers else 1)}")
+        try:
+            results, quick = _measure(cases, asked, Path(folder))
+        except ProgramError as failed:
+            _say(str(failed))
+            return 1
+    further = growth(results)
+    show(results, quick, further)
+    if asked.json:
+        record = {"scale": asked.scale, "repeats": asked.repeats, "machine": _machine(), "growth": further}
+        record |= {"cases": [asdict(result) for result in results], "answers": quick}
+        asked.json.write_text(json.dumps(record, indent=2))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=_ABOUT)
+    parser.add_argument("--scale", choices=SCALES, default="small", help="2 MB, 64 MB (default) or 2.1 GB a model")
+    parser.add_argument(
+        "--case", nargs="+", action="extend", default=[], metavar="NAME", help="cases by name or glob, or all"
+    )
+    parser.add_argument("--peers", action="store_true", help="also what else is installed: mergekit, sd-mecha, a guide")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
+    parser.add_argument("--threads", type=int, help="of weightmath, for all cases")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each program (3)")
+    parser.add_argument("--folder", type=Path, help="where models are made; the system's temporary folder")
+    return parser
+
+
+def _on(case: Case, threads: int | None) -> Case:
+    return replace(case, threads=threads) if threads else case
+
+
+def _disk(cases: Sequence[Case], unit: int, folder: Path, copies: int) -> str:
+    """How much space the largest set takes, models each so many times; SystemExit where there is not as much."""
+    most = max(int(unit * case.kind.size) * (case.models * copies + max(1, case.writes)) for case in cases)
+    free = shutil.disk_usage(folder).free
+    if free < most:
+        raise SystemExit(f"{folder}: {most / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB are free")
+    return f"up to {most / 1e9:.2f} GB, {unit / 1e6:,.0f} MB a model of size 1"
+
+
+def _measure(
+    cases: Sequence[Case], asked: argparse.Namespace, folder: Path
+) -> tuple[list[Result], dict[str, dict[str, float]]]:
+    results: list[Result] = []
+    quick: dict[str, dict[str, float]] = {}
+    for models, group in _sets(cases, SCALES[asked.scale], folder, safetensors=asked.peers):
+        _say(*(f"{case.name} ..." for case in group))
+        results += measured(group, models, asked.repeats, peers=asked.peers)
+        if models.kind == Kind() and not quick and any(case.models >= 3 for case in group):
+            quick = answers(models, asked.repeats)
+    return results, quick
+
+
+def _sets(
+    cases: Sequence[Case], unit: int, folder: Path, *, safetensors: bool
+) -> Iterator[tuple[Models, Sequence[Case]]]:
+    """Cases by the kind of their models, which exist while it is their turn."""
+    for kind, group in groupby(cases, lambda case: case.kind):
+        together = list(group)
+        models = Models(kind, int(unit * kind.size), folder)
+        models.make(max(case.models for case in together), safetensors=safetensors)
+        yield models, together
+        models.remove()
+
+
+def _machine() -> dict[str, Any]:
+    packages = {name: version(name) for name in ("weightmath", "torch", "numpy")}
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What is measured: a table of recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from tests.bench.workload import Kind
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe over m0, m1, ..., and what the floor does in its place: read each model once, write each output once.
+
+    recipe   what follows `inputs:`
+    models   how many it takes
+    writes   outputs as large as a model
+    threads  of weightmath; the floor has one
+    main     whether it is measured when no case is named
+    """
+
+    name: str
+    recipe: str
+    models: int
+    kind: Kind = field(default_factory=Kind)
+    writes: int = 1
+    threads: int = 2
+    main: bool = False
+
+    @property
+    def start(self) -> str:
+        """The program whose start-up is taken out: torch's import, where half precision makes weightmath import it."""
+        return "python" if self.kind.dtype == "float32" else "torch"
+
+
+def _saves(*values: str) -> str:
+    return "save:\n" + "".join(f"  out{i}.ckpt: {value}\n" for i, value in enumerate(values))
+
+
+AVERAGE = _saves("weighted_average([m0, m1, m2], weights=[0.5, 0.3, 0.2])")
+
+_TEN = "m0 + 0.5 * (m1 - m0) * abs(m2 - m0) / (1 + abs(m1 - m2))"
+_TERMS = " + ".join(f"0.0{i} * clamp(m{1 + i % 2} - m0, -0.0{i}, 0.0{i})" for i in range(10, 30))
+
+# Statistics of everything, and an output of nine tensors, because a recipe has to save something.
+_STATISTICS = """
+let:
+  few: only(m0, "*.0.*")
+show:
+  - cosine(m0, m1)
+  - norm(m1 - m0)
+save:
+  out0.ckpt:
+    value: few
+    drop: ["state_dict.model.blocks.[1-9]*"]
+"""
+
+CASES: tuple[Case, ...] = (
+    Case("average of 3", AVERAGE, 3, main=True),
+    Case("average of 2", _saves("weighted_average([m0, m1], weights=[0.7, 0.3])"), 2),
+    Case("average of 8", _saves("weighted_average([m0, m1, m2, m3, m4, m5, m6, m7])"), 8),
+    Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4, main=True),
+    Case("ties global", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, main=True),
+    Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4),
+    Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4),
+    Case("slerp", _saves("slerp(m0, m1, t=0.3)"), 2),
+    Case("model stock", _saves("model_stock(m0, [m1, m2])"), 3),
+    Case("10 operations", _saves(_TEN), 3),
+    Case("20 terms", _saves(f"m0 + {_TERMS}"), 3),
+    Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2),
+    Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11),
+    Case("statistics", _STATISTICS, 2, writes=0),
+    Case("float32", AVERAGE, 3, Kind("float32")),
+    Case("bfloat16", AVERAGE, 3, Kind("bfloat16")),
+    Case("100,000 tensors", AVERAGE, 3, Kind(shape="small")),
+    Case("size 1/8", AVERAGE, 3, Kind(size=0.125), main=True),
+    Case("size 1/2", AVERAGE, 3, Kind(size=0.5)),
+    Case("size 2", AVERAGE, 3, Kind(size=2), main=True),
+    Case("1 thread", AVERAGE, 3, threads=1),
+    Case("ties 1 thread", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, threads=1),
+)
+
+# Between these two, all that is fixed falls out: what is left is what a further byte costs.
+SMALLEST, LARGEST = "size 1/8", "size 2"
+
+
+def chosen(patterns: Sequence[str]) -> list[Case]:
+    """The cases that match one of the patterns (globs; "all"); the main ones where there are none.
+
+    In an order in which those of one kind of model stand together. Raises KeyError for a pattern that matches nothing.
+    """
+    if not patterns:
+        picked = [case for case in CASES if case.main]
+    else:
+        for pattern in patterns:
+            if not any(_matches(case, pattern) for case in CASES):
+                raise KeyError(pattern)
+        picked = [case for case in CASES if any(_matches(case, pattern) for pattern in patterns)]
+    kinds = list(dict.fromkeys(case.kind for case in picked))
+    return sorted(picked, key=lambda case: kinds.index(case.kind))
+
+
+def _matches(case: Case, pattern: str) -> bool:
+    return pattern == "all" or fnmatchcase(case.name, pattern)

@@ -1,0 +1,124 @@
+"""Programs as whole processes: what each run of one costs, and what several cost when they take turns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+# The commands' own entry point, without a script that has to be on the path.
+WEIGHTMATH = (sys.executable, "-c", "from weightmath.cli import main; main()")
+BARE = (sys.executable, "-I", "-S")
+PYTHON = (*BARE, "-c", "pass")
+TORCH = (sys.executable, "-c", "import torch")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run: seconds by the clock and of the processors (user + system), and the most bytes resident."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command, and the files that it makes, which are deleted after each run."""
+
+    command: Sequence[str]
+    outputs: tuple[Path, ...] = ()
+
+
+class ProgramError(Exception):
+    """A program that did not exit with 0."""
+
+
+def run(program: Program) -> tuple[Cost, str]:
+    """Run a program and wait for it; returns its cost and what it printed. Raises ProgramError with its last words."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode:
+            raise ProgramError(f"{' '.join(program.command)}: exit code {process.returncode}: {err.read()[-2000:]}")
+        return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MAXRSS_UNIT), out.read()
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+Key = TypeVar("Key")
+
+
+def alternate(programs: Mapping[Key, Program], repeats: int) -> tuple[dict[Key, list[Cost]], dict[Key, str]]:
+    """Run each program `repeats` times, A B C A B C; returns their costs and what each printed last."""
+    costs: dict[Key, list[Cost]] = {name: [] for name in programs}
+    printed: dict[Key, str] = {}
+    for _ in range(repeats):
+        for name, program in programs.items():
+            cost, printed[name] = run(program)
+            costs[name].append(cost)
+            for path in program.outputs:
+                _remove(path)
+    return costs, printed
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        for below in path.iterdir():
+            _remove(below)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median and how far the runs lie apart."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Spread:
+        """Of one number per run."""
+        return cls(median(numbers), min(numbers), max(numbers))
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return f"{self.median:.2f}"
+        return f"{self.median:.2f} ({self.least:.2f}-{self.most:.2f})"
+
+
+def ratios(own: Sequence[Cost], start: Sequence[Cost], floor: Sequence[Cost]) -> dict[str, Spread]:
+    """How many floors a program takes beyond its start-up, `wall` and `cpu`: (own - start) / floor.
+
+    Turn by turn, so that what else the machine does at the time falls on all three.
+    """
+    turns = list(zip(own, start, floor, strict=True))
+    return {
+        "wall": Spread.of([(one.wall - before.wall) / copy.wall for one, before, copy in turns]),
+        "cpu": Spread.of([(one.cpu - before.cpu) / copy.cpu for one, before, copy in turns]),
+    }
+
+
+def medians(costs: Sequence[Cost]) -> dict[str, Any]:
+    """The medians of several runs, and the most memory of any."""
+    return {
+        "wall": median(cost.wall for cost in costs),
+        "cpu": median(cost.cpu for cost in costs),
+        "peak": max(cost.peak for cost in costs),
+    }

@@ -1,0 +1,197 @@
+"""The benchmark runs, measures what it says, and its cases give right outputs. Nothing here fails on seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.bench import cases, peers, results, workload
+from tests.bench.cases import CASES, Case
+from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, ratios, run
+from tests.bench.results import Result, growth
+from tests.bench.workload import Kind, Models
+from weightmath.run import load, prepare
+
+# Far beyond what a busy machine shows (11 floors, 270 MB): these fail on what is broken, not on noise.
+FLOORS = 30
+PEAK = 600e6
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.bench", *words]
+    return subprocess.run(command, cwd=workload.ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    made = Models(Kind(), 500_000, tmp_path_factory.mktemp("models"))
+    made.make(8)
+    return made
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(path)["state_dict"]
+    return loaded
+
+
+# --- the whole
+
+
+def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
+    folder, record = tmp_path / "models", tmp_path / "bench.json"
+    folder.mkdir()
+    done = bench("--case", "average of 3", "--repeats", "1", "--json", str(record), "--folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert list(folder.iterdir()) == []
+    read: dict[str, Any] = json.loads(record.read_text())
+    assert set(read) == {"scale", "repeats", "machine", "growth", "cases", "answers"}
+    assert {"cores", "python", "weightmath", "torch", "numpy"} <= set(read["machine"])
+    (case,) = read["cases"]
+    assert set(case) == set(Result.__dataclass_fields__)
+    assert (case["name"], case["dtype"], case["threads"], case["passes"]) == ("average of 3", "float16", 2, 1)
+    assert case["read"] == 3 * case["written"]
+    assert 60e6 < case["written"] < 68e6
+    assert case["weightmath"]["peak"] < PEAK
+    assert case["ratio"]["cpu"]["median"] < FLOORS
+    assert set(read["answers"]) == {"--help", "plan", "inspect"}
+    assert read["answers"]["plan"]["peak"] < case["start"]["peak"], "a plan does without torch"
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("average", "plan"))] == ["average", "plan"]
+
+
+def test_unknown_case_lists_what_there_is() -> None:
+    done = bench("--case", "avrage")
+    assert done.returncode == 2
+    assert done.stderr.startswith("no case 'avrage'; there are: average of 3, ")
+    assert "Traceback" not in done.stderr
+
+
+# --- cases
+
+
+def test_average_is_right_and_so_is_the_guides(models: Models) -> None:
+    (case,) = cases.chosen(["average of 3"])
+    run(results.weightmath(case, models))
+    guide = peers.PEERS[0].program(case.name, models)
+    run(guide)
+    ours, theirs = state(models.folder / "out0.ckpt"), state(guide.outputs[0])
+    inputs = [state(models.path(i)) for i in range(3)]
+    for name in inputs[0]:
+        expected = sum(w * model[name].double() for w, model in zip((0.5, 0.3, 0.2), inputs, strict=True))
+        assert isinstance(expected, torch.Tensor)
+        torch.testing.assert_close(ours[name], expected.half())
+        torch.testing.assert_close(theirs[name], ours[name])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind == Kind()], ids=lambda case: str(case.name))
+def test_recipe_would_run(case: Case, models: Models) -> None:
+    job = prepare(load(results.weightmath(case, models).command[4]))
+    assert len(job.inputs) == case.models
+    written = sum(save.image.size for save in job.saves)
+    assert written == pytest.approx(case.writes * models.bytes(), rel=0.1, abs=0.1 * models.bytes())
+
+
+def test_cases_are_chosen_by_name_glob_and_kind() -> None:
+    assert [case.name for case in cases.chosen(["average*"])] == ["average of 3", "average of 2", "average of 8"]
+    assert all(case.main for case in cases.chosen([]))
+    everything = cases.chosen(["all"])
+    assert sorted(case.name for case in everything) == sorted({case.name for case in CASES})
+    together = [kind for kind, _ in groupby(everything, lambda case: case.kind)]
+    assert len(together) == len(set(together)), "models of a kind are made once"
+
+
+# --- models
+
+
+@pytest.mark.parametrize("nbytes", [2_000_000, 64_000_000, 2_132_000_000])
+def test_networks_have_the_size_and_the_tensors_that_are_said(nbytes: int) -> None:
+    made = dict(workload.shapes("network", nbytes // 2))
+    elements = sum(torch.Size(shape).numel() for shape in made.values())
+    assert len(made) == 1143
+    assert elements == pytest.approx(nbytes // 2, rel=0.2 if nbytes < 10_000_000 else 0.02)
+
+
+def test_small_tensors_are_100000_at_most() -> None:
+    assert len(dict(workload.shapes("small", 1 << 40))) == 100_000
+    assert dict(workload.shapes("small", 999)) == {f"model.experts.{i}.bias": (300,) for i in range(3)}
+
+
+def test_models_are_seeded_and_differ_like_fine_tunes(models: Models, tmp_path: Path) -> None:
+    again = Models(models.kind, models.nbytes, tmp_path)
+    again.make(2, safetensors=True)
+    assert again.path(1).read_bytes() == models.path(1).read_bytes()
+    base, tuned = (torch.cat([t.double().ravel() for t in state(models.path(i)).values()]) for i in range(2))
+    assert base.std().item() == pytest.approx(0.02, rel=0.05)
+    assert (tuned - base).std().item() == pytest.approx(0.002, rel=0.05)
+    tensors, same = state(models.path(1)), load_file(again.path(1, "safetensors"))
+    assert set(same) == set(tensors)
+    assert all(torch.equal(tensor, same[name]) for name, tensor in tensors.items())
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- measuring
+
+
+def test_floor_copies_the_first_input(models: Models) -> None:
+    (case,) = cases.chosen(["11 outputs"])
+    program = results.floor(case, models)
+    run(program)
+    assert len(program.outputs) == 11
+    assert all(path.read_bytes() == models.path(0).read_bytes() for path in program.outputs)
+
+
+def test_programs_take_turns_and_their_outputs_go(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def appends(word: str) -> Program:
+        output = tmp_path / word
+        code = f"open({str(log)!r}, 'a').write({word!r}); open({str(output)!r}, 'x'); print({word!r})"
+        return Program([sys.executable, "-c", code], (output,))
+
+    costs, printed = alternate({"a": appends("a"), "b": appends("b")}, 2)
+    assert log.read_text() == "abab"
+    assert printed == {"a": "a\n", "b": "b\n"}
+    assert os.listdir(tmp_path) == ["log"]
+    assert all(cost.cpu > 0 and cost.wall > 0 for cost in costs["a"])
+
+
+def test_peak_is_the_childs() -> None:
+    grows = Program([sys.executable, "-c", "b'x' * 1_500_000_000"])
+    assert 1_400_000_000 < run(grows)[0].peak < 1_700_000_000
+
+
+def test_failing_program_says_why() -> None:
+    with pytest.raises(ProgramError, match="exit code 3: no"):
+        run(Program([sys.executable, "-c", "import sys; print('no', file=sys.stderr); sys.exit(3)"]))
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
+    own, start, floor = (
+        [Cost(w, c, 0) for w, c in pairs] for pairs in ([(5, 7), (9, 8)], [(1, 1), (3, 2)], [(2, 3), (2, 2)])
+    )
+    assert ratios(own, start, floor) == {"wall": Spread(2.5, 2, 3), "cpu": Spread(2.5, 2, 3)}
+    assert str(Spread(2.5, 2, 3)) == "2.50 (2.00-3.00)"
+
+
+def test_growth_is_what_a_further_byte_costs() -> None:
+    def result(name: str, seconds: float, copying: float, peak: float) -> Result:
+        ours, floor = ({"wall": s, "cpu": 2 * s, "peak": peak} for s in (seconds, copying))
+        return Result(name, "float16", 2, 0, 0, 1, floor, {}, ours, {}, {})
+
+    sizes = [result(cases.SMALLEST, 3, 0.1, 200e6), result(cases.LARGEST, 5, 1.1, 201e6)]
+    assert growth(sizes) == pytest.approx({"wall": 2, "cpu": 2, "peak": 1e6})
+    assert growth(sizes[:1]) is None
+
+
+def test_peer_without_its_package_has_no_version() -> None:
+    assert peers.Peer("nobody", "no-such-package-anywhere", {}).version is None

@@ -1,0 +1,155 @@
+"""The benchmark's models: seeded checkpoints of any size, made in a process of their own and in bounded memory.
+
+Model 0 is a base of normal values; each further one is the base plus a tenth of its size in noise, as a fine-tune is.
+The values of a model are one stream, so that a tensor's values depend on its place, and on the seed of its model.
+
+torch is not imported by who asks for models: `Models.make` starts `python -m tests.bench.workload`. The benchmark's own
+process stays small, because a child's peak memory counts what its parent held when it was started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+ROOT = Path(__file__).parents[2]
+ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
+_SMALL = 300  # elements of a small tensor
+_MANY = 100_000  # small tensors at most, whatever the size
+_BLOCKS = 127  # of 9 tensors: 1,143, as Stable Diffusion 1.5 has
+_WIDTHS = (1, 2, 4)
+_ROUND = 1 << 20  # elements that are made at a time
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What models of a set are like: blocks of a network; or `shape="small"`: up to 100,000 vectors of 300 elements."""
+
+    dtype: str = "float16"
+    shape: Literal["network", "small"] = "network"
+    size: float = 1.0  # in sizes of the scale
+
+    @property
+    def name(self) -> str:
+        """Names the files."""
+        return f"{self.shape}-{self.dtype}-{self.size:g}"
+
+
+@dataclass(frozen=True)
+class Models:
+    """Checkpoints m0, m1, ... of one kind, of about `nbytes` each, in a folder."""
+
+    kind: Kind
+    nbytes: int
+    folder: Path
+
+    def path(self, number: int, suffix: str = "ckpt") -> Path:
+        """Where model `number` lies."""
+        return self.folder / f"{self.kind.name}-m{number}.{suffix}"
+
+    def make(self, count: int, *, safetensors: bool = False) -> None:
+        """Write models 0 to count - 1, and each as safetensors too where that is asked for."""
+        words = [self.kind.dtype, self.kind.shape, str(self.nbytes), str(count), str(self.path(0, "{}"))]
+        command = [sys.executable, "-m", "tests.bench.workload", *words]
+        subprocess.run([*command, *(["--safetensors"] if safetensors else [])], cwd=ROOT, check=True)
+
+    def remove(self) -> None:
+        """Delete them."""
+        for path in self.folder.glob(f"{self.kind.name}-m*"):
+            path.unlink()
+
+    def bytes(self) -> int:
+        """The size of a checkpoint that has been made."""
+        return self.path(0).stat().st_size
+
+
+def shapes(shape: str, elements: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a model of about so many elements."""
+    if shape == "small":
+        for i in range(min(elements // _SMALL, _MANY)):
+            yield f"model.experts.{i}.bias", (_SMALL,)
+        return
+    weights = sum(_WIDTHS[i % len(_WIDTHS)] ** 2 for i in range(_BLOCKS)) * 17
+    unit = max(1, round((elements / weights) ** 0.5))
+    for i in range(_BLOCKS):
+        yield from _block(f"model.blocks.{i}", unit * _WIDTHS[i % len(_WIDTHS)])
+
+
+def _block(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Nine tensors, 17 width^2 elements and some."""
+    for part, out in (("attn.qkv", 3 * width), ("attn.proj", width), ("mlp", 4 * width)):
+        yield f"{name}.{part}.weight", (out, width)
+        yield f"{name}.{part}.bias", (out,)
+    yield f"{name}.conv.weight", (width, width, 3, 3)
+    yield f"{name}.norm.weight", (width,)
+    yield f"{name}.norm.bias", (width,)
+
+
+# --- what runs in the process of its own
+
+
+def _write(dtype: str, shape: str, nbytes: int, number: int, path: Path) -> dict[str, Any]:
+    """Save model `number`; returns its tensors, which lie in a mapped file that is already deleted."""
+    import torch
+
+    layout = dict(shapes(shape, nbytes // ITEMSIZE[dtype]))
+    values = path.with_suffix(".values")
+    _values(dtype, sum(math.prod(s) for s in layout.values()), number, values)
+    tensors = dict(_mapped(layout, dtype, values))
+    values.unlink()
+    torch.save({"state_dict": tensors, "epoch": number, "global_step": 1000 * number}, path)
+    return tensors
+
+
+def _values(dtype: str, elements: int, number: int, path: Path) -> None:
+    import numpy as np
+    import torch
+
+    base, own = np.random.Generator(np.random.SFC64(0)), np.random.Generator(np.random.SFC64(number))
+    with path.open("wb") as file:
+        for start in range(0, elements, _ROUND):
+            count = min(_ROUND, elements - start)
+            made = base.standard_normal(count, np.float32) * np.float32(0.02)
+            if number:
+                made += own.standard_normal(count, np.float32) * np.float32(0.002)
+            file.write(torch.from_numpy(made).to(getattr(torch, dtype)).view(torch.uint8).numpy().data)
+
+
+def _mapped(layout: dict[str, tuple[int, ...]], dtype: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """Tensors over a file's bytes, each with a storage of its own: torch.save writes them without holding them all."""
+    import numpy as np
+    import torch
+
+    whole, start = np.memmap(path, np.uint8, "r+"), 0
+    for name, shape in layout.items():
+        stop = start + math.prod(shape) * ITEMSIZE[dtype]
+        yield name, torch.from_numpy(whole[start:stop]).view(getattr(torch, dtype)).view(shape)
+        start = stop
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.workload")
+    parser.add_argument("dtype", choices=ITEMSIZE)
+    parser.add_argument("shape", choices=["network", "small"])
+    parser.add_argument("nbytes", type=int)
+    parser.add_argument("count", type=int)
+    parser.add_argument("path", help="of the first one, with {} for its suffix")
+    parser.add_argument("--safetensors", action="store_true")
+    asked = parser.parse_args()
+    for number in range(asked.count):
+        path = Path(asked.path.replace("-m0.", f"-m{number}."))
+        tensors = _write(asked.dtype, asked.shape, asked.nbytes, number, Path(str(path).format("ckpt")))
+        if asked.safetensors:
+            from safetensors.torch import save_file
+
+            save_file(tensors, str(path).format("safetensors"))
+
+
+if __name__ == "__main__":
+    _main()
