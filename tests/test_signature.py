@@ -58,7 +58,7 @@ def test_what_a_signature_says():
     signature = signature_of(merge, "merge")
     assert str(signature) == (
         "merge(base, models, *, weights=1, densities=0.2, scale=1, "
-        'scope="global", rescale=True, seed=None, curve="linear")'
+        'scope="global", rescale=true, seed=None, curve="linear")'
     )
     base, models, weights, densities, *_ = signature.parameters
     assert (base.role.word, base.required, base.listed, base.keyword) == ("model", True, False, False)
@@ -117,7 +117,7 @@ def test_positional_arguments_by_name():
         (lambda: call(a, [b], scale=0), "`scale` must be in (0, inf), not 0"),
         (lambda: call(a, [b], scale=[1]), "takes one number, not a list"),
         (lambda: call(a, [b], rescale=1), "`rescale` must be true or false, not `1`"),
-        (lambda: call(a, [b], seed=True), "`seed` must be a whole number, not `True`"),
+        (lambda: call(a, [b], seed=True), "`seed` must be a whole number, not `true`"),
         (lambda: call(a, [b], curve="cosin"), "did you mean `cosine`"),
         (lambda: call(a, [b], curve="x"), "one of: linear cosine"),
         (lambda: call(a, [b], weigths=1), "unknown parameter `weigths`"),
