@@ -39,7 +39,7 @@ class _Cell:
         self.starts: list[int] = []  # first element of each tile, counted within the cell
         self.tiles: list[tuple[int, int]] = []  # entry and tile number
         self.selector: Selector | None = None
-        self.blocks: list[np.ndarray] = []  # of the sample
+        self.blocks: dict[tuple[int, int, int], np.ndarray] = {}  # of the sample, by entry, tile and start
         self.awaited = 0  # blocks that are still to come
         self.value: Any = None
 
@@ -108,22 +108,23 @@ class WideSelection:
                 cell = self._cells[self._cell_of(piece.entry, one.row)]
                 if sampling:
                     for part in self._samples.get(piece.entry, {}).get(number, ()):
-                        self._collect(cell, keys[here][part].copy())
+                        self._collect(cell, (piece.entry, number, part.start), keys[here][part].copy())
                 elif cell.selector is not None and cell.value is None:
                     number_in_run = self.plan.tile_base[piece.entry] + number
                     cell.selector.add(tally(cell.selector.bracket, number_in_run, keys[here]))
 
         return take
 
-    def _collect(self, cell: _Cell, block: np.ndarray) -> None:
+    def _collect(self, cell: _Cell, place: tuple[int, int, int], block: np.ndarray) -> None:
         """Take in a block of the sample; after the last one it is used and dropped, while other cells' samples come."""
         with self._lock:
-            cell.blocks.append(block)
+            cell.blocks[place] = block
             cell.awaited -= 1
             complete = cell.awaited == 0
         if complete and cell.selector is not None:
-            cell.selector.sample(cell.blocks)
-            cell.blocks = []
+            # In flat order: what the sample says must not depend on which block came first.
+            cell.selector.sample([block for _, block in sorted(cell.blocks.items())])
+            cell.blocks = {}
 
     def finish(self) -> bool:
         """End a reading; whether every cell has its result."""

@@ -276,3 +276,22 @@ def test_thousands_of_steps():
     for _ in range(2000):
         x = f.maximum(-x, f.minimum(x, 1))
     run(x)
+
+
+def test_a_sample_says_the_same_whatever_comes_first(monkeypatch):
+    monkeypatch.setattr(
+        wide_selection, "sample_ranges", lambda n, *args, **options: [(i, i + 5) for i in range(0, n, 9)]
+    )
+    seen: set[tuple[int, int]] = set()
+    plain = wide_selection.Selector.sample
+
+    def sample(selector, blocks):
+        plain(selector, blocks)
+        seen.add((selector.bracket.lo, selector.bracket.hi))
+
+    monkeypatch.setattr(wide_selection.Selector, "sample", sample)
+    x = memory_input("x", {n: np.random.default_rng(3).standard_normal(s).astype("f4") for n, s in SHAPES.items()})
+    for settings in SETTINGS:
+        for order in (tuple(range(len(LAYOUT))), tuple(reversed(range(len(LAYOUT))))):
+            run(f.keep_largest(x, 0.3), settings=settings, order=order, layout=LAYOUT)
+    assert len(seen) == 1
