@@ -54,14 +54,18 @@ def _plan() -> str:
 def _gallery() -> str:
     from weightmath.gallery import starters
 
-    rows = [f"| {one.want.rstrip('.')} | [`{kind}`](recipes/{kind}.yaml) |" for kind, one in starters().items()]
+    # Recipes of single methods are found in the table of methods.
+    kinds = {kind: one for kind, one in starters().items() if not kind.startswith("methods/")}
+    rows = [f"| {one.want.rstrip('.')} | [`{kind}`](recipes/{kind}.yaml) |" for kind, one in kinds.items()]
     return "\n".join(["| I want to ... | recipe |", "|---|---|", *rows]) + "\n"
 
 
 def _methods() -> str:
     from weightmath import methods
+    from weightmath.gallery import starter
 
-    rows = [f"| `{one.signature.name}` | {_cell(one.summary)} |" for one in methods.load().values()]
+    known = [(name, starter(name).kind, one) for name, one in methods.load().items()]
+    rows = [f"| [`{name}`](recipes/{kind}.yaml) | {_cell(one.summary)} |" for name, kind, one in known]
     return "\n".join(["| method | what it does |", "|---|---|", *rows]) + "\n"
 
 

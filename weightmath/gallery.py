@@ -6,6 +6,7 @@ The recipes lie in `recipes/` of the repository and are part of the package. The
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from weightmath.errors import RecipeError, nearest
 _FOLDER = Path(__file__).parent / "recipes"
 _WANT = "# I want to "
 # Checkpoints that recipes of the repository run on; a person who starts from one has files of their own.
-_SAMPLES = "quickstart/"
+_SAMPLES = re.compile(r"(\.\./)?quickstart/")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def starters() -> dict[str, Starter]:
 def _starter(path: Path) -> Starter:
     text = path.read_text(encoding="utf-8")
     want = text.partition("\n")[0].removeprefix(_WANT)
-    return Starter(path.relative_to(_FOLDER).with_suffix("").as_posix(), want, text.replace(_SAMPLES, ""))
+    return Starter(path.relative_to(_FOLDER).with_suffix("").as_posix(), want, _SAMPLES.sub("", text))
 
 
 def starter(kind: str) -> Starter:
