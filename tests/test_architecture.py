@@ -36,6 +36,7 @@ LAYERS = [
     memory caveats
     run compare
     rehearsal
+    mergekit
     reports api
     cli
     __main__
@@ -48,7 +49,7 @@ HOMES = {
     "torch": {"kernels.convert"},
     "xxhash": {"fingerprint"},
     "threadpoolctl": {"kernels.one_thread"},
-    "yaml": {"recipe"},
+    "yaml": {"recipe", "mergekit"},
     "pydantic": {"recipe", "schema"},
     "rich": {"cli"},
     "typer": {"cli"},
