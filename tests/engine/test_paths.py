@@ -109,7 +109,7 @@ def test_no_tensors_at_all():
 
 
 def test_many_tiny_tensors():
-    shapes = {f"t.{i % 7}.{i}": (1 + i % 5,) for i in range(300)}
+    shapes = {f"t.{i % 7}.{i}": (1 + i % 5,) for i in range(80)}
     x, y = (memory_input(name, some_arrays(seed, shapes=shapes)) for name, seed in (("x", 6), ("y", 7)))
     delta = y - x
     for scope in SCOPES:
