@@ -11,10 +11,11 @@ import os
 
 from weightmath.errors import MemoryBudgetError
 from weightmath.execute import Settings
-from weightmath.kernels.bracket import BUDGET
-from weightmath.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline
+from weightmath.graph import Vector
+from weightmath.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
 from weightmath.program import Compiler
 from weightmath.scope import TILE, Domain
+from weightmath.wide_selection import budget_of
 
 # Measured: an interpreter with numpy and the command line; torch on top of it.
 _INTERPRETER = 60 << 20
@@ -57,11 +58,22 @@ def _tables(plan: Plan) -> int:
 
 
 def _selections(plan: Plan) -> int:
-    wide = [
-        n for n in plan.nodes if n.op in SELECTIONS and plan.facts.ready[n] > max(plan.facts.ready[a] for a in n.args)
-    ]
-    local = [n for n in plan.nodes if n.op in SELECTIONS and n.domain >= Domain.TENSOR]
-    return len(wide) * BUDGET + len(local) * 3 * GATHER_LIMIT * 4
+    """Keys that selections hold: of whole tensors, and of what brackets of larger cells collect."""
+    total = 0
+    for node in plan.nodes:
+        if node.op in SELECTIONS:
+            cells = _wide_cells(plan, node)
+            total += cells * budget_of(cells)
+            total += 3 * GATHER_LIMIT * 4 if node.domain >= Domain.TENSOR else 0
+    return total
+
+
+def _wide_cells(plan: Plan, node: Vector) -> int:
+    """How many cells of a selection are read in a pass of their own."""
+    if node.domain < Domain.TENSOR:
+        return len(plan.cells[node.option("scope")][0])
+    large = [entry for entry in plan.layout if not is_local(node, entry)]
+    return sum(entry.rows if node.domain == Domain.ROW else 1 for entry in large)
 
 
 def _whole_tensors(plan: Plan, settings: Settings) -> int:

@@ -1,0 +1,71 @@
+"""The memory that a plan says it takes: what it grows with, and what is done where the budget is small."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.whole import plan_of
+from weightmath import functions as f
+from weightmath.dtypes import DTYPES
+from weightmath.errors import MemoryBudgetError
+from weightmath.execute import Settings
+from weightmath.graph import Input, Vector, input_vector
+from weightmath.layout import Entry, Layout
+from weightmath.memory import peak_bytes, settings_for, working_bytes
+from weightmath.scope import TILE
+from weightmath.wide_selection import budget_of
+
+MB = 1 << 20
+
+
+def inputs(tensors: int, shape: tuple[int, ...], dtype: str = "float32") -> tuple[Vector, Vector]:
+    layout = Layout.of(Entry(f"blocks.{i}.w", shape, DTYPES[dtype]) for i in range(tensors))
+    a, b = (input_vector(Input(name, layout)) for name in "ab")
+    return a, b
+
+
+def held(tensors: int, shape: tuple[int, ...], scope: str, settings: Settings = Settings()) -> int:
+    a, b = inputs(tensors, shape)
+    return working_bytes(plan_of(a + f.keep_largest(b - a, 0.2, scope=scope)), settings)
+
+
+def test_memory_does_not_grow_with_the_model():
+    a, b = inputs(100, (1000, 1000))
+    c, d = inputs(1000, (10_000, 1000))
+    small, large = (working_bytes(plan_of(x + 0.5 * (y - x)), Settings()) for x, y in ((a, b), (c, d)))
+    assert small == large < 64 * MB
+
+
+def test_a_selection_takes_its_budget_however_large_the_cell():
+    assert budget_of(1) == 32 * MB
+    assert held(10, (1000, 1000), "global") // MB == held(1000, (1000, 1000), "global") // MB < 128
+    assert 100 * budget_of(100) < 64 * MB
+    assert held(100, (10_000, 1000), "layer") < held(100, (10_000, 1000), "global") + 64 * MB
+
+
+def test_chunks_threads_and_width_tell():
+    a, b = inputs(4, (1000, 1000))
+    plan = plan_of(a + 0.5 * b)
+    wide = plan_of(sum(inputs(4, (1000, 1000), "float64")))
+    one = working_bytes(plan, Settings(1, TILE))
+    assert working_bytes(plan, Settings(4, TILE)) == 4 * one
+    assert working_bytes(plan, Settings(1, 2 * TILE)) == 2 * one
+    assert working_bytes(wide, Settings(1, TILE)) == 2 * one
+
+
+def test_torch_counts_where_it_is_needed():
+    a, b = inputs(4, (1000, 1000))
+    half = sum(inputs(4, (1000, 1000), "float16"))
+    assert peak_bytes(plan_of(half), Settings()) - peak_bytes(plan_of(a + b), Settings()) == pytest.approx(200 * MB)
+
+
+def test_settings_that_fit():
+    a, b = inputs(4, (1000, 1000))
+    plan = plan_of(a + 0.5 * b)
+    assert settings_for(plan, 3, None) == Settings(3, 2 * TILE)
+    assert settings_for(plan, 3, peak_bytes(plan, Settings(3, 2 * TILE)) - 1) == Settings(3, TILE)
+    assert settings_for(plan, None, peak_bytes(plan, Settings(1, TILE))) == Settings(1, TILE)
+    with pytest.raises(
+        MemoryBudgetError, match=r"the work needs \d+ MB, and the budget is 1 MB\n  hint: --memory \d+MB"
+    ):
+        settings_for(plan, None, 10**6)
