@@ -33,7 +33,7 @@ LAYERS = [
     steps stream
     program wide_selection effects
     execute opening
-    memory caveats
+    memory caveats provenance
     run compare
     rehearsal
     mergekit
@@ -50,7 +50,7 @@ HOMES = {
     "xxhash": {"fingerprint"},
     "threadpoolctl": {"kernels.one_thread"},
     "yaml": {"recipe", "mergekit"},
-    "pydantic": {"recipe", "schema"},
+    "pydantic": {"recipe", "schema", "provenance"},
     "rich": {"cli"},
     "typer": {"cli"},
 }

@@ -78,7 +78,8 @@ def save(
     for vector in vectors.values():
         _check_layout(layout, vector, _opened(first).name)
     subject = subject_of(layout, [opened.layout for opened in models.values()], EVERYTHING, ())
-    built = Built({}, (), (), {target: Output(value, recipe.spec.save[target])}, {})
+    wished = recipe.spec.save[target].model_copy(update={"value": str(value)})
+    built = Built({}, (), (), {target: Output(value, wished)}, {})
     job = job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
     return run(job, threads=threads, memory=memory, force=force)
 

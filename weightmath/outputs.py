@@ -59,11 +59,13 @@ def plan_save(
     device: Literal["cpu", "keep"] = "cpu",
     drop: Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
+    extra: Mapping[str, bytes] | None = None,
 ) -> Save:
     """Plan an output.
 
     computed   tensors by their names in the recipe, and how many of their leading elements are computed
     dtype      of those that are floats
+    extra      further records, by name
 
     Fails with LayoutError where the template lacks a computed tensor, and as `plan_image` does.
     """
@@ -77,7 +79,9 @@ def plan_save(
     originals = {own: template.tensors[own].entry.name for own in computed}
     floats = {original for own, original in originals.items() if template.tensors[own].entry.dtype.is_float}
     dtypes = dict.fromkeys(floats, dtype) if dtype else {}
-    image = plan_image(template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep)
+    image = plan_image(
+        template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep, extra=extra
+    )
     sizes = {originals[own]: (count, template.tensors[own].entry.size) for own, count in computed.items()}
     rests = tuple(rest for name, span in sizes.items() if name not in image.aliases for rest in _rests(name, *span))
     is_left_out, written = left_out(template.section, drop, keep), set(originals.values())

@@ -16,7 +16,8 @@ from typing import Any
 
 from weightmath import buffers, functions, integers, linear, methods, recipe
 from weightmath.caveats import caveats
-from weightmath.checkpoint import Writer
+from weightmath.checkpoint import Reader, Writer
+from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
@@ -28,6 +29,9 @@ from weightmath.memory import settings_for
 from weightmath.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.plan import Output, Plan, Request, make_plan
+from weightmath.provenance.compose import Unsettled, compose
+from weightmath.provenance.lineage import histories_of
+from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
 from weightmath.subject import Subject, check_patterns
@@ -44,6 +48,7 @@ class Job:
     built: Built
     plan: Plan
     saves: tuple[Save, ...]
+    records: Mapping[str, Unsettled]  # what the outputs will carry of their provenance, by name in `save`
     copied: Mapping[str, str]  # tensors of the layout that stay the template's, and why
     integers: integers.Policies
     warnings: tuple[str, ...]
@@ -89,9 +94,23 @@ def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[st
     template = inputs.template(next(iter(source.spec.save)))
     plan, copied = _plan(source, inputs, vectors, built, subject)
     policies = _integers(source, inputs, template)
-    saves = tuple(_save(source, inputs, plan, policies, name) for name in built.saves)
-    warnings = caveats(inputs, subject, plan, vectors, saves)
-    return Job(source, inputs.models, inputs.lists, vectors, built, plan, saves, copied, policies, warnings)
+    records, doubts = _records(source, inputs, plan, built)
+    saves = tuple(_save(source, inputs, plan, policies, name, records.get(name)) for name in built.saves)
+    warnings = (*caveats(inputs, subject, plan, vectors, saves), *doubts)
+    return Job(source, inputs.models, inputs.lists, vectors, built, plan, saves, records, copied, policies, warnings)
+
+
+def _records(source: Recipe, inputs: Inputs, plan: Plan, built: Built) -> tuple[dict[str, Unsettled], tuple[str, ...]]:
+    """The provenance of each output, and warnings about that of inputs; nothing with `provenance: none`."""
+    if source.spec.provenance == "none":
+        return {}, ()
+    histories, doubts = histories_of(inputs.models)
+    templates = {name: inputs.template(name).name for name in built.saves}
+    records = {
+        name: compose(source, built, plan, name, template, inputs.models, histories)
+        for name, template in templates.items()
+    }
+    return records, doubts
 
 
 def _plan(
@@ -156,7 +175,9 @@ def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Poli
         raise placed(source.where("integers"), error) from None
 
 
-def _save(source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policies, name: str) -> Save:
+def _save(
+    source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policies, name: str, record: Unsettled | None
+) -> Save:
     spec = source.spec.save[name]
     template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
@@ -174,6 +195,7 @@ def _save(source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policie
             device=spec.device,
             drop=spec.drop,
             keep=spec.keep,
+            extra={RECORD: record.content} if record else {},
         )
     except WeightmathError as error:
         raise placed(source.where("save", name), error) from None
@@ -212,11 +234,13 @@ def run(
     with ExitStack() as stack:
         readers = open_readers(stack, [opened.checkpoint for opened in job.inputs.values()])
         writers = [stack.enter_context(Writer(save.image, save.path, force=force)) for save in job.saves]
+        watch = Watch(job.inputs, job.saves) if job.records else None
+        make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {
-            save.name: CheckpointSink(save, writer, readers[save.template.checkpoint.path])
+            save.name: make_sink(save, writer, readers[save.template.checkpoint.path])
             for save, writer in zip(job.saves, writers, strict=True)
         }
-        sources = {v: CheckpointSource(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
+        sources = {v: make_source(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
         results = execute(job.plan, sources, sinks, settings, _Meter(job, progress))
         _check_finite(job, results)
@@ -224,6 +248,8 @@ def run(
         _check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
+        if watch:
+            _settle(job, watch, readers, writers, settings.threads)
         for reader in readers.values():
             reader.check_unchanged()
         for writer in writers:
@@ -232,6 +258,14 @@ def run(
             writer.publish()
     seconds = time.monotonic() - started
     return Report(job, results, found, seconds, _peak(), (*job.warnings, *_without_effect(results)), counted)
+
+
+def _settle(job: Job, watch: Watch, readers: Mapping[Path, Reader], writers: Sequence[Writer], threads: int) -> None:
+    """Put the fingerprints into the outputs' records, when all has been read and written."""
+    by_name = {save.name: writer for save, writer in zip(job.saves, writers, strict=True)}
+    inputs = watch.inputs(readers, threads)
+    for name, own in watch.outputs(readers, by_name, threads).items():
+        by_name[name].settle(job.records[name].settled(own, inputs))
 
 
 def _fallback(vector: Vector) -> Fallback:

@@ -35,6 +35,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "compute": "What is computed in; float32, or float64 where an input is.",
         "nonfinite": "What to do about NaN and infinities in an output: error, or allow them.",
         "dtype": "What the computed tensors of all outputs are stored in; without it each keeps its own.",
+        "provenance": "full: outputs carry how they were made (recipe, fingerprints, ancestors); none: they do not.",
     },
     "InputSpec": {
         "path": "The checkpoint, relative to the recipe.",

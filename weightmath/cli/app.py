@@ -18,6 +18,7 @@ from weightmath.cli.inspect import inspect
 from weightmath.cli.methods import methods
 from weightmath.cli.new import new
 from weightmath.cli.plan import plan
+from weightmath.cli.provenance import provenance
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
 
@@ -47,6 +48,7 @@ register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
 register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
 register(fingerprint, "weightmath fingerprint model.ckpt")
+register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")

@@ -275,3 +275,4 @@ class RecipeSpec(Keys):
     compute: Literal["float32", "float64"] | None = None
     nonfinite: Literal["error", "allow"] = "error"
     dtype: DTypeName | None = None
+    provenance: Literal["full", "none"] = "full"

@@ -1,0 +1,1 @@
+"""What made an output: the record that it carries, and what can be told from it."""

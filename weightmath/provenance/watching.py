@@ -1,0 +1,118 @@
+"""Fingerprints of all that a run reads and writes, taken as the bytes pass by; what no pass reads is read for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weightmath.checkpoint import Reader, Writer
+from weightmath.fingerprint import Digests, digests_of
+from weightmath.inputs import CheckpointSource, Fallback, Opened
+from weightmath.outputs import CheckpointSink, Save
+
+Bits = np.ndarray[Any, np.dtype[Any]]
+Readers = Mapping[Path, Reader]
+
+
+class Watch:
+    """Makes sources and sinks that take digests of what passes through them, and fingerprints at the end.
+
+    models   the inputs by name
+    saves    the outputs
+    """
+
+    def __init__(self, models: Mapping[str, Opened], saves: Sequence[Save]) -> None:
+        self._models = models
+        self._saves = {save.name: save for save in saves}
+        self._inputs = {name: digests_of(opened.section, opened.prefix) for name, opened in models.items()}
+        self._outputs = {name: _digests_of_output(save) for name, save in self._saves.items()}
+
+    def source(self, fallback: Fallback, readers: Readers) -> CheckpointSource:
+        """The engine's view of an input."""
+        return _Source(fallback, readers, self._inputs)
+
+    def sink(self, save: Save, writer: Writer, template: Reader) -> CheckpointSink:
+        """The engine's view of an output."""
+        return _Sink(save, writer, template, self._outputs[save.name])
+
+    def inputs(self, readers: Readers, threads: int) -> dict[str, str]:
+        """The fingerprints of the inputs, by name. Reads what the passes did not."""
+        for name, digests in self._inputs.items():
+            opened = self._models[name]
+            digests.complete(_reading(readers[opened.checkpoint.path], opened), threads)
+        return {name: digests.fingerprint() for name, digests in self._inputs.items()}
+
+    def outputs(self, readers: Readers, writers: Mapping[str, Writer], threads: int) -> dict[str, str]:
+        """The fingerprints of the outputs, whose tensors are written, by name; after those of the inputs.
+
+        Reads what was not written through a sink: by an earlier run, or copied from tensors that no input is made of.
+        """
+        for name, digests in self._outputs.items():
+            save, writer = self._saves[name], writers[name]
+            for copied in save.copied:
+                digest = self._inputs[save.template.name].digest(copied)
+                if digest is not None:
+                    digests.adopt(copied, digest)
+            from_template = _reading(readers[save.template.checkpoint.path], save.template)
+            digests.complete(_written_or(writer, frozenset(save.copied), from_template), threads)
+        return {name: digests.fingerprint() for name, digests in self._outputs.items()}
+
+
+def _digests_of_output(save: Save) -> Digests:
+    """For all tensors of an output's section, by their names in the file."""
+    tensors = save.template.section.tensors
+    entries = {name: tensors[name].entry for name in (*save.originals.values(), *save.copied)}
+    computed = {name: replace(entries[name], dtype=save.image.dtype(name)) for name in save.originals.values()}
+    return Digests(entries | computed)
+
+
+Read = Callable[[str, int, int, Bits], None]
+
+
+def _reading(reader: Reader, opened: Opened) -> Read:
+    def read(name: str, start: int, stop: int, out: Bits) -> None:
+        reader.read(opened.section.tensors[name], start, stop, out)
+
+    return read
+
+
+def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> Read:
+    """Reads computed tensors back from the output, and copied ones from where they come from."""
+
+    def read(name: str, start: int, stop: int, out: Bits) -> None:
+        if name in copied:
+            from_template(name, start, stop, out)
+        else:
+            writer.read(writer.image.aliases.get(name, name), start, stop, out)
+
+    return read
+
+
+class _Source(CheckpointSource):
+    def __init__(self, fallback: Fallback, readers: Readers, digests: Mapping[str, Digests]) -> None:
+        super().__init__(fallback, readers)
+        self._seen = {
+            name: (digests[fallback.borrowed.get(name, fallback.own).name], info.entry.name)
+            for name, info in fallback.tensors.items()
+        }
+
+    def read(self, name: str, start: int, stop: int, out: Bits) -> None:
+        super().read(name, start, stop, out)
+        digests, original = self._seen[name]
+        digests.see(original, start, out)
+
+
+class _Sink(CheckpointSink):
+    def __init__(self, save: Save, writer: Writer, template: Reader, digests: Digests) -> None:
+        super().__init__(save, writer, template)
+        self._originals = save.originals
+        self._digests = digests
+
+    def write(self, name: str, start: int, bits: Bits) -> int:
+        crc = super().write(name, start, bits)
+        self._digests.see(self._originals[name], start, bits)
+        return crc
