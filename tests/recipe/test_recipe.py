@@ -271,7 +271,8 @@ MISTAKES = [
     (
         '"*.bias": 0',
         "re:(: 0",
-        "merge.yaml:6: params.rate: `re:(` is not a regular expression: missing ), unterminated subpattern at position 0",
+        "merge.yaml:6: params.rate: `re:(` is not a regular expression: "
+        "missing ), unterminated subpattern at position 0",
     ),
     (
         "skill: chat - base",
