@@ -21,8 +21,8 @@ from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
 from weightmath.run import load, prepare
 
-# Far beyond what a busy machine shows (11 floors, 270 MB): these fail on what is broken, not on noise.
-FLOORS = 30
+# Far beyond what a busy machine shows (16 floors, 270 MB): these fail on what is broken, not on noise.
+FLOORS = 50
 PEAK = 600e6
 
 
