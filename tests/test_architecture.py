@@ -28,12 +28,13 @@ LAYERS = [
     presence functions recipe flat
     methods plan schema stored_number
     tables linear questions choice inputs
-    frame watch outputs integers
-    selecting
+    frame watch outputs integers journal
+    selecting traces
     steps stream
-    program wide_selection effects
-    execute opening
-    memory caveats provenance
+    program wide_selection effects done
+    work
+    execute opening identity
+    attempt memory caveats provenance
     run compare
     rehearsal
     mergekit

@@ -51,6 +51,10 @@ class OutputError(WeightmathError):
     """The output cannot be written: it exists, is an input, or does not fit the disk."""
 
 
+class DiskError(OutputError):
+    """The disk is full, or fails. What was written until then is whole, and a run goes on from there."""
+
+
 class MemoryBudgetError(WeightmathError):
     """The memory budget is below the least that the work needs."""
 

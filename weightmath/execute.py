@@ -7,7 +7,7 @@ of the next tensor, so that threads seldom wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 
 from weightmath.crew import Crew
-from weightmath.frame import Frame, Piece
+from weightmath.done import Done, Journal
+from weightmath.frame import Frame, Piece, piece_of, pieces
 from weightmath.graph import Vector
 from weightmath.kernels.reduce import REDUCTIONS
-from weightmath.layout import Entry
 from weightmath.plan import STATISTICS, Output, Pass, Plan
 from weightmath.program import Compiler, Program
-from weightmath.scope import TILE, rows_are_cut, tile, tile_count
+from weightmath.scope import TILE, rows_are_cut
 from weightmath.stream import Io, Outcome, Progress, Sink, Source
 from weightmath.tables import Tables
 from weightmath.watch import watched_value
 from weightmath.wide_selection import WideSelection
+from weightmath.work import CopyJob, Group, Unit, Wanted
 
 
 @dataclass(frozen=True)
@@ -51,73 +52,20 @@ def execute(
     sinks: Mapping[str, Sink],
     settings: Settings = Settings(),
     progress: Progress = lambda nbytes: None,
+    journal: Journal | None = None,
 ) -> Results:
     """Run a plan: `sources` by input node, `sinks` by output name.
 
-    `progress` is told of bytes read and written, from any thread. Raises what sources and sinks raise. The outputs are
-    complete, but not published, when this returns.
+    `progress` is told of bytes read and written, from any thread. What is done is noted in the journal; what it holds
+    already, from a run of the same plan and chunk that was stopped, is not computed again. Raises what sources and
+    sinks raise. The outputs are complete, but not published, when this returns.
     """
-    run = _Run(plan, sources, sinks, settings, progress)
+    run = _Run(plan, sources, sinks, settings, progress, journal)
     reads = 0
     for one in plan.passes:
         reads += run.make_pass(one)
     watched = tuple((each.text, watched_value(each.value, run.tables)) for each in plan.request.watched)
     return Results(run.io.outcomes(), watched, reads)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What one reading of the inputs is for."""
-
-    folds: tuple[Vector, ...] = ()  # wide statistics that add up partial states
-    selections: tuple[WideSelection, ...] = ()
-    kept: tuple[Vector, ...] = ()  # statistics per tensor that `show` and `expect` ask for
-    outputs: tuple[Output, ...] = ()
-    sampling: bool = False
-
-    def selecting(self, entry: int) -> tuple[WideSelection, ...]:
-        """The selections that must see this entry's elements."""
-        if self.sampling:
-            return tuple(selection for selection in self.selections if selection.sampled_tiles(entry))
-        return tuple(selection for selection in self.selections if selection.takes(entry))
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Entries that go through their rounds together: one tensor, or some small ones."""
-
-    number: int
-    entries: tuple[int, ...]
-    programs: tuple[Program, ...]  # one per round
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """One program on one chunk."""
-
-    group: _Group
-    round: int
-    pieces: tuple[Piece, ...]
-
-    @property
-    def stage(self) -> tuple[_Group, int]:
-        """A round of a group."""
-        return self.group, self.round
-
-    @property
-    def after(self) -> tuple[_Group, int] | None:
-        """The round before."""
-        return (self.group, self.round - 1) if self.round else None
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """A stretch of the template that an output keeps."""
-
-    sink: Sink
-    job: Any
-    stage = "copies"
-    after = None
 
 
 class _Run:
@@ -130,25 +78,30 @@ class _Run:
         sinks: Mapping[str, Sink],
         settings: Settings,
         progress: Progress,
+        journal: Journal | None,
     ) -> None:
         self.plan = plan
         self.settings = settings
         self.sinks = sinks
         self.progress = progress
         self.tables = Tables(plan)
-        self.io = Io(plan, sources, sinks, progress)
+        self.io = Io(plan, sources, sinks)
+        self.done = Done(plan, self.io, journal)
         self.known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
+        self.selections: dict[Vector, WideSelection] = {}  # under way
+        self.reading = 0  # number of the reading, from 1
 
     def make_pass(self, one: Pass) -> int:
         """One pass of the plan; returns how many times the inputs were read for it."""
         folds = tuple(node for node in one.statistics if node.op in REDUCTIONS)
         selections = tuple(WideSelection(node, self.plan) for node in one.statistics if node.op not in REDUCTIONS)
+        self.selections = {selection.node: selection for selection in selections}
         if selections:
-            self._read_once(_Wanted(selections=selections, sampling=True))
-        self._read_once(_Wanted(folds, selections, one.kept, one.outputs))
+            self._read_once(Wanted(selections=selections, sampling=True))
+        self._read_once(Wanted(folds, selections, one.kept, one.outputs))
         reads = 1
         while open_selections := tuple(selection for selection in selections if not selection.finish()):
-            self._read_once(_Wanted(selections=open_selections))
+            self._read_once(Wanted(selections=open_selections))
             reads += 1
         for node in folds:
             self.tables.finish_wide(node)
@@ -156,70 +109,117 @@ class _Run:
             self.tables.wide[selection.node] = selection.values()
         return reads
 
-    def _read_once(self, wanted: _Wanted) -> None:
+    def _read_once(self, wanted: Wanted) -> None:
+        self.reading += 1
         crew = Crew(self._stages(wanted), self._work, self._complete)
         crew.run(self.settings.threads)
 
-    def _work(self, item: _Unit | _Copy) -> None:
-        if isinstance(item, _Copy):
-            self.progress(item.sink.copy(item.job))
+    def _work(self, item: Unit | CopyJob) -> None:
+        if isinstance(item, CopyJob):
+            nbytes, crc = item.sink.copy(item.job)
+            self.done.note_copy(item.key, nbytes, crc)
+            self.progress(nbytes)
             return
-        with np.errstate(all="ignore"):
-            item.group.programs[item.round].run(self._frame(item.pieces))
+        frame = self._frame(item.pieces)
+        if item.done is None:
+            with np.errstate(all="ignore"):
+                item.group.programs[item.round].run(frame)
+            if item.key:
+                self.done.note_chunk(item.key, frame)
+        else:
+            frame.nbytes, traces = item.done
+            for trace in traces:
+                trace.apply(frame)
+        self.progress(frame.nbytes)
 
     def _frame(self, pieces: tuple[Piece, ...]) -> Frame:
         first = self.plan.layout.entries[pieces[0].entry]
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
-        return Frame(self.plan, self.tables, self.io, pieces, shape, self.plan.compute_dtypes[pieces[0].entry].bits)
+        dtype = self.plan.compute_dtypes[pieces[0].entry].bits
+        return Frame(self.plan, self.tables, self.io, self.selections, pieces, shape, dtype)
 
     def _complete(self, stage: Any) -> None:
-        if stage == _Copy.stage:
+        if stage == CopyJob.stage:
             return
         group, number = stage
         for node in group.programs[number].completes:
             for entry in group.entries:
                 self.tables.complete(node, entry)
-        if number == len(group.programs) - 1:
+        if number < len(group.programs) - 1:
+            self.done.note_round(
+                self._round_key(group, number), group.programs[number].completes, group.entries, self.tables
+            )
+        else:
             for program in group.programs:
                 self.tables.forget(program.completes, group.entries)
 
     # --- the order of work
 
-    def _stages(self, wanted: _Wanted) -> Iterator[tuple[Any, list[_Unit | _Copy]]]:
+    def _stages(self, wanted: Wanted) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
         """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
-        waiting: list[tuple[_Group, int]] = []
+        waiting: list[tuple[Group, list[list[Unit]]]] = []
         for group in self._groups(wanted):
-            waiting.append((group, 0))
-            yield from self._due(waiting, wanted)
+            waiting.append((group, self._rounds(group, wanted)))
+            yield from self._due(waiting)
         while waiting:
-            yield from self._due(waiting, wanted)
-        copies = [_Copy(self.sinks[o.name], job) for o in wanted.outputs for job in self.sinks[o.name].copies]
-        if copies:
-            yield _Copy.stage, list(copies)
+            yield from self._due(waiting)
+        yield CopyJob.stage, list(self._copies(wanted.outputs))
 
-    def _due(self, waiting: list[tuple[_Group, int]], wanted: _Wanted) -> Iterator[tuple[Any, list[_Unit | _Copy]]]:
+    def _due(self, waiting: list[tuple[Group, list[list[Unit]]]]) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
         """The next round of each waiting group, newest first; groups that are through leave."""
-        for place in reversed(range(len(waiting))):
-            group, number = waiting[place]
-            yield (group, number), self._units(group, number, wanted)
-            waiting[place] = (group, number + 1)
-        waiting[:] = [(group, number) for group, number in waiting if number < len(group.programs)]
+        for group, rounds in reversed(waiting):
+            yield (group, len(group.programs) - len(rounds)), list(rounds.pop(0))
+        waiting[:] = [(group, rounds) for group, rounds in waiting if rounds]
 
-    def _units(self, group: _Group, number: int, wanted: _Wanted) -> list[_Unit | _Copy]:
-        last = number == len(group.programs) - 1
+    def _copies(self, outputs: Sequence[Output]) -> Iterator[CopyJob]:
+        """What is only copied and is not done."""
+        for place, output in enumerate(outputs):
+            sink = self.sinks[output.name]
+            for number, job in enumerate(sink.copies):
+                key = f"output {place} copy {number}"
+                copied = self.done.copy(key, sink, job)
+                if copied is None:
+                    yield CopyJob(sink, job, key)
+                else:
+                    self.progress(copied)
+
+    def _rounds(self, group: Group, wanted: Wanted) -> list[list[Unit]]:
+        """The units of each round of a group; a round that is done has none."""
+        *before, last = (self._units(group, number, wanted) for number in range(len(group.programs)))
+        through = all(unit.done is not None for unit in last)
+        rounds = [last]
+        for number in reversed(range(len(before))):
+            found = self.done.round(self._round_key(group, number), group.programs[number].completes, through)
+            for kept in found or ():
+                self.tables.keep(*kept)
+            rounds.insert(0, before[number] if found is None else [])
+            through = through and found is not None
+        return rounds
+
+    def _round_key(self, group: Group, number: int) -> str:
+        return f"{self.reading}.{group.entries[0]} round {number}"
+
+    def _units(self, group: Group, number: int, wanted: Wanted) -> list[Unit]:
+        """The chunks of a round; those of the last one are noted, but for samples."""
+        chunks = self._chunks(group, number, wanted)
+        if wanted.sampling or number < len(group.programs) - 1:
+            return [Unit(group, number, chunk) for chunk in chunks]
+        keys = [f"{self.reading}.{chunk[0].entry}.{chunk[0].first_tile}" for chunk in chunks]
+        return [Unit(group, number, chunk, key, self.done.chunk(key)) for key, chunk in zip(keys, chunks, strict=True)]
+
+    def _chunks(self, group: Group, number: int, wanted: Wanted) -> list[tuple[Piece, ...]]:
         if len(group.entries) > 1:
-            whole = tuple(piece for e in group.entries for piece in pieces(e, self.plan.layout.entries[e], TILE))
-            return [_Unit(group, number, whole)]
+            return [tuple(piece for e in group.entries for piece in pieces(e, self.plan.layout.entries[e], TILE))]
         entry = group.entries[0]
         shape = self.plan.layout.entries[entry]
-        if wanted.sampling and last:
+        if wanted.sampling and number == len(group.programs) - 1:
             tiles = sorted({n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
-            return [_Unit(group, number, (_piece(entry, shape, n, n),)) for n in tiles]
-        return [_Unit(group, number, (piece,)) for piece in pieces(entry, shape, self.settings.chunk)]
+            return [(piece_of(entry, shape, n, n),) for n in tiles]
+        return [(piece,) for piece in pieces(entry, shape, self.settings.chunk)]
 
-    def _groups(self, wanted: _Wanted) -> Iterator[_Group]:
+    def _groups(self, wanted: Wanted) -> Iterator[Group]:
         """Entries in the order of work; small ones with the same program share a group."""
         cache: dict[Any, tuple[Program, ...]] = {}
         pack: list[int] = []
@@ -236,15 +236,15 @@ class _Run:
             packable = len(own) == 1 and own[0].packable and shape.size <= TILE and not wanted.sampling
             full = sum(self.plan.layout.entries[e].size for e in pack) + shape.size > TILE
             if pack and not (packable and own is programs and not full):
-                yield _Group(number, tuple(pack), programs)
+                yield Group(number, tuple(pack), programs)
                 number, pack = number + 1, []
             if packable:
                 pack, programs = [*pack, entry], own
             else:
-                yield _Group(number, (entry,), own)
+                yield Group(number, (entry,), own)
                 number += 1
         if pack:
-            yield _Group(number, tuple(pack), programs)
+            yield Group(number, tuple(pack), programs)
         if not wanted.sampling:
             self._remember(cache)
 
@@ -259,7 +259,7 @@ class _Run:
         for key, nodes in found.items():
             self.known[key] = self.known.get(key, frozenset()) | nodes
 
-    def _programs(self, entry: int, wanted: _Wanted) -> tuple[Program, ...]:
+    def _programs(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
         """One program per round: statistics of the tensor by their level, then all that is wanted."""
         compiler = Compiler(self.plan, entry, self.known.get(self.plan.group_keys[entry], frozenset()))
         folds = [node for node in wanted.folds if self.plan.counts(node, entry)]
@@ -269,18 +269,3 @@ class _Run:
             return ()
         feeds = [(s.argument, partial(s.step, sampling=wanted.sampling)) for s in selections]
         return compiler.rounds(folds, outputs, wanted.kept, feeds)
-
-
-def pieces(entry: int, shape: Entry, chunk: int) -> Iterator[Piece]:
-    """A tensor as pieces of whole tiles of up to `chunk` elements; a piece of a cut row stays within the row."""
-    count = tile_count(shape)
-    together = max(1, chunk // TILE)
-    of_row = count // shape.rows if rows_are_cut(shape) else count
-    for first in range(0, count, of_row or 1):
-        for start in range(first, first + of_row, together):
-            yield _piece(entry, shape, start, min(start + together, first + of_row) - 1)
-
-
-def _piece(entry: int, shape: Entry, first: int, last: int) -> Piece:
-    start, stop = tile(shape, first), tile(shape, last)
-    return Piece(entry, first, last, start.start, stop.stop, start.row)

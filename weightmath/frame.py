@@ -6,15 +6,17 @@ until they meet a vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from weightmath.graph import Vector
 from weightmath.kernels.scratch import borrow
+from weightmath.layout import Entry
 from weightmath.plan import Plan
-from weightmath.scope import Tile, tile
+from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count
 from weightmath.tables import Tables
 
 
@@ -30,6 +32,22 @@ class Piece:
     row: int  # the first row
 
 
+def pieces(entry: int, shape: Entry, chunk: int) -> Iterator[Piece]:
+    """A tensor as pieces of whole tiles of up to `chunk` elements; a piece of a cut row stays within the row."""
+    count = tile_count(shape)
+    together = max(1, chunk // TILE)
+    of_row = count // shape.rows if rows_are_cut(shape) else count
+    for first in range(0, count, of_row or 1):
+        for start in range(first, first + of_row, together):
+            yield piece_of(entry, shape, start, min(start + together, first + of_row) - 1)
+
+
+def piece_of(entry: int, shape: Entry, first: int, last: int) -> Piece:
+    """The piece that consists of the tiles from `first` to `last`, which is included."""
+    start, stop = tile(shape, first), tile(shape, last)
+    return Piece(entry, first, last, start.start, stop.stop, start.row)
+
+
 @dataclass
 class Frame:
     """What one worker holds while it computes one chunk: a piece of one tensor, or several small tensors whole."""
@@ -37,10 +55,18 @@ class Frame:
     plan: Plan
     tables: Tables
     io: Any
+    selections: Mapping[Vector, Any] = field(default_factory=dict)  # from wide cells, that are under way
     pieces: Sequence[Piece] = ()
     shape: tuple[int, int] = (0, 0)
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
     values: list[Any] = field(default_factory=list)
+    traces: list[Any] = field(default_factory=list)  # what this chunk has left behind
+    nbytes: int = 0  # read and written
+
+    def leave(self, trace: Any) -> None:
+        """Apply a trace (see weightmath.traces) and remember it."""
+        trace.apply(self)
+        self.traces.append(trace)
 
     def register(self, number: int) -> np.ndarray:
         """The array of that number, in the chunk's shape."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,8 +11,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Copy, Elements, Image, Reader, Section, TensorInfo, Writer, plan_image
+from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.description import PathKey, dotted
-from weightmath.checkpoint.draft import check_target, holds
+from weightmath.checkpoint.draft import check_target, holds, left_bytes
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
@@ -112,18 +112,23 @@ def holder_of(section: Section) -> tuple[PathKey, ...]:
     return next(iter(section.tensors.values())).path[:-1]
 
 
-def check_targets(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool) -> None:
-    """OutputError when an output is an input, exists without `force`, is a folder, or the disk is too small for all."""
+def check_targets(
+    saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool, ours: Collection[Path] = ()
+) -> None:
+    """OutputError when an output is an input, exists without `force`, is a folder, or the disk is too small for all.
+
+    ours    outputs that a run of this job has published before it was stopped
+    """
     needed: dict[int, int] = {}
     for save in saves:
         where, folder = str(save.path), save.path.parent
         is_replaced = save.path.exists() and save.path.is_dir() == save.image.is_folder
         if is_replaced and any(holds(save.path, checkpoint) for checkpoint in inputs):
             raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
-        check_target(save.path, save.image, force=force)
+        check_target(save.path, save.image, force=force or save.path in ours)
         disk = os.statvfs(folder)
         device = os.stat(folder).st_dev
-        needed[device] = needed.get(device, 0) + save.image.size
+        needed[device] = needed.get(device, 0) + save.image.size - left_bytes(save.path)
         free = disk.f_bavail * disk.f_frsize
         if needed[device] > free:
             raise OutputError(
@@ -160,31 +165,56 @@ class CheckpointSink:
             return None
         return self._save.image.dtype(self._save.originals[name])
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> None:
-        """Elements from `start` on, as raw bits."""
+    def write(self, name: str, start: int, bits: np.ndarray) -> int:
+        """Elements from `start` on, as raw bits; returns their checksum."""
         original = self._save.originals[name]
-        if original in self._tied:
-            self._sums[self._tied[original], original, start] = zlib.crc32(bits.view(np.uint8).data)
+        if original in self._save.image.aliases:
+            crc: int = crc32(bits.view(np.uint8).data)
+        else:
+            crc = self._writer.write(original, start, bits)
+        self._note_tied(original, start, crc)
+        return crc
+
+    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
+        """Whether elements that an earlier run has written, with this checksum, are there."""
+        original = self._save.originals[name]
+        return original in self._save.image.aliases or self._writer.holds(original, start, size, crc)
+
+    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
+        """Let elements that are there count as written."""
+        original = self._save.originals[name]
         if original not in self._save.image.aliases:
-            self._writer.write(original, start, bits)
+            self._writer.adopt(original, start, size, crc)
+        self._note_tied(original, start, crc)
+
+    def _note_tied(self, original: str, start: int, crc: int) -> None:
+        if original in self._tied:
+            self._sums[self._tied[original], original, start] = crc
 
     @property
     def copies(self) -> Sequence[Copy | Elements | Rest]:
         """Jobs that copy what the template keeps."""
         return (*self._writer.copies, *self._save.rests)
 
-    def copy(self, job: Copy | Elements | Rest) -> int:
-        """Do one of the jobs; the bytes copied."""
+    def copy(self, job: Copy | Elements | Rest) -> tuple[int, int]:
+        """Do one of the jobs; the bytes copied, and their checksum."""
         if not isinstance(job, Rest):
-            self._writer.copy(job)
-            return job.size
+            return job.size, self._writer.copy(job)
         tensor, new = self._save.template.section.tensors[job.name], self._save.image.dtype(job.name)
         bits = np.empty(job.size, tensor.entry.dtype.bits)
         self._template.read(tensor, job.start, job.stop, bits)
         if new != tensor.entry.dtype:
             bits = self._retyped(bits, tensor.entry.dtype, new, job.name)
-        self._writer.write(job.name, job.start, bits)
-        return bits.nbytes
+        return bits.nbytes, self._writer.write(job.name, job.start, bits)
+
+    def adopt_copy(self, job: Copy | Elements | Rest, crc: int) -> bool:
+        """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""
+        if not isinstance(job, Rest):
+            return self._writer.adopt_copy(job, crc)
+        there = self._writer.holds(job.name, job.start, job.size, crc)
+        if there:
+            self._writer.adopt(job.name, job.start, job.size, crc)
+        return there
 
     def _retyped(self, bits: np.ndarray, old: DType, new: DType, name: str) -> np.ndarray:
         numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)

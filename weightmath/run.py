@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from weightmath import buffers, functions, integers, linear, methods, recipe
+from weightmath.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.caveats import caveats
-from weightmath.checkpoint import Reader, Writer
+from weightmath.checkpoint import Checkpoint, Reader, Writer
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
 from weightmath.execute import Results, Settings, execute
 from weightmath.graph import Vector
+from weightmath.identity import identity
 from weightmath.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
 from weightmath.layout import Layout
 from weightmath.memory import settings_for
@@ -54,6 +56,11 @@ class Job:
     warnings: tuple[str, ...]
 
     @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that are read."""
+        return [opened.checkpoint for opened in self.inputs.values()]
+
+    @property
     def template(self) -> Opened:
         """The template of the first output, whose section is the layout."""
         return self.saves[0].template
@@ -70,6 +77,8 @@ class Report:
     peak_bytes: int
     warnings: tuple[str, ...]
     integers: Mapping[str, str] = field(default_factory=dict)  # tensors where inputs disagreed, and what was done
+    resumed: bool = False  # whether it went on where an earlier run was stopped
+    restarted: tuple[str, ...] = ()  # why it did not, where there was an earlier run
 
 
 def callables() -> dict[str, Callable[..., Any]]:
@@ -206,8 +215,15 @@ def check_start(job: Job, *, threads: int | None = None, memory: int | None = No
 
     Takes what `run` takes; returns the settings that it would work with. Fails with OutputError and MemoryBudgetError.
     """
-    check_targets(job.saves, [opened.checkpoint for opened in job.inputs.values()], force=force)
-    return settings_for(job.plan, threads, memory)
+    settings = settings_for(job.plan, threads, memory)
+    check_nobody_writes(job.saves)
+    ours = published_before(_which(job, settings), job.saves)
+    check_targets(job.saves, job.checkpoints, force=force, ours=ours)
+    return settings
+
+
+def _which(job: Job, settings: Settings) -> dict[str, Any]:
+    return identity(job.recipe, job.inputs, job.plan, job.saves, settings.chunk)
 
 
 def run(
@@ -218,7 +234,7 @@ def run(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Do the work of a job.
+    """Do the work of a job, or what is left of it where the same run was stopped before it was through.
 
     Parameters
         threads   worker threads; None: as many as there are processors, at most 8
@@ -226,38 +242,37 @@ def run(
         force     replace outputs that exist
         progress  told bytes done and bytes in all, from any thread
     Fails with OutputError before the work if an output cannot be written; NumericError for NaN and infinities in an
-    output; ExpectError where an expectation does not hold; CheckpointError where an input changes. In each case no
-    output appears.
+    output; ExpectError where an expectation does not hold; CheckpointError where an input changes; DiskError where the
+    disk is full or fails. In each case no output appears. After a DiskError, or an interrupt, the same run goes on from
+    there.
     """
     started = time.monotonic()
     settings = check_start(job, threads=threads, memory=memory, force=force)
     with ExitStack() as stack:
-        readers = open_readers(stack, [opened.checkpoint for opened in job.inputs.values()])
-        writers = [stack.enter_context(Writer(save.image, save.path, force=force)) for save in job.saves]
+        readers = open_readers(stack, job.checkpoints)
+        attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force))
         watch = Watch(job.inputs, job.saves) if job.records else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {
             save.name: make_sink(save, writer, readers[save.template.checkpoint.path])
-            for save, writer in zip(job.saves, writers, strict=True)
+            for save, writer in zip(job.saves, attempt.writers, strict=True)
         }
         sources = {v: make_source(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
-        results = execute(job.plan, sources, sinks, settings, _Meter(job, progress))
+        results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal)
         _check_finite(job, results)
         found = answers(job.built, results.watched)
         _check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
         if watch:
-            _settle(job, watch, readers, writers, settings.threads)
+            _settle(job, watch, readers, attempt.writers, settings.threads)
         for reader in readers.values():
             reader.check_unchanged()
-        for writer in writers:
-            writer.commit()
-        for writer in writers:
-            writer.publish()
+        attempt.publish()
     seconds = time.monotonic() - started
-    return Report(job, results, found, seconds, _peak(), (*job.warnings, *_without_effect(results)), counted)
+    warnings = (*job.warnings, *_without_effect(results))
+    return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed, tuple(attempt.reasons))
 
 
 def _settle(job: Job, watch: Watch, readers: Mapping[Path, Reader], writers: Sequence[Writer], threads: int) -> None:

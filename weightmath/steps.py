@@ -18,6 +18,7 @@ from weightmath.kernels.solvers import solve
 from weightmath.plan import WHOLE_TENSOR, Output
 from weightmath.scope import Domain
 from weightmath.selecting import cells_of, keys_of
+from weightmath.traces import Kept, KeptRows, States
 
 
 def static(node: Vector, at: Places) -> Step:
@@ -63,7 +64,7 @@ def read(node: Vector, at: Places) -> Step:
         values = frame.register(at.register)
         flat = values.reshape(-1)
         for piece, span in frame.spans():
-            frame.io.read(node, piece, flat[span])
+            frame.nbytes += frame.io.read(node, piece, flat[span])
         if node.is_mask:
             truth = borrow("steps.truth", values.shape, bool)
             np.copyto(values, np.not_equal(values, 0, out=truth))
@@ -185,9 +186,12 @@ def accumulate(node: Vector, at: Places) -> Step:
 
     def step(frame: Frame) -> None:
         flats = [np.ascontiguousarray(frame.elements(slot)).reshape(1, -1) for slot in at.args]
-        for piece, number, _, here in frame.tiles():
-            states = frame.tables.states(node, piece.entry)
-            states[number] = partial(*[flat[:, here] for flat in flats])[0]
+        states = [partial(*[flat[:, here] for flat in flats])[0] for _, _, _, here in frame.tiles()]
+        done = 0
+        for piece in frame.pieces:
+            count = piece.last_tile + 1 - piece.first_tile
+            frame.leave(States(node, piece.entry, piece.first_tile, np.stack(states[done : done + count])))
+            done += count
 
     return step
 
@@ -212,9 +216,9 @@ def remember(node: Vector, slot: int) -> Step:
         # A statistic of one tensor or row shares its chunk with no other tensor.
         piece = frame.pieces[0]
         if node.domain == Domain.ROW:
-            frame.tables.keep_rows(node, piece.entry, piece.row, np.asarray(frame.values[slot]))
+            frame.leave(KeptRows(node, piece.entry, piece.row, np.array(frame.values[slot])))
         else:
-            frame.tables.keep(node, piece.entry, frame.values[slot])
+            frame.leave(Kept(node, piece.entry, frame.values[slot]))
 
     return step
 
@@ -226,6 +230,9 @@ def write(output: Output, slot: int, template: int | None) -> Step:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
         before = None if template is None else frame.elements(template).reshape(-1)
         for piece, span in frame.spans():
-            frame.io.write(output, piece, flat[span], None if before is None else before[span])
+            written = frame.io.write(output, piece, flat[span], None if before is None else before[span])
+            if written is not None:
+                frame.nbytes += written.nbytes
+                frame.leave(written)
 
     return step

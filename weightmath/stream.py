@@ -21,6 +21,7 @@ from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
 from weightmath.plan import Output, Plan
 from weightmath.scope import tile
+from weightmath.traces import Written
 
 # Beyond this size the relative change and cosine are taken from every eighth tile.
 _SAMPLED_ABOVE = 1 << 24
@@ -45,15 +46,24 @@ class Sink(Protocol):
     def dtype(self, name: str) -> DType | None:
         """The dtype in which a tensor is stored; None: it is not written."""
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> None:
-        """Elements from `start` on, as raw bits."""
+    def write(self, name: str, start: int, bits: np.ndarray) -> int | None:
+        """Elements from `start` on, as raw bits; returns their checksum, or None where `holds` could not tell."""
+
+    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
+        """Whether elements that an earlier run has written, with this checksum, are there."""
+
+    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
+        """Let elements that are there count as written."""
 
     @property
     def copies(self) -> Sequence[Any]:
         """Jobs that copy what the template keeps."""
 
-    def copy(self, job: Any) -> int:
-        """Do one of the jobs; the bytes copied."""
+    def copy(self, job: Any) -> tuple[int, int | None]:
+        """Do one of the jobs; the bytes copied, and their checksum as `write` returns it."""
+
+    def adopt_copy(self, job: Any, crc: int) -> bool:
+        """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""
 
 
 @dataclass
@@ -95,13 +105,10 @@ class Outcome:
 class Io:
     """Bytes in and out for the frames of all threads."""
 
-    def __init__(
-        self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink], progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink]) -> None:
         self._plan = plan
         self._sources = sources
         self._sinks = sinks
-        self._progress = progress
         self._lock = threading.Lock()
         sampled = plan.layout.size > _SAMPLED_ABOVE
         self._stride = _SAMPLE_STRIDE if sampled else 1
@@ -110,8 +117,8 @@ class Io:
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=sampled) for output in plan.request.outputs
         }
 
-    def read(self, node: Vector, piece: Piece, out: np.ndarray) -> None:
-        """A piece of an input in the compute dtype."""
+    def read(self, node: Vector, piece: Piece, out: np.ndarray) -> int:
+        """A piece of an input in the compute dtype; returns the bytes read."""
         source = self._sources[node]
         name = self._plan.layout.entries[piece.entry].name
         dtype = source.dtype(name)
@@ -121,43 +128,62 @@ class Io:
             bits = borrow("execute.in", out.shape, dtype.bits)
             source.read(name, piece.start, piece.stop, bits)
             convert.decode(bits, dtype, out)
-        self._progress(out.size * dtype.itemsize)
+        return out.size * dtype.itemsize
 
-    def write(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray | None) -> None:
-        """A piece of an output: rounded once, counted, compared with its template."""
+    def write(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray | None) -> Written | None:
+        """A piece of an output: rounded once and compared with its template; None where the output leaves it out."""
         sink = self._sinks[output.name]
         name = self._plan.layout.entries[piece.entry].name
         dtype = sink.dtype(name)
         if dtype is None:
-            return
+            return None
         bits = _encoded("execute.out", values, dtype)
-        change = Change(len(bits), len(bits), convert.nonfinite(bits, dtype))
+        changed, moments = len(bits), np.zeros((0, 3))
+        places: tuple[int, ...] = ()
         if before is not None:
-            change.changed = _differences(bits, _encoded("execute.before", before, dtype))
-            self._sample(output, piece, values, before)
-        sink.write(name, piece.start, bits)
-        self._count(output, name, change)
-        self._progress(bits.nbytes)
+            changed = _differences(bits, _encoded("execute.before", before, dtype))
+            places, moments = self._moments(piece, values, before)
+        nonfinite = convert.nonfinite(bits, dtype)
+        crc = sink.write(name, piece.start, bits)
+        return Written(
+            output.name, piece.entry, piece.start, len(bits), bits.nbytes, crc, changed, nonfinite, places, moments
+        )
 
-    def _sample(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray) -> None:
+    def recall(self, pieces: Sequence[Written]) -> bool:
+        """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
+        found = [(self._sinks[one.output], self._place(one)) for one in pieces if one.crc is not None]
+        there = len(found) == len(pieces) and all(sink.holds(*place) for sink, place in found)
+        for sink, place in found if there else ():
+            sink.adopt(*place)
+        return there
+
+    def _place(self, written: Written) -> tuple[str, int, int, int]:
+        assert written.crc is not None
+        return self._plan.layout.entries[written.entry].name, written.start, written.size, written.crc
+
+    def _moments(self, piece: Piece, values: np.ndarray, before: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
         """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
-        parts = self._outcomes[output.name].parts
         entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
-        for number in range(piece.first_tile, piece.last_tile + 1):
-            if (base + number) % self._stride == 0:
-                one = tile(entry, number)
-                here = slice(one.start - piece.start, one.stop - piece.start)
-                change = borrow("execute.change", values[here].shape, values.dtype)
-                np.subtract(values[here], before[here], out=change)
-                moments = REDUCTIONS["gram"].partial(change[None], before[here][None])
-                parts[(base + number) // self._stride] = moments[0]
+        numbers = [n for n in range(piece.first_tile, piece.last_tile + 1) if (base + n) % self._stride == 0]
+        moments = np.zeros((len(numbers), 3))
+        for row, number in zip(moments, numbers, strict=True):
+            one = tile(entry, number)
+            here = slice(one.start - piece.start, one.stop - piece.start)
+            change = borrow("execute.change", values[here].shape, values.dtype)
+            np.subtract(values[here], before[here], out=change)
+            row[:] = REDUCTIONS["gram"].partial(change[None], before[here][None])[0]
+        return tuple((base + number) // self._stride for number in numbers), moments
 
-    def _count(self, output: Output, name: str, change: Change) -> None:
+    def count(self, written: Written) -> None:
+        """Add a piece to the outcome."""
+        outcome = self._outcomes[written.output]
+        outcome.parts[list(written.places)] = written.moments
+        name = self._plan.layout.entries[written.entry].name
         with self._lock:
-            total = self._outcomes[output.name].tensors.setdefault(name, Change())
-            total.elements += change.elements
-            total.changed += change.changed
-            total.nonfinite += change.nonfinite
+            total = outcome.tensors.setdefault(name, Change())
+            total.elements += written.size
+            total.changed += written.changed
+            total.nonfinite += written.nonfinite
 
     def outcomes(self) -> Mapping[str, Outcome]:
         """What each output turned out to be."""

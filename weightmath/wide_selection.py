@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from weightmath.frame import Frame, Step
 from weightmath.graph import Vector
-from weightmath.kernels.bracket import BUDGET, Cut, sample_ranges, tally, trivial_cut
+from weightmath.kernels.bracket import BUDGET, Cut, Tally, sample_ranges, tally, trivial_cut
 from weightmath.kernels.select import interpolate, keep_count, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
 from weightmath.plan import Plan
 from weightmath.scope import Domain, tile, tile_count
 from weightmath.selecting import keys_of
+from weightmath.traces import Tallied
 
 # Bins take as much, so that less would save nothing.
 _LEAST_BUDGET = 1 << 19
@@ -102,7 +103,8 @@ class WideSelection:
     def step(self, slot: int, *, sampling: bool) -> Step:
         """The step that takes the values in a slot: samples them, or counts them."""
 
-        def take(frame: Frame) -> None:
+        def step(frame: Frame) -> None:
+            found = []
             keys = keys_of(self.node, frame, slot).reshape(-1)
             for piece, number, one, here in frame.tiles():
                 cell = self._cells[self._cell_of(piece.entry, one.row)]
@@ -111,9 +113,18 @@ class WideSelection:
                         self._collect(cell, (piece.entry, number, part.start), keys[here][part].copy())
                 elif cell.selector is not None and cell.value is None:
                     number_in_run = self.plan.tile_base[piece.entry] + number
-                    cell.selector.add(tally(cell.selector.bracket, number_in_run, keys[here]))
+                    found.append((piece.entry, one.row, tally(cell.selector.bracket, number_in_run, keys[here])))
+            if found:
+                frame.leave(Tallied(self.node, tuple(found)))
 
-        return take
+        return step
+
+    def take(self, tallies: Sequence[tuple[int, int, Tally]]) -> None:
+        """Take in what tiles contribute to the reading: entry, row and tally of each."""
+        for entry, row, each in tallies:
+            selector = self._cells[self._cell_of(entry, row)].selector
+            assert selector is not None
+            selector.add(each)
 
     def _collect(self, cell: _Cell, place: tuple[int, int, int], block: np.ndarray) -> None:
         """Take in a block of the sample; after the last one it is used and dropped, while other cells' samples come."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.image import Companion, Image
-from weightmath.errors import OutputError
+from weightmath.checkpoint.lock import acquire, being_written, hidden
+from weightmath.errors import DiskError, OutputError
 
 ONLY_MODELS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
@@ -19,31 +19,70 @@ ONLY_MODELS = (
 
 
 class Draft:
-    """The files of an output under hidden names. `part` is the file or folder that holds them."""
+    """The files of an output under hidden names. `part` is the file or folder that holds them.
 
-    def __init__(self, image: Image, path: Path, *, force: bool) -> None:
+    resume    keep what an earlier draft of the same image has left
+    """
+
+    def __init__(self, image: Image, path: Path, *, force: bool, resume: bool = False) -> None:
         self.path = path
         self._image = image
         self._force = force
+        self._resume = resume
         check_target(path, image, force=force)
-        self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        self.part = hidden(path, "part")
+        self._old = hidden(path, "old")
+        self._lock: int | None = None
         self._files: list[int] = []
 
     def create(self) -> None:
-        """Create the files with their full size, so that a full disk is known at once."""
-        folder = os.statvfs(self.path.parent)
-        free = folder.f_bavail * folder.f_frsize
-        if free < self._image.size:
-            raise OutputError(f"needs {self._image.size:,} bytes; the disk has {free:,}", where=str(self.path))
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        """Create the files with their full size, so that a full disk is known at once.
+
+        OutputError if they do not fit the disk, or if another process is writing this output.
+        """
         try:
-            if self._image.is_folder:
-                self.part.mkdir()
+            self._lock_part()
+            self._settle_old()
+            folder = os.statvfs(self.path.parent)
+            needed, free = self._image.size - left_bytes(self.path), folder.f_bavail * folder.f_frsize
+            if free < needed:
+                raise OutputError(f"needs {needed:,} bytes; the disk has {free:,}", where=str(self.path))
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
             for number, file in enumerate(self._image.files):
                 self._files.append(os.open(self.path_of(number), flags, 0o666))
                 _allocate(self._files[-1], file.size)
         except OSError as error:
             raise self._broken(error) from None
+
+    def _lock_part(self) -> None:
+        """Make the hidden file or folder and lock it; empty, unless an earlier draft is resumed."""
+        while self._lock is None:
+            lock = acquire(self.part, self._make_part)
+            if lock is None:
+                raise being_written(self.path)
+            if self.part.is_dir() == self._image.is_folder:
+                self._lock = lock
+            else:
+                _remove(self.part)
+                os.close(lock)
+        if not self._resume and self._image.is_folder:
+            for one in self.part.iterdir():
+                _remove(one)
+        elif not self._resume:
+            os.ftruncate(self._lock, 0)
+
+    def _make_part(self) -> None:
+        if self._image.is_folder and not self.part.exists():
+            self.part.mkdir(exist_ok=True)
+        elif not self.part.exists():
+            os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT, 0o666))
+
+    def _settle_old(self) -> None:
+        """A folder that stepped aside for a draft that was killed: it is back, or gone if another took its place."""
+        if self._old.exists() and self.path.exists():
+            shutil.rmtree(self._old)
+        elif self._old.exists():
+            os.rename(self._old, self.path)
 
     def path_of(self, file: int) -> Path:
         """Where a file of the output lies now."""
@@ -84,29 +123,42 @@ class Draft:
             raise OutputError("is not committed yet", where=str(self.path))
         check_target(self.path, self._image, force=self._force)
         if self._image.is_folder and self.path.exists():
-            old = self.part.with_suffix(".old")
-            os.rename(self.path, old)
+            os.rename(self.path, self._old)
             os.rename(self.part, self.path)
-            shutil.rmtree(old)
+            _sync_folder(self.path.parent)
+            shutil.rmtree(self._old)
         else:
             os.replace(self.part, self.path)
         _sync_folder(self.path.parent)
+        self.release()
 
     def close(self) -> None:
         """Close the files; harmless if they are closed."""
         while self._files:
             os.close(self._files.pop())
 
-    def discard(self) -> None:
-        """Remove the hidden files; harmless after `publish`."""
+    def release(self) -> None:
+        """Close the files and let others work on them; what is hidden stays. Harmless if it was called before."""
         self.close()
-        if self.part.is_dir():
-            shutil.rmtree(self.part)
-        else:
-            self.part.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
-    def _broken(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
+    def discard(self) -> None:
+        """Remove the hidden files; harmless after `publish` and `release`."""
+        if self._lock is not None:
+            _remove(self.part)
+        self.release()
+
+    def _broken(self, error: OSError) -> DiskError:
+        return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def left_bytes(path: Path) -> int:
+    """Bytes on the disk that an unfinished draft of an output takes already."""
+    part = hidden(path, "part")
+    files = [part, *part.iterdir()] if part.is_dir() else [part]
+    return sum(os.stat(file).st_blocks * 512 for file in files if file.is_file())
 
 
 def check_target(path: Path, image: Image, *, force: bool) -> None:
@@ -155,10 +207,18 @@ def _check_replaceable(folder: Path) -> None:
 def _add(companion: Companion, folder: Path) -> None:
     target = folder / companion.name
     target.parent.mkdir(exist_ok=True)
-    with companion.source.open("rb") as source, target.open("xb") as copy:
+    with companion.source.open("rb") as source, target.open("wb") as copy:
         shutil.copyfileobj(source, copy)
         copy.flush()
         os.fsync(copy.fileno())
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; harmless if there is none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(path: Path) -> None:

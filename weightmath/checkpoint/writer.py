@@ -28,14 +28,15 @@ Bits = np.ndarray[Any, np.dtype[Any]]
 class Writer:
     """An output in the making, hidden beside its target. A context manager that removes it on failure.
 
+    resume   keep what an earlier writer of the same image has left; `adopt` what `holds` recognises
     force    replace what has that name: a file, or a folder that holds nothing but a model
     Fails    OutputError if the target exists, is the template, of another kind, or does not fit the disk
     """
 
-    def __init__(self, image: Image, path: str | Path, *, force: bool = False) -> None:
+    def __init__(self, image: Image, path: str | Path, *, force: bool = False, resume: bool = False) -> None:
         self.image = image
         self.path = Path(path)
-        self._draft = Draft(image, self.path, force=force)
+        self._draft = Draft(image, self.path, force=force, resume=resume)
         self.part = self._draft.part
         # One list per extent: offset, bytes and checksum of each piece. Appending is atomic, so no lock.
         self._written: list[list[tuple[int, int, int]]] = [[] for _ in image.extents]
@@ -67,8 +68,8 @@ class Writer:
         """What is to be copied from the template: small tasks for `copy`, each once, in any order, by any thread."""
         return tuple(copy for copy in self.image.copies if copy.extent not in self.image.unordered)
 
-    def write(self, name: str, start: int, bits: Bits) -> None:
-        """Elements [start, start + len(bits)) of a tensor, in C order; each exactly once.
+    def write(self, name: str, start: int, bits: Bits) -> int:
+        """Elements [start, start + len(bits)) of a tensor, in C order; each exactly once. Returns their checksum.
 
         bits    1-D, contiguous, raw bits of the tensor's dtype in the output
         """
@@ -77,24 +78,48 @@ class Writer:
         itemsize = target.entry.dtype.itemsize
         if start < 0 or start * itemsize + size > target.entry.nbytes or bits.dtype.itemsize != itemsize:
             raise OutputError(f"{bits.size} elements of {bits.dtype} do not fit `{name}` at {start}")
-        if not size:
-            return
         raw = bits.view(np.uint8).data
-        offset = target.offset + start * itemsize
-        if target.extent in self.image.unordered:
-            self._loose[name].append((start, bits.size))
-        else:
-            self._written[target.extent].append((offset, size, crc32(raw)))
-        if target.stride is None:
-            self._put(target.extent, offset, raw)
-        else:
+        crc: int = crc32(raw)
+        if target.stride is not None and size:
             self._scatter(target, target.stride, start, bits)
+        else:
+            self._put(target.extent, target.offset + start * itemsize, raw)
+        self.adopt(name, start, bits.size, crc)
+        return crc
 
-    def copy(self, copy: Copy | Elements) -> None:
-        """Copy a piece of the template; its own checksums are not trusted, as torch can leave them out."""
+    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
+        """Whether elements [start, start + size) of a tensor are there already, told by their checksum."""
+        bits = np.empty(size, self.image.targets[name].entry.dtype.bits)
+        self.read(name, start, start + size, bits)
+        return bool(crc32(bits.view(np.uint8).data) == crc)
+
+    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
+        """Let elements with this checksum that are there already count as written."""
+        target = self.image.targets[name]
+        itemsize = target.entry.dtype.itemsize
+        if target.extent in self.image.unordered:
+            self._loose[name].append((start, size))
+        elif size:
+            self._written[target.extent].append((target.offset + start * itemsize, size * itemsize, crc))
+
+    def copy(self, copy: Copy | Elements) -> int:
+        """Copy a piece of the template and return its checksum.
+
+        The template's own checksums are not trusted, as torch can leave them out.
+        """
         content = memoryview(self._elements(copy) if isinstance(copy, Elements) else self._bytes(copy))
+        crc: int = crc32(content)
         self._put(copy.extent, copy.offset, content)
-        self._written[copy.extent].append((copy.offset, copy.size, crc32(content)))
+        self._written[copy.extent].append((copy.offset, copy.size, crc))
+        return crc
+
+    def adopt_copy(self, copy: Copy | Elements, crc: int) -> bool:
+        """Whether a copied piece with this checksum is there already; if so, it counts as written."""
+        extent = self.image.extents[copy.extent]
+        there: bool = crc32(self._draft.read(extent.file, extent.offset + copy.offset, copy.size)) == crc
+        if there:
+            self._written[copy.extent].append((copy.offset, copy.size, crc))
+        return there
 
     def read(self, name: str, start: int, stop: int, out: Bits) -> None:
         """Elements [start, stop) of a computed tensor as they were written; `out` as for a Reader."""
@@ -141,6 +166,11 @@ class Writer:
         """Remove what is hidden; harmless after `publish`."""
         self._reader.close()
         self._draft.discard()
+
+    def leave(self) -> None:
+        """Stop, and leave what is hidden to a later writer."""
+        self._reader.close()
+        self._draft.release()
 
     def _put(self, extent: int, offset: int, content: memoryview) -> None:
         place = self.image.extents[extent]

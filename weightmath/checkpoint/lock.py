@@ -1,0 +1,61 @@
+"""Hidden files and folders that one process at a time may work on; the system lets go of them when it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from weightmath.errors import OutputError
+
+PREFIX, MARK = ".", ".weightmath"
+
+
+def hidden(path: Path, kind: str) -> Path:
+    """Where something that belongs to an output lies: `merged.ckpt` and `part` give `.merged.ckpt.weightmath.part`."""
+    return path.with_name(f"{PREFIX}{path.name}{MARK}.{kind}")
+
+
+def acquire(path: Path, make: Callable[[], None]) -> int | None:
+    """Lock a file or folder, which `make` makes if there is none; close what is returned to let go.
+
+    None if another process has it. On a file system without locks nobody is kept out. Raises OSError.
+    """
+    while True:
+        make()
+        try:
+            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        except FileNotFoundError:
+            continue  # whoever had it has just removed it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:
+            return handle  # no locks here
+        if _is_at(handle, path):
+            return handle
+        os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process is at work on an existing file or folder."""
+    handle = acquire(path, lambda: None)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
+
+
+def being_written(target: Path) -> OutputError:
+    """The error of a run that comes second."""
+    return OutputError("another run is writing it", where=str(target), hint="wait for it, or choose another name")
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether a path still leads to an open file: it may have been published or removed before it was locked."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False

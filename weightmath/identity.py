@@ -1,0 +1,84 @@
+"""Which run this is: all that decides its bytes, as plain values, so that two can be told apart and the reason said."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from weightmath.inputs import Opened
+from weightmath.outputs import Save
+from weightmath.plan import Plan
+from weightmath.recipe import Recipe
+
+_LIBRARIES = ("weightmath", "numpy", "torch")
+
+
+def identity(
+    recipe: Recipe, inputs: Mapping[str, Opened], plan: Plan, saves: Sequence[Save], chunk: int
+) -> dict[str, dict[str, Any]]:
+    """What decides a run's bytes and the order of its work, by what messages call it."""
+    spec = recipe.spec.model_dump(mode="json")
+    params = spec.pop("params")
+    return {
+        "version": {library: _version(library) for library in _LIBRARIES},
+        "recipe": {"text": _digest(repr(spec)), "formula": _digest(*_formula(plan))},
+        "parameter": {name: str(value) for name, value in params.items()},
+        "input": {name: _stamps(opened) for name, opened in inputs.items()},
+        "output": {save.name: [str(save.path.absolute()), save.image.size] for save in saves},
+        "chunk": {"elements": chunk},
+    }
+
+
+def differences(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What tells an earlier run from this one, in words."""
+    found = []
+    for part in new:
+        before, after = old.get(part, {}), new[part]
+        changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+        found += [_WORDS[part](key, before.get(key), after.get(key)) for key in changed]
+    return list(dict.fromkeys(found))
+
+
+_WORDS: Mapping[str, Callable[[str, Any, Any], str]] = {
+    "version": lambda key, old, new: f"{key} is {new} now, and was {old}",
+    "recipe": lambda key, old, new: "the recipe has changed",
+    "parameter": lambda key, old, new: f"parameter `{key}` is {new} now, and was {old}",
+    "input": lambda key, old, new: f"input `{key}` has changed",
+    "output": lambda key, old, new: f"output `{key}` has changed",
+    "chunk": lambda key, old, new: "the memory budget has changed",
+}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _stamps(opened: Opened) -> list[list[int]]:
+    # Without the device: its number is another after a restart.
+    return [[stamp.size, stamp.mtime_ns, stamp.inode] for stamp in opened.checkpoint.stamps]
+
+
+def _digest(*parts: str) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        whole.update(f"{len(part)}:{part}".encode())
+    return whole.hexdigest()
+
+
+def _formula(plan: Plan) -> Iterator[str]:
+    """The graph and the layout it runs over: what no recipe says where vectors come from Python."""
+    numbers = {node: number for number, node in enumerate(plan.nodes)}
+    for entry in plan.layout:
+        yield repr((entry.name, entry.shape, entry.dtype.name))
+    yield repr(plan.order)
+    for node in plan.nodes:
+        yield repr((node.op, [numbers[arg] for arg in node.args], node.options))
+    for output in plan.request.outputs:
+        yield repr((output.name, numbers[output.value], str(output.dtype)))
+    for watched in plan.request.watched:
+        yield repr((watched.text, numbers[watched.value]))
