@@ -60,7 +60,7 @@ CASES: tuple[Case, ...] = (
     Case("average of 3", AVERAGE, 3, main=True),
     Case("average of 2", _saves("weighted_average([m0, m1], weights=[0.7, 0.3])"), 2),
     Case("average of 8", _saves("weighted_average([m0, m1, m2, m3, m4, m5, m6, m7])"), 8),
-    Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4, main=True),
+    Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4),
     Case("ties global", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, main=True),
     Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4),
     Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4),
