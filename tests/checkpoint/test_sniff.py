@@ -36,7 +36,7 @@ def tar(path: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.touch(), "is empty"),
-    "directory": (lambda path: path.mkdir(), "is a directory"),
+    "folder": (lambda path: path.mkdir(), "is a folder without a model in it"),
     "missing": (lambda path: None, "no such file"),
     "text": (lambda path: path.write_text("hello"), "is not a checkpoint"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps({})), "plain pickle"),

@@ -40,6 +40,14 @@ class Place(NamedTuple):
     offset: int  # in bytes
 
 
+class Block(NamedTuple):
+    """A box of a tensor that lies somewhere by itself, in C order."""
+
+    place: Place
+    start: tuple[int, ...]  # first index on each axis
+    shape: tuple[int, ...]
+
+
 class Opaque(NamedTuple):
     """Something that is kept but not understood: a class's name, and what of its state can be shown."""
 
@@ -137,11 +145,12 @@ class Checkpoint:
     files       the files that hold the bytes; all but sharded containers have one, `path` itself
     stamps      the state of each file when it was described
     tensors     every tensor anywhere in the structure, in file order
-    places      where each storage lies, by its key
+    places      where each storage lies, by its key, if it lies in one run
     tree        everything, for showing: dict, list, tuple, plain values, `Opaque`, `TensorInfo`
     drafts      name, tensors by name, hidden: one per section
     source      what the container's own modules need to know again; nobody else looks into it
     texts       beside the tensors, in containers that have such metadata; None in the others
+    blocks      what tensors without a place consist of, by the keys of their storages
     """
 
     path: Path
@@ -155,6 +164,7 @@ class Checkpoint:
     drafts: tuple[tuple[str, Mapping[str, TensorInfo], bool], ...] = field(repr=False)
     source: Any = field(repr=False)
     texts: Mapping[str, str] | None = field(default=None, repr=False)
+    blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from weightmath.errors import OutputError, nearest
 
+SHARD = 5 * 10**9  # bytes in a file of a folder, where nothing else is said
+
 Form = Literal["torch zip", "safetensors", "folder"]
 ENDINGS: dict[str, Form] = {
     ".ckpt": "torch zip", ".pt": "torch zip", ".pth": "torch zip", ".bin": "torch zip", ".safetensors": "safetensors",

@@ -142,6 +142,7 @@ class Wishes:
     drop      patterns of entries, by dotted path, that are left out
     keep      "weights": nothing but the section and what holds it; "all": everything
     extra     further records, which torch ignores, by name
+    shard     most bytes in a file of a folder
     """
 
     computed: frozenset[str]
@@ -150,6 +151,7 @@ class Wishes:
     drop: Sequence[str]
     keep: Literal["all", "weights"]
     extra: Mapping[str, bytes]
+    shard: int
 
 
 @dataclass(frozen=True)

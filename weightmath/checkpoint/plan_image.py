@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from weightmath.checkpoint.description import Section
-from weightmath.checkpoint.ending import Form
+from weightmath.checkpoint.ending import SHARD, Form
+from weightmath.checkpoint.folder_image import plan_folder_image
 from weightmath.checkpoint.fresh_zip import plan_fresh_zip
 from weightmath.checkpoint.image import Image, Wishes
 from weightmath.checkpoint.paused import paused_collection
@@ -27,6 +28,7 @@ def plan_image(
     keep: Literal["all", "weights"] = "all",
     extra: Mapping[str, bytes] | None = None,
     form: Form = "torch zip",
+    shard: int = SHARD,
 ) -> Image:
     """The output that is the section's checkpoint, but for these tensors and wishes.
 
@@ -40,12 +42,13 @@ def plan_image(
     keep       "weights": only the section, under its own name; "all": everything else too
     extra      further records that torch.load ignores (a recipe, fingerprints), by name; texts in safetensors
     form       the output's container
+    shard      most bytes in a file of a folder
 
     With nothing changed and `device="keep"` the output is the template to the byte.
     Fails      OutputError where the wishes contradict the template: tensors that share elements but are not
                computed together, storages that cannot change their dtype alone, drops that match nothing
     """
-    wishes = Wishes(frozenset(computed), dtypes or {}, device, drop, keep, extra or {})
+    wishes = Wishes(frozenset(computed), dtypes or {}, device, drop, keep, extra or {}, shard)
     try:
         _check(section, wishes)
         with paused_collection():
@@ -55,6 +58,8 @@ def plan_image(
 
 
 def _planner(section: Section, form: Form) -> Callable[[Section, Wishes], Image]:
+    if form == "folder":
+        return plan_folder_image
     if form == "safetensors":
         return plan_safetensors_image
     return plan_zip_image if isinstance(section.checkpoint.source, TorchZip) else plan_fresh_zip

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from weightmath.checkpoint.description import Checkpoint, Stamp, TensorInfo, extent
+from weightmath.checkpoint.description import Block, Checkpoint, Stamp, TensorInfo, extent
+from weightmath.checkpoint.mosaic import before, indices
 from weightmath.errors import CheckpointError
 
 Bits = np.ndarray[Any, np.dtype[Any]]
@@ -60,11 +61,14 @@ class Reader:
         out     a contiguous array of shape (stop - start,) and of the tensor's `dtype.bits`
         Fails   CheckpointError if the file ends before
         """
-        if tensor.contiguous:
+        if not tensor.contiguous:
+            np.copyto(out, self._strided(tensor).flat[start:stop])
+        elif tensor.storage.key in self._places:
             file, begin = self._places[tensor.storage.key]
             self._fill(file, begin + (tensor.offset + start) * tensor.entry.dtype.itemsize, out)
         else:
-            np.copyto(out, self._strided(tensor).flat[start:stop])
+            for block in self.checkpoint.blocks[tensor.storage.key]:
+                self._fill_from(block, tensor, start, stop, out)
 
     def read_bytes(self, offset: int, length: int, file: int = 0) -> bytes:
         """Bytes of one of the files; CheckpointError if it ends before."""
@@ -86,6 +90,15 @@ class Reader:
                 got += more
         except OSError as error:
             raise self._broken(file, f"cannot be read: {error.strerror}") from None
+
+    def _fill_from(self, block: Block, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
+        """The elements of a block that lie in [start, stop): they lie in one run of the block."""
+        shape = tensor.entry.shape
+        first, last = before(block, shape, start), before(block, shape, stop)
+        if first < last:
+            bits = np.empty(last - first, out.dtype)
+            self._fill(block.place.file, block.place.offset + first * bits.itemsize, bits)
+            out[indices(block, shape, first, last) - start] = bits
 
     def _broken(self, file: int, fact: str) -> CheckpointError:
         return CheckpointError(fact, where=str(self.checkpoint.files[file]))

@@ -32,19 +32,20 @@ class Record(NamedTuple):
     method: int
 
 
-def read_directory(file: int, length: int) -> tuple[Record, ...]:
+def read_directory(file: int, length: int, start: int = 0) -> tuple[Record, ...]:
     """The records of a zip of `length` bytes, in the order of their place in the file.
 
     file     an open descriptor
+    start    byte of the file where the zip begins
     Fails    CheckpointError if the file is truncated or is not a plain zip
     """
     try:
-        directory, count, end = _locate(file, length)
-        records = sorted(_entries(file, directory, count), key=lambda record: record.header)
-        records = [_with_data_offset(file, record) for record in records]
+        directory, count, end = _locate(file, length, start)
+        records = sorted(_entries(directory, count), key=lambda record: record.header)
+        records = [_with_data_offset(file, start, record) for record in records]
     except (struct.error, OverflowError, ValueError):
         raise _broken("its directory cannot be read") from None
-    _check_disjoint(records, end)
+    _check_disjoint(records, start + end)
     return tuple(records)
 
 
@@ -52,10 +53,10 @@ def _broken(fact: str) -> CheckpointError:
     return CheckpointError(f"broken zip: {fact}", hint="the file is truncated or damaged; copy or download it again")
 
 
-def _locate(file: int, length: int) -> tuple[bytes, int, int]:
+def _locate(file: int, length: int, begin: int) -> tuple[bytes, int, int]:
     """The directory's bytes, the number of its entries, and where it begins."""
     tail_start = max(0, length - _END.size - 0xFFFF)
-    tail = os.pread(file, length - tail_start, tail_start)
+    tail = os.pread(file, length - tail_start, begin + tail_start)
     at = tail.rfind(b"PK\5\6")
     if at < 0:
         raise _broken("it ends without a directory")
@@ -65,19 +66,19 @@ def _locate(file: int, length: int) -> tuple[bytes, int, int]:
     stop = tail_start + at
     if at >= _LOCATOR64.size and tail[at - _LOCATOR64.size :].startswith(b"PK\6\7"):
         _, _, end64, _ = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
-        signature, *_, count, size, start = _END64.unpack(os.pread(file, _END64.size, end64))
+        signature, *_, count, size, start = _END64.unpack(os.pread(file, _END64.size, begin + end64))
         if signature != b"PK\6\6":
             raise _broken("its zip64 end record is missing")
         stop = end64
     if start + size != stop:
         raise _broken("its directory is not where it should be")
-    directory = os.pread(file, size, start)
+    directory = os.pread(file, size, begin + start)
     if len(directory) != size or count * _CENTRAL.size > size:
         raise _broken("its directory is cut off")
     return directory, count, start
 
 
-def _entries(file: int, directory: bytes, count: int) -> list[Record]:
+def _entries(directory: bytes, count: int) -> list[Record]:
     records: dict[str, Record] = {}
     at = 0
     for _ in range(count):
@@ -113,14 +114,14 @@ def _wide(extra: bytes, packed: int, unpacked: int, header: int) -> tuple[int, i
     return packed, header
 
 
-def _with_data_offset(file: int, record: Record) -> Record:
+def _with_data_offset(file: int, start: int, record: Record) -> Record:
     name = record.name.encode()
-    fields = os.pread(file, _LOCAL.size + len(name), record.header)
+    fields = os.pread(file, _LOCAL.size + len(name), start + record.header)
     signature, _, _, method, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(fields)
     if signature != b"PK\3\4" or method != record.method or fields[_LOCAL.size :] != name or name_length != len(name):
         raise _broken(f"the header of `{record.name}` differs from the directory")
     offset = record.header + _LOCAL.size + name_length + extra_length
-    return Record(record.name, record.header, offset, record.size, method)
+    return Record(record.name, start + record.header, start + offset, record.size, method)
 
 
 def _check_disjoint(records: list[Record], end: int) -> None:

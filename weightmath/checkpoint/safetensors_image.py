@@ -23,7 +23,7 @@ def plan_safetensors_image(section: Section, wishes: Wishes) -> Image:
     """The image of one safetensors file; see `plan_image`. With nothing changed it is the template to the byte."""
     flat = plan_flat(section, wishes)
     plans = in_order(section, flat.tensors)
-    text = header_text(section, plans, {**metadata_of(section, flat), **as_texts(wishes.extra)})
+    text = header_text(section, plans, {**metadata_of(section, flat), **flat.aliases, **as_texts(wishes.extra)})
     file, parts = lay_out("", 0, text, plans)
     return assemble(section.checkpoint, [file], parts, aliases=flat.computed_aliases)
 
@@ -46,7 +46,7 @@ def in_order(section: Section, plans: Sequence[TensorPlan]) -> list[TensorPlan]:
 
 
 def metadata_of(section: Section, flat: FlatPlan) -> dict[str, str]:
-    """The template's metadata, or where the tensors came from; and the further names of tied tensors."""
+    """The template's metadata but for ties that are no more; of another container, where the tensors came from."""
     checkpoint = section.checkpoint
     if checkpoint.texts is not None:
         found = dict(checkpoint.texts)
@@ -56,7 +56,7 @@ def metadata_of(section: Section, flat: FlatPlan) -> dict[str, str]:
     else:
         place = f": {section.name}" if section.name else ""
         found = {ORIGIN: f"{checkpoint.container} {checkpoint.path.name}{place}", "format": "pt"}
-    return {**found, **flat.aliases}
+    return found
 
 
 def as_texts(extra: Mapping[str, bytes]) -> dict[str, str]:

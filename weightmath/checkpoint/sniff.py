@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
+from weightmath.checkpoint.distributed import is_distributed, open_distributed
+from weightmath.checkpoint.folder import find_model
+from weightmath.checkpoint.hub import find_in_hub, is_in_hub
+from weightmath.checkpoint.records import read_bytes
+from weightmath.checkpoint.refusal import refusal
 from weightmath.checkpoint.safetensors import is_safetensors, open_safetensors
+from weightmath.checkpoint.sharded import is_index, open_sharded
 from weightmath.checkpoint.torch_legacy import is_legacy, open_torch_legacy
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
 
-_RESAVE = "load it where it came from and save it again: torch.save(state_dict, 'new.ckpt')"
+_HEAD = 512
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """The description of a checkpoint file.
+    """The description of a checkpoint: of a file, a folder that holds one model, or one in the Hub's local cache.
 
-    Reads headers and the pickle, no tensor. Nothing in the file is executed or imported.
+    path   a torch zip, a legacy torch file, safetensors, an index of shards; a folder with one of them, or with what
+           torch.distributed.checkpoint writes; `hf:org/name[@revision][/folder or file]`
 
-    Fails   CheckpointError if the file is missing, empty, a directory, truncated, or no checkpoint that we read;
-            it names what the file is where that can be told
+    Reads headers and the pickle, no tensor. Nothing in a file is executed or imported.
+
+    Fails   CheckpointError if it is missing, empty, truncated, or no checkpoint that we read; it names what the file
+            is where that can be told
     """
-    path = Path(path)
+    place = find_in_hub(path) if is_in_hub(path) else Path(path)
+    if place.is_dir():
+        return replace(_open_file(find_model(place)), path=place)
+    return _open_file(place)
+
+
+def _open_file(path: Path) -> Checkpoint:
     check_is_file(path)
     try:
         file = os.open(path, os.O_RDONLY)
@@ -41,32 +57,15 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 def _open(path: Path, file: int) -> Checkpoint:
     stamp = Stamp.of(os.fstat(file))
-    head = os.pread(file, 512, 0)
+    head = os.pread(file, _HEAD, 0)
     if head.startswith(b"PK\3\4"):
         return open_torch_zip(path, file, stamp)
     if is_legacy(head):
         return open_torch_legacy(path, file, stamp)
     if is_safetensors(head, stamp.size):
         return open_safetensors(path, file, stamp)
-    raise _refusal(head, stamp.size)
-
-
-def _refusal(head: bytes, size: int) -> CheckpointError:
-    """What to say about a file that is not read."""
-    if size == 0:
-        return CheckpointError("is empty")
-    for magic, offset, name in _KINDS:
-        if head[offset : offset + len(magic)] == magic:
-            return CheckpointError(f"is {name}, not a checkpoint that weightmath reads", hint=_RESAVE)
-    return CheckpointError("is not a checkpoint", hint="expected what torch.save writes")
-
-
-_KINDS = (
-    (b"GGUF", 0, "a GGUF file"),
-    (b"\x89HDF\r\n\x1a\n", 0, "an HDF5 file"),
-    (b"ustar", 257, "a tar file"),
-    (b"\x93NUMPY", 0, "a numpy file"),
-    (b"\x1f\x8b", 0, "a gzip file"),
-    (b"version https://git-lfs", 0, "a Git LFS pointer: the file itself was not downloaded"),
-    (b"\x80", 0, "a plain pickle"),
-)
+    if is_index(head):
+        return open_sharded(path, read_bytes(file, 0, stamp.size), _open_file)
+    if is_distributed(head):
+        return open_distributed(path, read_bytes(file, 0, stamp.size))
+    raise refusal(head, stamp.size)

@@ -11,6 +11,7 @@ from weightmath.checkpoint.description import Checkpoint, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
+from weightmath.checkpoint.refusal import program_refusal, zip_refusal
 from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import Anatomy, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
@@ -43,12 +44,13 @@ class TorchZip:
         return value if 0 < value <= LARGEST_ALIGNMENT else ALIGNMENT
 
 
-def open_torch_zip(path: Path, file: int, stamp: Stamp) -> Checkpoint:
+def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: int | None = None) -> Checkpoint:
     """The description of a zip checkpoint; CheckpointError if it is another kind of zip, or broken.
 
-    file   an open descriptor, only used during the call
+    file         an open descriptor, only used during the call
+    start, size  where in the file the zip lies, if it is not all of it
     """
-    root, records = _below_root(read_directory(file, stamp.size))
+    root, records = _below_root(read_directory(file, stamp.size if size is None else size, start))
     small = _small_records(file, records)
     record = records["data.pkl"]
     pickle = read_bytes(file, record.offset, record.size)
@@ -102,12 +104,10 @@ def _below_root(records: tuple[Record, ...]) -> tuple[str, dict[str, Record]]:
     start = len(root) + 1
     below = {record.name[start:]: record for record in records if record.name.startswith(f"{root}/")}
     if "data.pkl" not in below:
-        raise CheckpointError("is a zip file, but not one that torch.save wrote", hint="it has no `data.pkl`")
-    if "constants.pkl" in below or any(name.startswith("code/") for name in below):
-        raise CheckpointError(
-            "is TorchScript (torch.jit.save): a program, not a checkpoint",
-            hint="save its weights: torch.save(torch.jit.load(path).state_dict(), 'weights.ckpt')",
-        )
+        raise zip_refusal([record.name for record in records])
+    refused = program_refusal(below)
+    if refused is not None:
+        raise refused
     if len(below) != len(records):
         raise CheckpointError(f"some of its records lie outside `{root}/`")
     for record in records:

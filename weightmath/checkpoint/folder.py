@@ -1,0 +1,41 @@
+"""Which file of a folder is the model that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from weightmath.errors import CheckpointError
+
+DISTRIBUTED = ".metadata"
+_INDICES = (".safetensors.index.json", ".bin.index.json")
+_WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+# What trainers leave beside the weights.
+_OTHERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "random_states")
+
+
+def find_model(folder: Path) -> Path:
+    """The file in a folder that opens its model: the index of shards, `.metadata`, or the one file of weights.
+
+    Safetensors come before pickles, and an index before a single file.
+    Fails   CheckpointError if there is none, or if several could be meant; the message names them
+    """
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    if folder / DISTRIBUTED in files:
+        return folder / DISTRIBUTED
+    for ending in (*_INDICES, _WEIGHTS[0], _WEIGHTS[1:]):
+        found = [file for file in files if file.name.endswith(ending) and not file.name.startswith(_OTHERS)]
+        if len(found) > 1:
+            raise CheckpointError(
+                f"holds several models: {_listed(found)}", where=str(folder), hint=f"name one: {found[0]}"
+            )
+        if found:
+            return found[0]
+    inside = sorted(file.parent for file in folder.glob("*/*") if file.name.endswith((*_INDICES, *_WEIGHTS)))
+    hint = f"its folders do: {_listed(list(dict.fromkeys(inside)))}" if inside else None
+    raise CheckpointError("is a folder without a model in it", where=str(folder), hint=hint)
+
+
+def _listed(paths: Sequence[Path], most: int = 6) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(path.name for path in paths[:most]) + more

@@ -1,0 +1,130 @@
+"""Plans a Hugging Face folder: safetensors in shards, their index, and from the template what makes it a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weightmath.checkpoint.description import Checkpoint, Section
+from weightmath.checkpoint.flat_plan import FlatPlan, plan_flat
+from weightmath.checkpoint.image import Companion, File, Image, Part, TensorPlan, Wishes, assemble
+from weightmath.checkpoint.safetensors_image import as_texts, header_text, in_order, lay_out, metadata_of
+from weightmath.dtypes import DTYPES, DType
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+# What belongs to a model besides its weights, by the names that transformers gives them. Not its README, which
+# describes the template.
+COMPANIONS = (
+    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece*.model", "*.tiktoken",
+    "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja", "preprocessor_config.json",
+    "processor_config.json", "image_processor_config.json", "video_preprocessor_config.json", "configuration_*.py",
+    "modeling_*.py", "tokenization_*.py", "processing_*.py", "image_processing_*.py", "LICENSE*", "NOTICE*",
+    "USE_POLICY*",
+)  # fmt: skip
+
+
+def plan_folder_image(section: Section, wishes: Wishes) -> Image:
+    """The image of a folder of safetensors; see `plan_image`.
+
+    Shards hold at most `wishes.shard` bytes, but at least one tensor. The configuration, tokenizer and the like come
+    from the folder of the template, if it has a `config.json`; the dtype in there follows the weights.
+    """
+    flat = plan_flat(section, wishes)
+    shards = list(_shards(flat.tensors, wishes.shard))
+    names = [_shard_name(number, len(shards)) for number in range(len(shards))]
+    files: list[File] = []
+    parts: list[Part] = []
+    for number, (name, plans) in enumerate(zip(names, shards, strict=True)):
+        file, inside = lay_out(name, number, *_shard(section, flat, plans, wishes if number == 0 else None))
+        files.append(file)
+        parts += inside
+    known = _index(flat, names, shards) if len(shards) > 1 else {}
+    source = _folder_of(section.checkpoint)
+    companions = list(_companions(source)) if source else []
+    if source:
+        known[CONFIG] = _config(source / CONFIG, _new_dtype(flat.tensors))
+    for name, content in known.items():
+        parts.append(Part(len(files), name, 0, content))
+        files.append(File(name, len(content)))
+    return assemble(section.checkpoint, files, parts, aliases=flat.computed_aliases, companions=companions)
+
+
+def _shards(plans: Sequence[TensorPlan], most: int) -> Iterator[list[TensorPlan]]:
+    """Tensors in the order of the template, cut where the next would make a file too large."""
+    shard: list[TensorPlan] = []
+    size = 0
+    for plan in plans:
+        if shard and size + plan.nbytes > most:
+            yield shard
+            shard, size = [], 0
+        shard.append(plan)
+        size += plan.nbytes
+    yield shard
+
+
+def _shard_name(number: int, count: int) -> str:
+    return "model.safetensors" if count == 1 else f"model-{number + 1:05d}-of-{count:05d}.safetensors"
+
+
+def _shard(
+    section: Section, flat: FlatPlan, plans: Sequence[TensorPlan], wishes: Wishes | None
+) -> tuple[bytes, list[TensorPlan]]:
+    """Header and order of one file. Further records go into one of the files, whose wishes are given."""
+    ordered = in_order(section, plans)
+    inside = {plan.tensor.entry.name for plan in plans}
+    tied = {name: of for name, of in flat.aliases.items() if of in inside}
+    extra = as_texts(wishes.extra) if wishes else {}
+    return header_text(section, ordered, {**metadata_of(section, flat), **tied, **extra}), ordered
+
+
+def _index(flat: FlatPlan, names: Sequence[str], shards: Sequence[Sequence[TensorPlan]]) -> dict[str, bytes]:
+    weight_map = {plan.tensor.entry.name: name for name, plans in zip(names, shards, strict=True) for plan in plans}
+    total = sum(plan.nbytes for plan in flat.tensors)
+    content = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return {INDEX: _json(content, sort_keys=True)}
+
+
+def _json(content: object, *, sort_keys: bool = False) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n").encode()
+
+
+def _folder_of(checkpoint: Checkpoint) -> Path | None:
+    """The folder with the template's configuration."""
+    folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    return folder if (folder / CONFIG).is_file() else None
+
+
+def _companions(folder: Path) -> Iterator[Companion]:
+    found = {path for pattern in COMPANIONS for path in folder.glob(pattern) if path.is_file()}
+    for path in sorted(found):
+        yield Companion(path.relative_to(folder).as_posix(), path, path.stat().st_size)
+
+
+def _new_dtype(plans: Sequence[TensorPlan]) -> DType | None:
+    """The dtype of most floating-point elements, if dtypes change."""
+    if all(plan.new is plan.tensor.entry.dtype for plan in plans):
+        return None
+    elements: dict[DType, int] = {}
+    for plan in plans:
+        if plan.new.is_float:
+            elements[plan.new] = elements.get(plan.new, 0) + plan.tensor.entry.size
+    return max(elements, key=lambda dtype: elements[dtype])
+
+
+def _config(path: Path, dtype: DType | None) -> bytes:
+    """The configuration; with this dtype wherever it names one, as models made of several name it again."""
+    content = path.read_bytes()
+    try:
+        config = json.loads(content) if dtype else None
+    except ValueError:
+        config = None  # it is the template's own, and copied as it is
+    if not isinstance(config, dict) or dtype is None:
+        return content
+    for part in (config, *(value for key, value in config.items() if key.endswith("_config"))):
+        for key in ("torch_dtype", "dtype"):
+            if isinstance(part, dict) and part.get(key) in DTYPES:
+                part[key] = dtype.name
+    return _json(config)
