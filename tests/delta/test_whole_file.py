@@ -1,0 +1,172 @@
+"""Exact deltas of whole files: the tuned file comes back to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.delta.conftest import every_dtype, state
+from tests.packages import folds
+from weightmath import delta
+from weightmath.checkpoint import open_checkpoint
+from weightmath.errors import CheckpointError, LayoutError, OutputError
+
+
+def section(path: str | Path):
+    return open_checkpoint(path).section()
+
+
+def made(base: str | Path, tuned: str | Path, path: str = "x.delta", **options) -> delta.DeltaFile:
+    delta.make(section(base), section(tuned), path, **options)
+    return delta.open_delta(path)
+
+
+def comes_back(base: str | Path, tuned: str | Path) -> float:
+    """Check that the tuned file comes back; the share of its bytes that the delta has."""
+    file = made(base, tuned, force=True)
+    applied = delta.apply(section(base), [file], "back.pt", force=True)
+    assert Path("back.pt").read_bytes() == Path(tuned).read_bytes()
+    assert applied.whole
+    return file.size / Path(tuned).stat().st_size
+
+
+def test_every_dtype_with_odd_values(folder):
+    torch.save({"state_dict": every_dtype(1), "epoch": 3}, "base.pt")
+    torch.save({"epoch": 4, "state_dict": every_dtype(2)}, "tuned.pt")
+    comes_back("base.pt", "tuned.pt")
+
+
+def test_a_training_checkpoint_with_optimizer_state_objects_and_shared_storages(folder):
+    model = torch.nn.Linear(300, 200)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+
+    def save(path):
+        model(torch.ones(4, 300)).sum().backward()
+        optimizer.step()
+        whole = {"state_dict": model.state_dict(), "optimizer": optimizer.state_dict(), "at": Path("somewhere")}
+        whole["tied"] = whole["state_dict"]["weight"]
+        whole["turned"] = torch.arange(600.0).reshape(20, 30).T
+        torch.save(whole, path)
+
+    save("base.pt")
+    save("tuned.pt")
+    assert comes_back("base.pt", "tuned.pt") < 0.6
+
+
+@pytest.mark.parametrize("base_ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("tuned_ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_both_containers_and_mixtures_of_them(folder, base_ending, tuned_ending, dtype):
+    for name, wide, ending in (("base", state(0), base_ending), ("tuned", state(1, 1e-5), tuned_ending)):
+        values = {key: value.to(dtype) for key, value in wide.items()}
+        (torch.save if ending == "pt" else save_file)(values, f"{name}.{ending}")
+    assert comes_back(f"base.{base_ending}", f"tuned.{tuned_ending}") < 0.75
+
+
+def test_a_fine_tune_in_another_dtype_is_seen_from_the_base_in_that_dtype(folder):
+    torch.save(state(0), "base.pt")
+    torch.save({name: value.bfloat16() for name, value in state(1, 1e-5).items()}, "tuned.pt")
+    assert comes_back("base.pt", "tuned.pt") < 0.5
+
+
+def test_tensors_and_rows_come_and_go(folder):
+    base, tuned = state(0), state(1, 1e-6)
+    del tuned["layers.1.weight"]
+    tuned["new"] = torch.ones(70)
+    tuned["layers.3.weight"] = torch.cat([tuned["layers.3.weight"], torch.randn(20, 40)])
+    torch.save(base, "base.pt")
+    torch.save(tuned, "tuned.pt")
+    comes_back("base.pt", "tuned.pt")
+    comes_back("tuned.pt", "base.pt")
+
+
+def test_tensors_of_several_pieces(folder, monkeypatch):
+    monkeypatch.setattr("weightmath.delta.pieces.PIECE", 1000)
+    monkeypatch.setattr("weightmath.delta.stages.REST_PIECE", 512)
+    torch.save(state(0), "base.pt")
+    torch.save(state(1, 1e-5), "tuned.pt")
+    comes_back("base.pt", "tuned.pt")
+    assert len(delta.open_delta("x.delta").delta.records["layers.3.weight"].sizes) == 12
+
+
+def test_an_unchanged_file_costs_a_header(folder):
+    torch.save(state(0), "base.pt")
+    file = made("base.pt", "base.pt")
+    assert all(set(record.sizes) == {0} for record in file.delta.records.values())
+
+
+def test_real_models_of_one_family(folder):
+    first, second = folds()[:2]
+    assert comes_back(first, second) < 0.9
+
+
+def test_a_chain_is_applied_in_one_pass(folder):
+    for number in range(4):
+        torch.save({"model": state(1, number * 1e-4), "epoch": number}, f"v{number}.pt")
+    files = [made(f"v{n}.pt", f"v{n + 1}.pt", f"{n}.delta") for n in range(3)]
+    applied = delta.apply(section("v0.pt"), files, "back.pt")
+    assert applied.whole
+    assert Path("back.pt").read_bytes() == Path("v3.pt").read_bytes()
+    assert sorted(path.name for path in folder.glob(".*")) == []
+
+
+def test_another_base_is_refused_with_both_fingerprints(folder):
+    for number in range(3):
+        torch.save(state(number, 0.1), f"{number}.pt")
+    file = made("0.pt", "1.pt")
+    with pytest.raises(LayoutError) as error:
+        delta.apply(section("2.pt"), [file], "back.pt")
+    assert file.delta.base.fingerprint in str(error.value)
+    assert error.value.what.count("wm1:") == 2
+    assert not Path("back.pt").exists()
+
+
+def test_a_base_that_differs_outside_its_weights_is_noticed(folder):
+    torch.save({"model": state(0), "optimizer": torch.zeros(5000)}, "base.pt")
+    torch.save({"model": state(1, 0.1), "optimizer": torch.ones(5000)}, "tuned.pt")
+    file = made("base.pt", "tuned.pt")
+    torch.save({"model": state(0), "optimizer": torch.full((5000,), 0.3)}, "other.pt")
+    with pytest.raises(CheckpointError, match="sha256"):
+        delta.apply(section("other.pt"), [file], "back.pt")
+    assert not Path("back.pt").exists()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_is_noticed(folder, seed):
+    torch.save(state(0), "base.pt")
+    torch.save(state(1, 1e-3), "tuned.pt")
+    content = bytearray(Path(made("base.pt", "tuned.pt").path).read_bytes())
+    head = 8 + int.from_bytes(content[:8], "little")
+    place = head + int(torch.randint(len(content) - head, (1,), generator=torch.Generator().manual_seed(seed)))
+    content[place] ^= 0x10
+    Path("x.delta").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        delta.apply(section("base.pt"), [delta.open_delta("x.delta")], "back.pt")
+    assert not Path("back.pt").exists()
+
+
+def test_outputs_never_replace_anything_unasked(folder):
+    torch.save(state(0), "base.pt")
+    torch.save(state(1, 0.1), "tuned.pt")
+    file = made("base.pt", "tuned.pt")
+    with pytest.raises(OutputError, match="exists"):
+        made("base.pt", "tuned.pt")
+    with pytest.raises(OutputError, match="is an input"):
+        made("base.pt", "tuned.pt", "base.pt", force=True)
+    with pytest.raises(OutputError, match="is an input"):
+        delta.apply(section("base.pt"), [file], "base.pt", force=True)
+
+
+def test_deltas_of_weights_alone_leave_the_optimizer_to_the_base(folder):
+    torch.save({"model": every_dtype(1), "optimizer": [torch.zeros(9)]}, "base.pt")
+    torch.save({"model": every_dtype(2)}, "tuned.pt")
+    file = made("base.pt", "tuned.pt", keep="weights")
+    delta.apply(section("base.pt"), [file], "back.pt")
+    from tests.delta.conftest import tensors_equal
+
+    back = torch.load("back.pt")
+    assert tensors_equal(back["model"], every_dtype(2))
+    assert torch.equal(back["optimizer"][0], torch.zeros(9))

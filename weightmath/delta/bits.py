@@ -1,0 +1,77 @@
+"""Exact differences: from the bits that are expected to those that are there, for every dtype.
+
+    xor     the bits that differ
+    step    how many stored values lie between, as an unsigned integer: 0, -1, 1, -2, 2, ... become 0, 1, 2, 3, 4, ...
+    plain   the bits themselves, for tensors that the base lacks or that have nothing to do with it
+
+Which is the smallest depends on the tensor, and is measured on a sample of it. Neighbouring floats are neighbouring
+integers, so that steps of a small change are small even where it crosses a power of two and XOR turns all bits over.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from weightmath.delta.numbers import decode, encode
+from weightmath.delta.planes import expand, squeeze
+from weightmath.dtypes import DType
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Way = Literal["step", "xor", "plain"]
+WAYS: tuple[Way, ...] = get_args(Way)
+SAMPLE = 1 << 16
+
+
+def expected(bits: Array, dtype: DType, wanted: DType, count: int) -> Array:
+    """What a base's elements let one expect of `count` elements in another dtype: its own, converted; then zeros."""
+    integers = _integers(wanted)
+    count *= wanted.itemsize // integers.itemsize
+    if dtype != wanted:
+        if not (dtype.is_float and wanted.is_float):
+            return np.zeros(count, integers)
+        with np.errstate(invalid="ignore"):
+            bits = encode(decode(bits, dtype), wanted)
+    found = bits.view(integers)[:count]
+    return found if len(found) == count else np.concatenate([found, np.zeros(count - len(found), integers)])
+
+
+def _integers(dtype: DType) -> np.dtype[Any]:
+    # numpy has no 16-byte integer; the halves of complex128 are numbers by themselves.
+    return np.dtype(f"<u{min(dtype.itemsize, 8)}")
+
+
+def pack(bits: Array, known: Array, way: Way) -> bytes:
+    """The elements (raw bits), seen from those that are known."""
+    there = bits.view(known.dtype)
+    if way == "plain":
+        return squeeze(there)
+    if way == "xor":
+        return squeeze(there ^ known)
+    return squeeze(_folded(there - known))
+
+
+def unpack(content: bytes | memoryview, known: Array, way: Way) -> Array:
+    """The elements that `pack` made bytes of, as unsigned integers."""
+    found = expand(content, known.dtype, len(known))
+    if way == "plain":
+        return found
+    return found ^ known if way == "xor" else known + _unfolded(found)
+
+
+def best_way(bits: Array, known: Array) -> Way:
+    """The way that makes the fewest bytes of a sample."""
+    return min(WAYS, key=lambda way: len(pack(bits[:SAMPLE], known[:SAMPLE], way)))
+
+
+def _folded(steps: Array) -> Array:
+    one, top = steps.dtype.type(1), steps.dtype.type(8 * steps.itemsize - 1)
+    found: Array = (steps << one) ^ (np.zeros((), steps.dtype) - (steps >> top))
+    return found
+
+
+def _unfolded(folded: Array) -> Array:
+    one = folded.dtype.type(1)
+    found: Array = (folded >> one) ^ (np.zeros((), folded.dtype) - (folded & one))
+    return found

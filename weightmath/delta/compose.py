@@ -1,0 +1,134 @@
+"""Makes one delta of two that follow each other: base to v1 and v1 to v2 become base to v2."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weightmath.checkpoint import Section, open_checkpoint
+from weightmath.delta.apply import sources_of
+from weightmath.delta.container import Delta, DeltaFile, Record
+from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.make import described, make, number_record
+from weightmath.delta.options import Options
+from weightmath.delta.pieces import pieces_of
+from weightmath.delta.restore import restore
+from weightmath.delta.sides import BY
+from weightmath.delta.writing import DeltaWriter
+from weightmath.errors import LayoutError
+from weightmath.layout import Entry
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def compose(
+    first: DeltaFile,
+    second: DeltaFile,
+    path: str | Path,
+    options: Options | None = None,
+    *,
+    base: Section | None = None,
+    threads: int = 2,
+    force: bool = False,
+) -> Delta:
+    """Write the sum of two deltas; of exact ones the delta that leads where the second leads.
+
+    Parameters
+        options   how numbers are stored: None: sparse where both are, else dense
+        base      needed for exact deltas alone, whose bits are seen from it. The file in between lies on the disk
+                  meanwhile, beside the output
+    Fails with LayoutError unless the second delta's base is the first one's tuned checkpoint, or the same base.
+    """
+    _check_follows(first, second)
+    if first.delta.kind == second.delta.kind == "exact":
+        return _exact(first, second, Path(path), base, threads, force)
+    for file in (first, second):
+        if any(record.is_exact for record in file.delta.records.values()):
+            raise LayoutError(
+                "holds exact tensors, which are not numbers to add",
+                where=str(file.path),
+                hint="apply both in one pass: weightmath delta apply BASE A B -o OUT",
+            )
+    return _numbers(first, second, Path(path), options, threads, force)
+
+
+def _check_follows(first: DeltaFile, second: DeltaFile) -> None:
+    led_to = first.delta.tuned.fingerprint if first.delta.tuned else None
+    is_exact = first.delta.kind == second.delta.kind == "exact"
+    allowed = {led_to} if is_exact else {led_to, first.delta.base.fingerprint}
+    wanted = second.delta.base.fingerprint
+    if wanted not in allowed - {None}:
+        raise LayoutError(
+            f"its base is {second.delta.base.file} ({wanted}), and {first.path.name} leads from "
+            f"{first.delta.base.file} ({first.delta.base.fingerprint}) to {led_to}",
+            where=str(second.path),
+            hint="give them in the order in which they follow each other",
+        )
+
+
+def _exact(first: DeltaFile, second: DeltaFile, path: Path, base: Section | None, threads: int, force: bool) -> Delta:
+    if base is None:
+        raise LayoutError("exact deltas are composed with their base at hand", hint="--base BASE")
+    if first.delta.whole is None or second.delta.whole is None:
+        raise LayoutError("exact deltas of weights alone cannot be composed", hint="apply both in one pass")
+    sources_of(base, [first, second], any_base=False, threads=threads)
+    between = path.with_name(f".{path.name}.{secrets.token_hex(4)}.between")
+    try:
+        restore(base, [first, second], between, threads=threads, force=False)
+        tuned = second.delta.tuned
+        section = open_checkpoint(between).section(tuned.section if tuned else None)
+        delta = make(base, section, path, threads=threads, force=force, name=tuned.file if tuned else None)
+    finally:
+        between.unlink(missing_ok=True)
+    return delta
+
+
+def _numbers(
+    first: DeltaFile, second: DeltaFile, path: Path, options: Options | None, threads: int, force: bool
+) -> Delta:
+    entries = {name: record.entry for file in (second, first) for name, record in file.delta.records.items()}
+    _check_shapes(first, second)
+    sparse = all(file.delta.kind == "sparse" for file in (first, second))
+    wish = options or Options("sparse" if sparse else "dense")
+    with ExitStack() as stack:
+        readers = [stack.enter_context(DeltaReader(file)) for file in (first, second)]
+        inputs = [file.path for file in (first, second)]
+        writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, force=force))
+        records: list[Record] = [
+            number_record(writer, entry, _Sum(readers, entry), wish, threads) for entry in entries.values()
+        ]
+        for reader in readers:
+            reader.check_unchanged()
+        follows = first.delta.tuned is not None and second.delta.base.fingerprint == first.delta.tuned.fingerprint
+        tuned = second.delta.tuned if follows else None
+        about = replace(second.delta, kind=wish.kind, options=wish.given(), base=first.delta.base, tuned=tuned, by=BY)
+        delta = described(records, wish, replace(about, whole=None))
+        writer.finish(delta)
+    return delta
+
+
+def _check_shapes(first: DeltaFile, second: DeltaFile) -> None:
+    for name, record in first.delta.records.items():
+        other = second.delta.records.get(name)
+        if other is not None and other.entry.shape != record.entry.shape:
+            fact = f"`{name}` is {list(record.entry.shape)} in {first.path.name}, and {list(other.entry.shape)} here"
+            raise LayoutError(fact, where=str(second.path))
+
+
+class _Sum:
+    """The sum of a tensor's numbers in several deltas, piece by piece, from the first at each call."""
+
+    def __init__(self, readers: list[DeltaReader], entry: Entry) -> None:
+        self._readers = [reader for reader in readers if entry.name in reader.file.delta.records]
+        self._entry = entry
+
+    def __call__(self) -> Iterator[Array]:
+        for piece in pieces_of(self._entry):
+            parts = [reader.values(self._entry.name, piece.start, piece.stop) for reader in self._readers]
+            yield parts[0] if len(parts) == 1 else parts[0] + parts[1]

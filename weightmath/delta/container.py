@@ -1,0 +1,246 @@
+"""The delta file: a safetensors file, so that nothing in it can be executed, and its metadata say what it means.
+
+    __metadata__  {"format": "weightmath-delta", "weightmath.delta": JSON of a `Delta`}
+    name          of each tensor the encoded pieces, one after the other, as U8; `sizes` in the JSON are their lengths.
+                  Of an encoder that stores numbers as they are (dense) the tensor itself, which others can read too
+
+Each piece is encoded by itself (see `weightmath.delta.pieces`): a file of any size is written front to back and read by
+pieces. The header comes first, with room for all that is only known at the end, and is padded with spaces.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
+from weightmath.checkpoint.safetensors import CONTAINER, is_safetensors, open_safetensors
+from weightmath.dtypes import DTYPES, DType
+from weightmath.errors import CheckpointError, WeightmathError, at
+from weightmath.layout import Entry
+
+FORMAT = "weightmath-delta"
+KEY = "weightmath.delta"
+REST = ":rest"
+VERSION = 1
+_NEWER = "it may come from a newer weightmath: pip install -U weightmath"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One tensor of a delta.
+
+    entry     its name, shape and dtype in the tuned checkpoint
+    encoder   step, xor, plain (exact); sparse, int8, sign, low-rank, dense (numbers); same, if nothing changed
+    sizes     bytes of each piece
+    error     relative error: |tuned - base - delta| / |tuned - base|; None for exact ones
+    norm      |tuned - base|; None where it was not computed
+    stored    dtype of the stored numbers, where there are some
+    scale     of `sign`: the mean magnitude
+    rank      of `low-rank`
+    at        of whole files: where in the file the tensor's bytes begin
+    source    of whole files: which tensor of the base they were seen from, by its dotted path
+    """
+
+    entry: Entry
+    encoder: str
+    sizes: tuple[int, ...]
+    error: float | None = None
+    norm: float | None = None
+    stored: DType | None = None
+    scale: float | None = None
+    rank: int | None = None
+    at: int | None = None
+    source: str | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it holds bits that need the base's."""
+        return self.encoder in ("step", "xor", "plain", "same")
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a delta says about its base or its tuned checkpoint: file name, section, fingerprint, layout's hash."""
+
+    file: str
+    section: str
+    fingerprint: str | None
+    layout: str
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """A tuned file that comes back to the byte: its size, its sha256, and the pieces of what is no tensor."""
+
+    size: int
+    sha256: str
+    rest: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What a delta file holds.
+
+    kind      exact, dense, sparse, int8, sign, low-rank, or auto (`--max-error` chose per tensor)
+    options   those that it was made with
+    error     relative error over all tensors; 0 for exact ones, None where it was not measured
+    by        what wrote it
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    base: Side
+    tuned: Side | None
+    error: float | None
+    by: str
+    records: Mapping[str, Record]
+    whole: WholeFile | None = None
+
+
+@dataclass(frozen=True)
+class DeltaFile:
+    """An opened delta file; nothing but its header has been read."""
+
+    path: Path
+    delta: Delta
+    checkpoint: Checkpoint = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.checkpoint.size
+
+    @cached_property
+    def _begins(self) -> dict[str, tuple[int, ...]]:
+        records = self.delta.records.items()
+        return {name: tuple(accumulate(record.sizes, initial=0)) for name, record in records}
+
+    def span(self, name: str, number: int) -> tuple[int, int]:
+        """Where in the file a piece of a tensor lies, and its bytes."""
+        begins = self._begins[name]
+        return self.checkpoint.places[name].offset + begins[number], begins[number + 1] - begins[number]
+
+
+def is_delta(checkpoint: Checkpoint) -> bool:
+    """Whether an opened checkpoint is a delta file."""
+    return checkpoint.container == CONTAINER and KEY in (checkpoint.texts or {})
+
+
+def open_delta(path: str | Path) -> DeltaFile:
+    """Open a delta file. Fails with CheckpointError for a file that is none, or that is damaged."""
+    path = Path(path)
+    check_is_file(path)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        stamp = Stamp.of(os.fstat(file))
+        if not is_safetensors(os.pread(file, 512, 0), stamp.size):
+            raise CheckpointError("is no delta file", hint="weightmath delta make BASE TUNED -o FILE writes one")
+        return delta_of(open_safetensors(path, file, stamp))
+    except WeightmathError as error:
+        raise at(str(path), error) from None
+    finally:
+        os.close(file)
+
+
+def delta_of(checkpoint: Checkpoint) -> DeltaFile:
+    """The delta that an opened safetensors file is; CheckpointError where it is none or contradicts itself."""
+    where = str(checkpoint.path)
+    if not is_delta(checkpoint):
+        hint = "weightmath delta make BASE TUNED -o FILE writes one"
+        raise CheckpointError("is no delta file", where=where, hint=hint)
+    try:
+        delta = from_json((checkpoint.texts or {})[KEY])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"its description as a delta is malformed: {error}", where=where, hint=_NEWER) from None
+    opened = DeltaFile(checkpoint.path, delta, checkpoint)
+    _check_sizes(opened)
+    return opened
+
+
+def _check_sizes(opened: DeltaFile) -> None:
+    lengths = {tensor.entry.name: tensor.entry.nbytes for tensor in opened.checkpoint.tensors}
+    wanted = {name: sum(record.sizes) for name, record in opened.delta.records.items()}
+    if opened.delta.whole is not None:
+        wanted[REST] = sum(opened.delta.whole.rest)
+    if lengths != wanted:
+        fact = "its tensors are not those that its description names"
+        raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
+
+
+def to_json(delta: Delta) -> str:
+    """The description as it stands in the metadata: compact, keys in a fixed order, nothing that is None."""
+    records = {name: _shortened(_record(record)) for name, record in delta.records.items()}
+    plain = {
+        "version": VERSION,
+        "kind": delta.kind,
+        "options": dict(delta.options),
+        "base": _shortened(asdict(delta.base)),
+        "tuned": _shortened(asdict(delta.tuned)) if delta.tuned else None,
+        "error": delta.error,
+        "by": delta.by,
+        "whole": asdict(delta.whole) if delta.whole else None,
+        "tensors": records,
+    }
+    return json.dumps(_shortened(plain), separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str) -> Delta:
+    """The description that a text stands for; ValueError, KeyError or TypeError where it is none."""
+    plain = json.loads(text)
+    if plain["version"] != VERSION:
+        raise ValueError(f"version {plain['version']}, and this weightmath reads {VERSION}")
+    whole = plain.get("whole")
+    return Delta(
+        kind=str(plain["kind"]),
+        options=dict(plain["options"]),
+        base=_side(plain["base"]),
+        tuned=_side(plain["tuned"]) if "tuned" in plain else None,
+        error=plain.get("error"),
+        by=str(plain["by"]),
+        records={name: _record_of(name, fields) for name, fields in plain["tensors"].items()},
+        whole=WholeFile(int(whole["size"]), str(whole["sha256"]), _counts(whole["rest"])) if whole else None,
+    )
+
+
+def _shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _side(fields: Mapping[str, Any]) -> Side:
+    return Side(str(fields["file"]), str(fields["section"]), fields.get("fingerprint"), str(fields["layout"]))
+
+
+def _record(record: Record) -> dict[str, Any]:
+    return {
+        "shape": list(record.entry.shape),
+        "dtype": record.entry.dtype.name,
+        "encoder": record.encoder,
+        "sizes": list(record.sizes),
+        "error": record.error,
+        "norm": record.norm,
+        "stored": record.stored.name if record.stored else None,
+        "scale": record.scale,
+        "rank": record.rank,
+        "at": record.at,
+        "source": record.source,
+    }
+
+
+def _record_of(name: str, fields: Mapping[str, Any]) -> Record:
+    entry = Entry(name, _counts(fields["shape"]), DTYPES[fields["dtype"]])
+    stored = DTYPES[fields["stored"]] if "stored" in fields else None
+    rest = {key: fields.get(key) for key in ("error", "norm", "scale", "rank", "at", "source")}
+    return Record(entry, str(fields["encoder"]), _counts(fields["sizes"]), stored=stored, **rest)
+
+
+def _counts(numbers: Sequence[Any]) -> tuple[int, ...]:
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("sizes and shapes are whole numbers")
+    return tuple(numbers)

@@ -1,0 +1,126 @@
+"""Reads the numbers of a delta file: any elements of any tensor, from any thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from weightmath.checkpoint.description import Stamp
+from weightmath.delta.container import DeltaFile, Record
+from weightmath.delta.encoders import ENCODERS, Form
+from weightmath.delta.numbers import decode
+from weightmath.delta.pieces import Piece, pieces_of, step_of
+from weightmath.delta.planes import DAMAGED
+from weightmath.dtypes import FLOAT32
+from weightmath.errors import CheckpointError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_CACHED = 16  # decoded pieces; each at most 4 MB
+
+
+class DeltaReader:
+    """An open delta file. A context manager; CheckpointError if the file has changed since it was opened first."""
+
+    def __init__(self, file: DeltaFile) -> None:
+        self.file = file
+        self._descriptor: int | None = os.open(file.path, os.O_RDONLY)
+        self._decoded: OrderedDict[tuple[str, int], Array] = OrderedDict()
+        self._lock = threading.Lock()
+        try:
+            self.check_unchanged()
+        except CheckpointError:
+            self.close()
+            raise
+
+    def __enter__(self) -> DeltaReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; harmless if it is closed."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def check_unchanged(self) -> None:
+        """CheckpointError if the file was changed or replaced."""
+        assert self._descriptor is not None
+        (stamp,) = self.file.checkpoint.stamps
+        if not Stamp.of(os.fstat(self._descriptor)) == Stamp.of(os.stat(self.file.path)) == stamp:
+            raise CheckpointError("changed while it was read", where=str(self.file.path), hint="run it again")
+
+    def content(self, name: str, number: int) -> bytes:
+        """The bytes of a piece, as they are stored; none where the piece changes nothing."""
+        assert self._descriptor is not None
+        begin, length = self.file.span(name, number)
+        found = os.pread(self._descriptor, length, begin) if length else b""
+        if len(found) != length:
+            raise CheckpointError("ends before its last tensor", where=str(self.file.path))
+        return found
+
+    def values(self, name: str, start: int, stop: int) -> Array:
+        """Elements [start, stop) of a tensor that is stored as numbers, as float32."""
+        record = self.file.delta.records[name]
+        step = step_of(record.entry)
+        pieces = pieces_of(record.entry)[start // step : -(-stop // step)]
+        parts = [
+            self.piece(record, piece)[max(start - piece.start, 0) : max(min(stop, piece.stop) - piece.start, 0)]
+            for piece in pieces
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+
+    def piece(self, record: Record, piece: Piece) -> Array:
+        """The numbers of a piece; recent ones are remembered, as engines read smaller parts of them."""
+        key = (record.entry.name, piece.number)
+        with self._lock:
+            found = self._decoded.get(key)
+            if found is not None:
+                self._decoded.move_to_end(key)
+                return found
+        found = self._numbers(record, piece)
+        with self._lock:
+            self._decoded[key] = found
+            if len(self._decoded) > _CACHED:
+                self._decoded.popitem(last=False)
+        return found
+
+    def _numbers(self, record: Record, piece: Piece) -> Array:
+        if record.encoder == "low-rank":
+            return product(self.content(record.entry.name, 0), record, piece)
+        content = self.content(record.entry.name, piece.number)
+        if not content:
+            return np.zeros(piece.count, np.float32)
+        known = ENCODERS.get(record.encoder)
+        if known is None:
+            fact = f"`{record.entry.name}` is encoded as {record.encoder}, which is not known as numbers"
+            raise CheckpointError(fact, where=str(self.file.path))
+        return known[1](content, piece.count, form_of(record))
+
+
+def form_of(record: Record) -> Form:
+    """What the pieces of a tensor share."""
+    return Form(record.stored or FLOAT32, record.entry.row_size, record.scale or 0.0)
+
+
+def product(content: bytes, record: Record, piece: Piece) -> Array:
+    """A piece of a matrix that is stored as two: the rows of the tall one times the wide one."""
+    entry, rank, stored = record.entry, record.rank or 0, record.stored or FLOAT32
+    if len(content) != rank * (entry.rows + entry.row_size) * stored.itemsize:
+        raise CheckpointError(f"the factors of `{entry.name}` have another size than it needs", hint=DAMAGED)
+    numbers = decode(np.frombuffer(content, stored.bits), stored).astype(np.float32, copy=False)
+    tall = numbers[: rank * entry.rows].reshape(entry.rows, rank)
+    wide = numbers[rank * entry.rows :].reshape(rank, entry.row_size)
+    first, last = piece.start // entry.row_size, -(-piece.stop // entry.row_size)
+    found: Array = (tall[first:last] @ wide).reshape(-1)
+    begin = piece.start - first * entry.row_size
+    return found[begin : begin + piece.count]

@@ -1,0 +1,70 @@
+"""Which numbers of a long row are its k largest by magnitude, exactly and in bounded memory.
+
+Magnitudes of float32 order like their bits: a histogram of the upper 16 bits finds the half-way point, one of the lower
+16 bits of those that meet it the k-th magnitude. Of numbers that equal it the first ones are kept, by place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_HALF = 1 << 16
+_MAGNITUDE = np.uint32(0x7FFFFFFF)
+
+
+class Largest:
+    """Keeps the `keep` largest of the numbers that `pieces()` yields; `kept` is asked piece by piece, in that order."""
+
+    def __init__(self, pieces: Callable[[], Iterable[Array]], keep: int) -> None:
+        self._limit, self._ties = _kth(pieces, keep) if keep else (np.uint32(0xFFFFFFFF), 0)
+
+    def kept(self, values: Array) -> Array:
+        """The numbers of the next piece, with zeros in the place of those that are not kept."""
+        size = values.view(np.uint32) & _MAGNITUDE
+        keep = size > self._limit
+        if self._ties:
+            ties = np.flatnonzero(size == self._limit)[: self._ties]
+            keep[ties] = True
+            self._ties -= len(ties)
+        return np.where(keep, values, np.float32(0))
+
+
+def _kth(pieces: Callable[[], Iterable[Array]], keep: int) -> tuple[np.uint32, int]:
+    """The k-th magnitude, as bits, and how many that equal it are kept."""
+    upper, above = _descend((size >> np.uint32(16) for size in _sizes(pieces)), keep)
+    low = (size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF) for size in _sizes(pieces))
+    lower, more = _descend(low, keep - above)
+    return np.uint32((upper << 16) | lower), keep - above - more
+
+
+def _sizes(pieces: Callable[[], Iterable[Array]]) -> Iterable[Array]:
+    return (values.view(np.uint32) & _MAGNITUDE for values in pieces())
+
+
+def _descend(parts: Iterable[Array], keep: int) -> tuple[int, int]:
+    """The bin that holds the k-th largest, and how many lie above that bin."""
+    counts = np.zeros(_HALF, np.int64)
+    for part in parts:
+        counts += np.bincount(part, minlength=_HALF)
+    down = np.cumsum(counts[::-1])
+    number = int(np.searchsorted(down, keep))
+    return _HALF - 1 - number, int(down[number] - counts[_HALF - 1 - number])
+
+
+def threshold_for(pieces: Callable[[], Iterable[Array]], budget: float) -> float:
+    """A magnitude below which lies at most this share of the sum of squares.
+
+    To 2 significant digits: what is smaller may be left out for that error, and hardly more could be.
+    """
+    squares = np.zeros(_HALF, np.float64)
+    for values in pieces():
+        upper = (values.view(np.uint32) & _MAGNITUDE) >> np.uint32(16)
+        squares += np.bincount(upper, weights=values.astype(np.float64) ** 2, minlength=_HALF)
+    below = np.cumsum(squares)
+    first = int(np.searchsorted(below, budget * below[-1], side="right"))
+    return float(np.array(min(first, 0x7F80) << 16, np.uint32).view(np.float32))

@@ -1,0 +1,75 @@
+"""Arrays as compressed bytes: the elements' first bytes together, then their second bytes, and so on; then zstd.
+
+Of a small difference the high bytes are nearly all equal; together they compress to almost nothing, while the low
+bytes, which are close to noise, do not spoil them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from weightmath.errors import CheckpointError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LEVEL = 3
+_REST_LEVEL = 12
+DAMAGED = "the delta file is damaged; copy it again"
+
+_thread = threading.local()
+
+
+def squeeze(values: Array) -> bytes:
+    """An array of any element type as compressed byte planes."""
+    width = values.dtype.itemsize
+    raw = np.ascontiguousarray(values).view(np.uint8)
+    planes = raw if width == 1 else np.ascontiguousarray(raw.reshape(-1, width).T)
+    return _compressor().compress(planes.data if planes.size else b"")
+
+
+def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Array:
+    """The `count` elements that `squeeze` made bytes of; CheckpointError where they are not so many."""
+    raw = np.frombuffer(unpacked(content, count * dtype.itemsize), np.uint8)
+    if dtype.itemsize == 1:
+        return raw.view(dtype)
+    return np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
+
+
+def packed_after(content: bytes, known: bytes) -> bytes:
+    """Bytes, compressed against bytes that whoever unpacks them has too."""
+    return zstandard.ZstdCompressor(level=_REST_LEVEL, dict_data=_dictionary(known)).compress(content)
+
+
+def unpacked(content: bytes | memoryview, size: int, known: bytes = b"") -> bytes:
+    """The `size` bytes that were compressed, after the same known ones; CheckpointError where it is another number."""
+    try:
+        if zstandard.frame_content_size(content) != size:
+            raise CheckpointError("a piece has another size than its tensor needs", hint=DAMAGED)
+        if known:
+            return zstandard.ZstdDecompressor(dict_data=_dictionary(known)).decompress(content, size)
+        return _decompressor().decompress(content, size)
+    except zstandard.ZstdError as error:
+        raise CheckpointError(f"a piece cannot be unpacked: {error}", hint=DAMAGED) from None
+
+
+def _dictionary(known: bytes) -> zstandard.ZstdCompressionDict | None:
+    return zstandard.ZstdCompressionDict(known, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if known else None
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """One per thread: they must not be shared."""
+    if not hasattr(_thread, "compressor"):
+        _thread.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    found: zstandard.ZstdCompressor = _thread.compressor
+    return found
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    if not hasattr(_thread, "decompressor"):
+        _thread.decompressor = zstandard.ZstdDecompressor()
+    found: zstandard.ZstdDecompressor = _thread.decompressor
+    return found

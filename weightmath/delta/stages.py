@@ -1,0 +1,214 @@
+"""Whole checkpoint files as runs of elements and the bytes between them: a base, and what exact deltas make of it.
+
+A run is a storage; its name is the dotted path of its first tensor. What lies between the runs (pickles, headers,
+checksums) is the rest. A stage that a delta makes is computed piece by piece from the stage before it, so that a chain
+of deltas needs no file between its links.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
+from weightmath.delta.bits import Way, expected, unpack
+from weightmath.delta.container import REST, DeltaFile, WholeFile
+from weightmath.delta.pieces import pieces_of, step_of
+from weightmath.delta.planes import unpacked
+from weightmath.dtypes import DTYPES
+from weightmath.errors import CheckpointError
+from weightmath.layout import Entry
+
+Bits = np.ndarray[Any, np.dtype[Any]]
+
+REST_PIECE = 4 << 20
+_AROUND = 1 << 20  # bytes of the known rest before and after a piece that it is compressed against
+
+
+class Run(NamedTuple):
+    """A storage as elements of one dtype, and where in the file they begin."""
+
+    entry: Entry
+    at: int
+    tensor: TensorInfo
+
+
+class Stage(Protocol):
+    """A whole file that can be read by runs, and its rest."""
+
+    @property
+    def runs(self) -> Mapping[str, Entry]:
+        """The runs by name."""
+
+    def bits(self, name: str, start: int, stop: int) -> Bits:
+        """Elements of a run; start is the first of a piece, stop at most its end."""
+
+    @property
+    def rest_size(self) -> int:
+        """Bytes of the rest."""
+
+    def rest(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of the rest."""
+
+
+def runs_of(checkpoint: Checkpoint) -> dict[str, Run]:
+    """The runs of a file, in the order of the file; storages that overlap an earlier one stay in the rest."""
+    firsts: dict[str, TensorInfo] = {}
+    for tensor in checkpoint.tensors:
+        firsts.setdefault(tensor.storage.key, tensor)
+    found: dict[str, Run] = {}
+    end = 0
+    for key, tensor in sorted(firsts.items(), key=lambda item: checkpoint.places[item[0]].offset):
+        place, nbytes = checkpoint.places[key].offset, tensor.storage.nbytes
+        if nbytes and place >= end:
+            dtype = tensor.entry.dtype if nbytes % tensor.entry.dtype.itemsize == 0 else DTYPES["uint8"]
+            found[tensor.dotted] = Run(Entry(tensor.dotted, (nbytes // dtype.itemsize,), dtype), place, tensor)
+            end = place + nbytes
+    return found
+
+
+def gaps(spans: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """What lies between spans of a file (in order) and after the last."""
+    starts = [0, *(stop for _, stop in spans)]
+    return [gap for gap in zip(starts, [*(start for start, _ in spans), size], strict=True) if gap[0] < gap[1]]
+
+
+def rest_pieces(size: int) -> list[tuple[int, int]]:
+    """The pieces of a rest."""
+    return [(start, min(start + REST_PIECE, size)) for start in range(0, size, REST_PIECE)]
+
+
+def rest_known(stage: Stage, start: int, stop: int) -> bytes:
+    """What of a stage's rest a piece of the next one's is compressed against."""
+    return stage.rest(min(max(0, start - _AROUND), stage.rest_size), min(stop + _AROUND, stage.rest_size))
+
+
+class FileStage:
+    """A checkpoint file as it lies on the disk."""
+
+    def __init__(self, reader: Reader) -> None:
+        checkpoint = reader.checkpoint
+        if len(checkpoint.files) != 1:
+            raise CheckpointError(
+                "consists of several files, and whole files are compared one by one",
+                where=str(checkpoint.path),
+                hint="--keep weights compares the weights alone",
+            )
+        self._reader = reader
+        self.located = runs_of(checkpoint)
+        spans = [(run.at, run.at + run.entry.nbytes) for run in self.located.values()]
+        self.gaps = gaps(spans, checkpoint.size)
+        self._begins = list(accumulate((stop - start for start, stop in self.gaps), initial=0))
+
+    @cached_property
+    def runs(self) -> Mapping[str, Entry]:
+        """The runs by name."""
+        return {name: run.entry for name, run in self.located.items()}
+
+    def bits(self, name: str, start: int, stop: int) -> Bits:
+        """Elements of a run."""
+        entry, at, _ = self.located[name]
+        width = entry.dtype.itemsize
+        content = self._reader.read_bytes(at + start * width, (stop - start) * width)
+        return np.frombuffer(content, entry.dtype.bits)
+
+    @property
+    def rest_size(self) -> int:
+        """Bytes of the rest."""
+        return self._begins[-1]
+
+    def rest(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of the rest."""
+        parts = []
+        number = bisect_right(self._begins, start) - 1
+        while start < stop:
+            here = self.gaps[number][0] + start - self._begins[number]
+            length = min(stop, self._begins[number + 1]) - start
+            parts.append(self._reader.read_bytes(here, length))
+            start += length
+            number += 1
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class DeltaStage:
+    """What an exact delta of a whole file makes of the stage before it."""
+
+    before: Stage
+    file: DeltaFile
+    descriptor: int
+    _last: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def runs(self) -> Mapping[str, Entry]:
+        """The runs by name."""
+        return {name: record.entry for name, record in self.file.delta.records.items()}
+
+    @property
+    def whole(self) -> WholeFile:
+        """The file that it becomes."""
+        assert self.file.delta.whole is not None
+        return self.file.delta.whole
+
+    def bits(self, name: str, start: int, stop: int) -> Bits:
+        """Elements of a run: its whole piece is decoded."""
+        record = self.file.delta.records[name]
+        number = start // step_of(record.entry)
+        piece = pieces_of(record.entry)[number] if record.entry.size else None
+        assert piece is not None
+        known = known_bits(self.before, record.source, record.entry, piece.start, piece.stop)
+        begin, length = self.file.span(name, number)
+        if length:
+            way: Way = record.encoder  # type: ignore[assignment]
+            known = unpack(self._content(begin, length), known, way)
+        return known.view(record.entry.dtype.bits)[start - piece.start : stop - piece.start]
+
+    @cached_property
+    def rest_size(self) -> int:
+        """Bytes of the rest."""
+        return self.whole.size - sum(entry.nbytes for entry in self.runs.values())
+
+    def rest(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of the rest."""
+        first = start // REST_PIECE
+        spans = rest_pieces(self.rest_size)[first : -(-stop // REST_PIECE)]
+        content = b"".join(self._cached_rest(number, *span) for number, span in enumerate(spans, first))
+        return content[start - first * REST_PIECE : stop - first * REST_PIECE]
+
+    def _cached_rest(self, number: int, start: int, stop: int) -> bytes:
+        # Between every two tensors lies a little of the rest, so that one piece is asked for again and again.
+        found = self._last.get(number)
+        if found is None:
+            found = self._rest_piece(number, start, stop)
+            self._last.clear()
+            self._last[number] = found
+        return found
+
+    def _rest_piece(self, number: int, start: int, stop: int) -> bytes:
+        sizes = self.whole.rest
+        begin = self.file.checkpoint.places[REST].offset + sum(sizes[:number])
+        content = self._content(begin, sizes[number])
+        return unpacked(content, stop - start, rest_known(self.before, start, stop))
+
+    def _content(self, begin: int, length: int) -> bytes:
+        content = os.pread(self.descriptor, length, begin)
+        if len(content) != length:
+            raise CheckpointError("ends before its last tensor", where=str(self.file.path))
+        return content
+
+
+def known_bits(stage: Stage, source: str | None, entry: Entry, start: int, stop: int) -> Bits:
+    """What a stage lets one expect of elements of a run of the next one, as unsigned integers."""
+    there = stage.runs.get(source) if source is not None else None
+    if source is None or there is None:
+        return expected(np.empty(0, entry.dtype.bits), entry.dtype, entry.dtype, stop - start)
+    # Pieces of both begin at the same elements, as those of all runs do.
+    bits = stage.bits(source, start, min(stop, there.size)) if start < there.size else np.empty(0, there.dtype.bits)
+    return expected(bits, there.dtype, entry.dtype, stop - start)

@@ -1,0 +1,116 @@
+"""Exact deltas of whole files: the tuned file comes back to the byte, pickles and optimizer state included."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from weightmath.checkpoint import Section
+from weightmath.delta.bits import SAMPLE, best_way, pack
+from weightmath.delta.container import REST, Delta, Record, WholeFile
+from weightmath.delta.pieces import Piece, in_order, pieces_of
+from weightmath.delta.planes import packed_after
+from weightmath.delta.sides import BY, side_of
+from weightmath.delta.stages import FileStage, Run, known_bits, rest_known, rest_pieces
+from weightmath.delta.writing import DeltaWriter
+
+_HASHED = 4 << 20
+
+
+def make_whole(
+    base: Section, tuned: Section, path: str | Path, *, name: str | None = None, threads: int = 2, force: bool = False
+) -> Delta:
+    """Write what leads from a base's file to a tuned one's; returns what the delta file says of itself.
+
+    Every tensor of the tuned file is seen from the tensor of the same path in the base, else from the one of the same
+    name in its section; from their first elements on where the sizes differ; converted where the dtypes do. What has no
+    counterpart is compressed by itself, and what is no tensor against the base's.
+    Fails   CheckpointError if a checkpoint consists of several files or changes; OutputError as `DeltaWriter` does
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(side.checkpoint.open()) for side in (base, tuned)]
+        old, new = (FileStage(reader) for reader in readers)
+        inputs = [base.checkpoint.path, tuned.checkpoint.path]
+        entries = [run.entry for run in new.located.values()]
+        pieces = rest_pieces(new.rest_size)
+        writer = stack.enter_context(DeltaWriter(path, entries, inputs, rest=len(pieces), force=force))
+        digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, tuned.checkpoint.path)
+        sources = _sources(base, tuned, old, new)
+        records = {record.entry.name: record for record in _records(old, new, sources, writer, threads)}
+        rest = tuple(writer.add(content) for content in in_order(_RestWork(old, new), pieces, threads))
+        writer.close_tensor(REST, sum(rest))
+        whole = WholeFile(tuned.checkpoint.size, digest.result(), rest)
+        delta = Delta("exact", {}, side_of(base, threads), side_of(tuned, threads, name), 0.0, BY, records, whole)
+        for reader in readers:
+            reader.check_unchanged()
+        writer.finish(delta)
+    return delta
+
+
+def _records(
+    base: FileStage, tuned: FileStage, sources: dict[str, str], writer: DeltaWriter, threads: int
+) -> Iterator[Record]:
+    def encoded(job: tuple[Run, Piece, str]) -> tuple[Run, Piece, str, bytes]:
+        run, piece, way = job
+        bits = tuned.bits(run.entry.name, piece.start, piece.stop)
+        known = known_bits(base, sources.get(run.entry.name), run.entry, piece.start, piece.stop)
+        same = np.array_equal(bits.view(known.dtype), known)
+        return run, piece, way, b"" if same else pack(bits, known, way)  # type: ignore[arg-type]
+
+    def jobs() -> Iterator[tuple[Run, Piece, str]]:
+        for run in tuned.located.values():
+            pieces = pieces_of(run.entry)
+            way = _way(base, tuned, sources.get(run.entry.name), run, pieces[len(pieces) // 2])
+            yield from ((run, piece, way) for piece in pieces)
+
+    sizes: list[int] = []
+    for run, piece, way, content in in_order(encoded, jobs(), threads):
+        sizes.append(writer.add(content))
+        if piece.stop == run.entry.size:
+            writer.close_tensor(run.entry.name, sum(sizes))
+            yield Record(run.entry, way, tuple(sizes), at=run.at, source=sources.get(run.entry.name))
+            sizes = []
+
+
+def _way(base: FileStage, tuned: FileStage, source: str | None, run: Run, piece: Piece) -> str:
+    stop = min(piece.stop, piece.start + SAMPLE)
+    known = known_bits(base, source, run.entry, piece.start, stop)
+    return best_way(tuned.bits(run.entry.name, piece.start, stop), known) if source else "plain"
+
+
+def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: FileStage) -> dict[str, str]:
+    """For runs of the tuned file, the run of the base that they are seen from."""
+    firsts = {run.tensor.storage.key: name for name, run in base_stage.located.items()}
+    by_path = {tensor.dotted: tensor for tensor in base.checkpoint.tensors}
+    found = {}
+    for name, run in tuned_stage.located.items():
+        same = by_path.get(name)
+        if same is None and tuned.tensors.get(run.tensor.entry.name) is run.tensor:
+            same = base.tensors.get(run.tensor.entry.name)
+        if same is not None and same.offset == run.tensor.offset and same.storage.key in firsts:
+            found[name] = firsts[same.storage.key]
+    return found
+
+
+class _RestWork:
+    """Compresses a piece of the rest against the base's."""
+
+    def __init__(self, base: FileStage, tuned: FileStage) -> None:
+        self._base, self._tuned = base, tuned
+
+    def __call__(self, span: tuple[int, int]) -> bytes:
+        return packed_after(self._tuned.rest(*span), rest_known(self._base, *span))
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while content := file.read(_HASHED):
+            digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""Writes a delta file front to back; it appears complete under its name, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from weightmath.checkpoint.safetensors import LENGTH, METADATA
+from weightmath.delta.container import FORMAT, KEY, Delta, to_json
+from weightmath.delta.pieces import pieces_of
+from weightmath.errors import OutputError
+from weightmath.layout import Entry
+
+# Measured on descriptions of all kinds: what they take besides names and sizes, in bytes.
+_HEAD, _PER_TENSOR, _PER_PIECE = 3072, 400, 9
+
+
+class DeltaWriter:
+    """A delta file in the making, hidden beside its target. A context manager that removes it on failure.
+
+    entries   the tensors that it will have at most, from which the room for the header follows
+    inputs    files that the delta is made of, which it never replaces
+    Fails     OutputError if the target exists without `force`, is an input, a folder, or cannot be written
+    """
+
+    def __init__(
+        self, path: str | Path, entries: Sequence[Entry], inputs: Sequence[Path], *, rest: int = 0, force: bool = False
+    ) -> None:
+        self.path = Path(path)
+        check_free(self.path, inputs, force=force)
+        count = sum(max(1, len(pieces_of(entry))) for entry in entries) + rest
+        # A name is written three times: as a key, as a source, as a tensor.
+        names = sum(3 * _length_in_json(entry.name) + 22 * len(entry.shape) for entry in entries)
+        self._room = _HEAD + _PER_TENSOR * len(entries) + _PER_PIECE * count + names
+        self._room += -(LENGTH + self._room) % 64
+        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._fields: dict[str, Any] = {}
+        self._end = 0
+        try:
+            self._file = self._part.open("xb")
+            self._file.seek(LENGTH + self._room)
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def __enter__(self) -> DeltaWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def add(self, content: bytes) -> int:
+        """Append a piece of the tensor that is under way; its bytes."""
+        try:
+            self._file.write(content)
+        except OSError as error:
+            raise self._broken(error) from None
+        self._end += len(content)
+        return len(content)
+
+    def close_tensor(self, name: str, size: int, entry: Entry | None = None) -> None:
+        """Say that the last `size` bytes are a tensor: raw bytes, or the elements of `entry`."""
+        code = entry.dtype.safetensors if entry else "U8"
+        shape = list(entry.shape) if entry else [size]
+        self._fields[name] = {"dtype": code, "shape": shape, "data_offsets": [self._end - size, self._end]}
+
+    def finish(self, delta: Delta) -> None:
+        """Write the header, flush the file and give it its name."""
+        metadata = {"format": FORMAT, KEY: to_json(delta)}
+        header = json.dumps({METADATA: metadata, **self._fields}, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(header) > self._room:
+            raise OutputError(f"the header needs {len(header):,} bytes; {self._room:,} were kept", where=str(self.path))
+        try:
+            self._file.seek(0)
+            self._file.write(self._room.to_bytes(LENGTH, "little") + header.ljust(self._room))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self.path)
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def _length_in_json(name: str) -> int:
+    """Bytes of a name in a JSON text within a JSON text, which escapes once more."""
+    once = json.dumps(name, ensure_ascii=False)
+    return len(json.dumps(once, ensure_ascii=False).encode())
+
+
+def check_free(path: Path, inputs: Sequence[Path], *, force: bool) -> None:
+    """OutputError where a file cannot get its name: it is an input, a folder, or exists without `force`."""
+    where = str(path)
+    if not path.parent.is_dir():
+        raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {path.parent}")
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise OutputError("is a directory", where=where, hint="name a file in it")
+    if any(os.path.samefile(path, one) for one in inputs):
+        raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
+    if not force:
+        raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
