@@ -19,7 +19,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from xxhash import xxh3_128_digest
 from weightmath.checkpoint import Section
 from weightmath.crew import Crew
 from weightmath.layout import Entry
-from weightmath.scope import Tile, tile, tile_at, tile_count
+from weightmath.scope import tile, tile_at, tile_count
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
@@ -60,35 +60,35 @@ class _Run(NamedTuple):
         """It waits for nothing."""
 
 
-@dataclass
 class _Partly:
     """A tensor that has been seen in part: digests of whole tiles, and the bytes of tiles that came in pieces."""
 
-    entry: Entry
-    digests: dict[int, bytes] = field(default_factory=dict)
-    pieces: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.count = tile_count(entry)
+        self.digests: dict[int, bytes] = {}
+        self._pieces: dict[int, dict[int, bytes]] = {}
 
-    def unseen(self, start: int, stop: int) -> Iterator[tuple[int, Tile]]:
-        """Tiles without a digest that have some of these elements."""
-        first, last = tile_at(self.entry, start), tile_at(self.entry, stop - 1)
-        return ((n, tile(self.entry, n)) for n in range(first, last + 1) if n not in self.digests)
+    def span(self, number: int) -> tuple[int, int]:
+        """First and last + 1 element of a tile."""
+        found = tile(self.entry, number)
+        return found.start, found.stop
 
-    def add(self, number: int, span: Tile, start: int, bits: Bits) -> None:
+    def add(self, number: int, start: int, bits: Bits) -> None:
         """A piece of a tile, from its element `start` on."""
-        pieces = self.pieces.setdefault(number, {})
+        pieces = self._pieces.setdefault(number, {})
         pieces[start] = bits.tobytes()
-        done = span.start
+        done, stop = self.span(number)
         while done in pieces:
             done += len(pieces[done]) // bits.itemsize
-        if done == span.stop:
-            self.digests[number] = xxh3_128_digest(b"".join(pieces[first] for first in sorted(pieces)))
-            del self.pieces[number]
+        if done == stop:
+            self.digests[number] = _joined(pieces[first] for first in sorted(pieces))
+            del self._pieces[number]
 
     @property
     def digest(self) -> bytes | None:
         """The tensor's, when all of its tiles have one."""
-        count = tile_count(self.entry)
-        return _joined(self.digests[n] for n in range(count)) if len(self.digests) == count else None
+        return _joined(map(self.digests.__getitem__, range(self.count))) if len(self.digests) == self.count else None
 
 
 def _joined(digests: Iterable[bytes]) -> bytes:
@@ -111,20 +111,20 @@ class Digests:
         """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
         if name in self._folded or not len(bits):
             return
-        with self._lock:
-            partly = self._partly.setdefault(name, _Partly(self._entries[name]))
-            unseen = list(partly.unseen(start, start + len(bits)))
-        for number, span in unseen:
-            first, last = max(span.start, start), min(span.stop, start + len(bits))
-            piece = bits[first - start : last - start]
-            # The lock is not held for the work of whole tiles, which nearly all are.
-            digest = xxh3_128_digest(piece.data) if last - first == span.stop - span.start else None
-            with self._lock:
-                if digest is None:
-                    partly.add(number, span, first, piece)
+        partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
+        number, seen, stop = tile_at(partly.entry, start), start, start + len(bits)
+        while seen < stop:
+            first, last = partly.span(number)
+            if number not in partly.digests:
+                if start <= first and last <= stop:
+                    partly.digests[number] = xxh3_128_digest(bits[first - start : last - start].data)
                 else:
-                    partly.digests[number] = digest
-        self._fold(name, partly)
+                    piece = bits[seen - start : min(last, stop) - start]
+                    with self._lock:
+                        partly.add(number, seen, piece)
+            seen, number = last, number + 1
+        if len(partly.digests) == partly.count:
+            self._fold(name, partly)
 
     def _fold(self, name: str, partly: _Partly) -> None:
         with self._lock:
@@ -152,7 +152,8 @@ class Digests:
         for name, entry in self._entries.items():
             if name not in self._folded:
                 partly = self._partly.get(name) or _Partly(entry)
-                yield name, [_Run(name, span.start, span.stop) for _, span in partly.unseen(0, entry.size)]
+                lacking = (number for number in range(partly.count) if number not in partly.digests)
+                yield name, [_Run(name, *partly.span(number)) for number in lacking]
 
     def complete(self, read: Read, threads: int = 1) -> None:
         """See all that is missing, as `read(name, start, stop, out)` reads it, from several threads."""
