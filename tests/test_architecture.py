@@ -17,18 +17,18 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors show formulas crew
+    errors show formulas crew sizes
     dtypes naming gallery
     layout
     scope names mismatch buffers checkpoint
     layers fingerprint subject
-    blocks
+    blocks delta
     graph
     facts kinds kernels signature expression
     presence functions recipe flat
     methods plan schema stored_number
     tables linear questions choice inputs
-    frame watch outputs integers journal
+    frame watch outputs integers journal leftovers
     selecting traces
     steps stream
     program wide_selection effects done
@@ -49,6 +49,7 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 HOMES = {
     "torch": {"kernels.convert"},
     "xxhash": {"fingerprint"},
+    "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},
     "yaml": {"recipe", "mergekit"},
     "pydantic": {"recipe", "schema", "provenance"},

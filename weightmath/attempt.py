@@ -21,6 +21,7 @@ from weightmath.identity import differences
 from weightmath.journal import JournalFile
 from weightmath.outputs import Save
 
+KEPT = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
 _STOPPED = (DiskError, CheckpointError, KeyboardInterrupt, MemoryError, OSError)
 
 
@@ -63,8 +64,10 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and len(self.journal) and self._is_worth_another(error):
-            if isinstance(error, WeightmathError) and error.hint is None:
-                error.hint = "what is done is kept: the same command goes on from there"
+            if isinstance(error, WeightmathError):
+                error.hint = error.hint or KEPT
+            else:
+                error.args = (*error.args, KEPT)
             self._leave()
         else:
             self._remove()

@@ -79,24 +79,28 @@ def _once(command: list[str], environment: dict[str, str]) -> float:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_ctrl_c_ends_the_run_and_leaves_nothing(tmp_path: Path, threads: int) -> None:
+def test_ctrl_c_ends_the_run_and_the_next_goes_on(tmp_path: Path, threads: int) -> None:
     torch.save({"w": torch.randn(1 << 23)}, tmp_path / "a.ckpt")
     slow = " + ".join(["a", *(f"0.1 * gaussian(seed={i})" for i in range(40))])
     arguments = ("run", "-e", slow, "a=a.ckpt", "-o", "out.ckpt", "--threads", threads)
     process = subprocess.Popen(_command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".*.part")):
+        journal = tmp_path / ".out.ckpt.weightmath.journal"
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.01)
-        time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (process.returncode, err) == (130, "error: interrupted\n  hint: no output was written\n")
-    assert os.listdir(tmp_path) == ["a.ckpt"]
+    kept = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
+    assert (process.returncode, err) == (130, f"error: interrupted\n  hint: no output was written; {kept}\n")
+    assert sorted(os.listdir(tmp_path)) == [journal.name, ".out.ckpt.weightmath.part", "a.ckpt"]
+    again = _run(*arguments, cwd=tmp_path)
+    assert "\nthis run went on where an earlier one was stopped\n" in again.stdout
+    assert sorted(os.listdir(tmp_path)) == ["a.ckpt", "out.ckpt"]
 
 
 def test_a_reader_that_has_seen_enough(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from weightmath.errors import OutputError
 
 PREFIX, MARK = ".", ".weightmath"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 def hidden(path: Path, kind: str) -> Path:
@@ -20,7 +22,7 @@ def hidden(path: Path, kind: str) -> Path:
 def acquire(path: Path, make: Callable[[], None]) -> int | None:
     """Lock a file or folder, which `make` makes if there is none; close what is returned to let go.
 
-    None if another process has it. On a file system without locks nobody is kept out. Raises OSError.
+    None if another process has it. Raises OSError.
     """
     while True:
         make()
@@ -28,13 +30,9 @@ def acquire(path: Path, make: Callable[[], None]) -> int | None:
             handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         except FileNotFoundError:
             continue  # whoever had it has just removed it
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(handle):
             os.close(handle)
             return None
-        except OSError:
-            return handle  # no locks here
         if _is_at(handle, path):
             return handle
         os.close(handle)
@@ -42,10 +40,24 @@ def acquire(path: Path, make: Callable[[], None]) -> int | None:
 
 def is_locked(path: Path) -> bool:
     """Whether a process is at work on an existing file or folder."""
-    handle = acquire(path, lambda: None)
-    if handle is not None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        return not _lock(handle)
+    finally:
         os.close(handle)
-    return handle is None
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file, unless another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Some network file systems have no locks: nobody is kept out there.
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 def being_written(target: Path) -> OutputError:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from weightmath.cli.check import check
+from weightmath.cli.clean import clean
 from weightmath.cli.diff import diff
 from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
@@ -54,6 +55,7 @@ register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")
 register(import_, "weightmath import mergekit.yml -o merge.yaml", "weightmath import mergekit.yml --like mergekit")
 register(check, "weightmath check recipes/*.yaml")
+register(clean, "weightmath clean", "weightmath clean merged.ckpt", "weightmath clean models/ --dry-run")
 register(schema, "weightmath schema > recipe.schema.json")
 
 

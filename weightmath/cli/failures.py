@@ -24,8 +24,9 @@ def failing(code: int, *, as_json: bool) -> Iterator[None]:
         yield
     except WeightmathError as error:
         _leave(error, code, as_json)
-    except KeyboardInterrupt:
-        _leave(WeightmathError("interrupted", hint="no output was written"), INTERRUPTED, as_json)
+    except KeyboardInterrupt as interrupt:
+        hint = "; ".join(["no output was written", *interrupt.args])
+        _leave(WeightmathError("interrupted", hint=hint), INTERRUPTED, as_json)
     except MemoryError:
         _leave(WeightmathError("the memory of this machine is used up", hint="--memory 512MB"), code, as_json)
     except BrokenPipeError:

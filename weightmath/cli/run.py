@@ -31,7 +31,8 @@ def run(
     """Run a recipe: compute its vectors and save them as new checkpoints.
 
     Nothing of a tensor is read before the whole recipe has been checked, and no output appears before all are complete
-    and every `expect` holds. Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
+    and every `expect` holds. A run that was killed or stopped goes on when the same command is given again.
+    Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
@@ -75,6 +76,8 @@ def _print(report: RunReport) -> None:
     page.warnings(report.warnings)
     page.line()
     reads = "1 reading" if report.reads == 1 else f"{report.reads} readings"
+    if report.resumed:
+        page.line("this run went on where an earlier one was stopped")
     page.line(
         f"{seconds_text(report.seconds)}, {reads} of the inputs, {size_text(report.peak_bytes)} of memory at most"
     )

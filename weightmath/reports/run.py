@@ -60,7 +60,8 @@ class RunReport:
     rules       what rules by names kept or took: `blocks BASE=0` left 197 tensors equal to `a`
     seconds     from the first byte read to the last output in place
     peak_bytes  most memory that the process has taken
-    reads       times that the inputs were read
+    reads       times that the inputs were read, an earlier run's among them
+    resumed     whether it went on where an earlier run was stopped
     show        values of `show`
     expect      claims of `expect`, which all held
     integers    tensors outside the vector in which inputs disagreed, and the policy that decided
@@ -72,6 +73,7 @@ class RunReport:
     seconds: float
     peak_bytes: int
     reads: int
+    resumed: bool
     show: tuple[Shown, ...]
     expect: tuple[Claim, ...]
     integers: Mapping[str, str]
@@ -88,6 +90,7 @@ def run_report(report: Report) -> RunReport:
         seconds=report.seconds,
         peak_bytes=report.peak_bytes,
         reads=report.results.reads,
+        resumed=report.resumed,
         show=tuple(Shown(text, value) for text, value in report.answers.shown),
         expect=report.answers.claims,
         integers=report.integers,
