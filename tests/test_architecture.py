@@ -33,7 +33,8 @@ LAYERS = [
     steps stream
     program wide_selection effects done
     work
-    execute opening identity
+    grouping
+    cost execute opening identity
     attempt memory caveats provenance
     run compare
     rehearsal

@@ -1,15 +1,14 @@
 """The only loop over chunks: groups of tensors go through their programs, chunk by chunk, on all threads.
 
-Small tensors that are computed alike share a chunk. A tensor whose own statistics are needed goes through *rounds*:
-each round reads it once more, while it is still in the page cache. Between a tensor's round and its next stands a round
-of the next tensor, so that threads seldom wait for each other.
+A tensor whose own statistics are needed goes through *rounds*: each round reads it once more, while it is still in the
+page cache. Between a tensor's round and its next stands a round of the next tensor, so that threads seldom wait for
+each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from weightmath.crew import Crew
 from weightmath.done import Done, Journal
 from weightmath.frame import Frame, Piece, piece_of, pieces
 from weightmath.graph import Vector
-from weightmath.kernels.reduce import REDUCTIONS
-from weightmath.plan import STATISTICS, Output, Pass, Plan
-from weightmath.program import Compiler, Program
+from weightmath.grouping import Grouping, readings
+from weightmath.plan import Output, Pass, Plan
 from weightmath.scope import TILE, rows_are_cut
 from weightmath.stream import Io, Outcome, Progress, Sink, Source
 from weightmath.tables import Tables
@@ -87,25 +85,24 @@ class _Run:
         self.tables = Tables(plan)
         self.io = Io(plan, sources, sinks)
         self.done = Done(plan, self.io, journal)
-        self.known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
+        self.grouping = Grouping(plan)
         self.selections: dict[Vector, WideSelection] = {}  # under way
         self.reading = 0  # number of the reading, from 1
 
     def make_pass(self, one: Pass) -> int:
         """One pass of the plan; returns how many times the inputs were read for it."""
-        folds = tuple(node for node in one.statistics if node.op in REDUCTIONS)
-        selections = tuple(WideSelection(node, self.plan) for node in one.statistics if node.op not in REDUCTIONS)
-        self.selections = {selection.node: selection for selection in selections}
-        if selections:
-            self._read_once(Wanted(selections=selections, sampling=True))
-        self._read_once(Wanted(folds, selections, one.kept, one.outputs))
+        sample, main = readings(one, self.plan)
+        self.selections = {selection.node: selection for selection in main.selections}
+        if sample is not None:
+            self._read_once(sample)
+        self._read_once(main)
         reads = 1
-        while open_selections := tuple(selection for selection in selections if not selection.finish()):
-            self._read_once(Wanted(selections=open_selections))
+        while missed := tuple(selection for selection in main.selections if not selection.finish()):
+            self._read_once(Wanted(selections=missed))
             reads += 1
-        for node in folds:
+        for node in main.folds:
             self.tables.finish_wide(node)
-        for selection in selections:
+        for selection in main.selections:
             self.tables.wide[selection.node] = selection.values()
         return reads
 
@@ -160,7 +157,7 @@ class _Run:
     def _stages(self, wanted: Wanted) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
         """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
         waiting: list[tuple[Group, list[list[Unit]]]] = []
-        for group in self._groups(wanted):
+        for group in self.grouping.groups(wanted):
             waiting.append((group, self._rounds(group, wanted)))
             yield from self._due(waiting)
         while waiting:
@@ -218,54 +215,3 @@ class _Run:
             tiles = sorted({n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
             return [(piece_of(entry, shape, n, n),) for n in tiles]
         return [(piece,) for piece in pieces(entry, shape, self.settings.chunk)]
-
-    def _groups(self, wanted: Wanted) -> Iterator[Group]:
-        """Entries in the order of work; small ones with the same program share a group."""
-        cache: dict[Any, tuple[Program, ...]] = {}
-        pack: list[int] = []
-        programs: tuple[Program, ...] = ()
-        number = 0
-        for entry in self.plan.order:
-            shape = self.plan.layout.entries[entry]
-            key = (self.plan.group_keys[entry], *map(id, wanted.selecting(entry)))
-            if key not in cache:
-                cache[key] = self._programs(entry, wanted)
-            own = cache[key]
-            if shape.size == 0 or not own:
-                continue
-            packable = len(own) == 1 and own[0].packable and shape.size <= TILE and not wanted.sampling
-            full = sum(self.plan.layout.entries[e].size for e in pack) + shape.size > TILE
-            if pack and not (packable and own is programs and not full):
-                yield Group(number, tuple(pack), programs)
-                number, pack = number + 1, []
-            if packable:
-                pack, programs = [*pack, entry], own
-            else:
-                yield Group(number, (entry,), own)
-                number += 1
-        if pack:
-            yield Group(number, tuple(pack), programs)
-        if not wanted.sampling:
-            self._remember(cache)
-
-    def _remember(self, cache: Mapping[Any, tuple[Program, ...]]) -> None:
-        """Statistics that rounds have worked out stay known in later passes; whole tensors do not."""
-        found: dict[object, frozenset[Vector]] = {}
-        for (key, *_), programs in cache.items():
-            completed = (node for program in programs[:-1] for node in program.completes)
-            nodes = frozenset(node for node in completed if node.op in STATISTICS)
-            # Entries of one key may have gone through different programs: known is what all have worked out.
-            found[key] = found.get(key, nodes) & nodes
-        for key, nodes in found.items():
-            self.known[key] = self.known.get(key, frozenset()) | nodes
-
-    def _programs(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
-        """One program per round: statistics of the tensor by their level, then all that is wanted."""
-        compiler = Compiler(self.plan, entry, self.known.get(self.plan.group_keys[entry], frozenset()))
-        folds = [node for node in wanted.folds if self.plan.counts(node, entry)]
-        selections = wanted.selecting(entry)
-        outputs = [output for output in wanted.outputs if self.plan.facts.present[output.value][entry]]
-        if not (folds or selections or outputs or wanted.kept):
-            return ()
-        feeds = [(s.argument, partial(s.step, sampling=wanted.sampling)) for s in selections]
-        return compiler.rounds(folds, outputs, wanted.kept, feeds)

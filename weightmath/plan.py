@@ -158,15 +158,6 @@ class Plan:
         """The kind of a vector in a word."""
         return "mask" if vector.is_mask else kinds.kind_of(self.facts.weights[vector])
 
-    def bytes_read(self) -> int:
-        """Bytes that all passes together read from the inputs."""
-        return sum(self._read_once(vector) for one in self.passes for vector in one.reads)
-
-    def _read_once(self, vector: Vector) -> int:
-        assert vector.source is not None
-        layout = vector.source.layout
-        return sum(layout[name].nbytes for name in self.layout.names if name in layout)
-
     def bytes_written(self) -> int:
         """Bytes of computed tensors that are written."""
         total = 0

@@ -45,6 +45,7 @@ class Program:
     registers: int
     packable: bool  # whether several small tensors may share a chunk
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
+    reads: tuple[Vector, ...]  # inputs
 
     def run(self, frame: Frame) -> None:
         """Compute one chunk."""
@@ -210,7 +211,8 @@ class Compiler:
         made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = max(registers.values(), default=-1) + 1
-        return Program(tuple(made), len(order), count, together, tuple(statistics))
+        reads = tuple(node for node in order if node.op == "input")
+        return Program(tuple(made), len(order), count, together, tuple(statistics), reads)
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""

@@ -20,6 +20,7 @@ from weightmath.caveats import caveats
 from weightmath.checkpoint import Checkpoint, Reader, Writer
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
+from weightmath.cost import bytes_read
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
 from weightmath.execute import Results, Settings, execute
@@ -293,7 +294,7 @@ class _Meter:
     """Adds up the bytes that threads report."""
 
     def __init__(self, job: Job, told: Callable[[int, int], None]) -> None:
-        self._total = job.plan.bytes_read() + sum(save.image.size for save in job.saves)
+        self._total = bytes_read(job.plan) + sum(save.image.size for save in job.saves)
         self._done = 0
         self._told = told
 

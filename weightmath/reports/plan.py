@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath import buffers
+from weightmath import buffers, cost
 from weightmath.choice import Chosen
 from weightmath.effects import rules
 from weightmath.execute import Settings
@@ -188,7 +188,7 @@ class PlanReport:
 def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
     """The record of what `run` would do with these settings."""
     plan = job.plan
-    read = plan.bytes_read() + sum(copy.size for save in job.saves for copy in save.image.copies)
+    read = cost.bytes_read(plan) + sum(copy.size for save in job.saves for copy in save.image.copies)
     written = sum(save.image.size for save in job.saves)
     needs_torch = not all(dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
     return PlanReport(
