@@ -65,12 +65,14 @@ def save(
 ) -> Report:
     """Compute a vector and write it as one new checkpoint; the parameters are those of a recipe's `save`.
 
+    The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
+
     `template` is the opened checkpoint whose everything-else the output keeps; None: the first model that the value is
     made of. Fails as a recipe does: KindError, LayoutError, OutputError, NumericError; no file appears then.
     """
     vectors = _inputs_of(value, template)
     first = template if template is not None else _first_model(vectors)
-    target = os.path.abspath(path)
+    target = os.path.abspath(path) + "/" * str(path).endswith("/")
     wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": list(drop), "keep": keep}
     recipe = _recipe(vectors, target, value, wishes, {"nonfinite": nonfinite, "compute": compute})
     models = {name: _opened(vector) for name, vector in vectors.items()}

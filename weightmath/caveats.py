@@ -39,6 +39,7 @@ def caveats(
         changed = _changed(plan, output, vectors[save.template.name])
         found += _twins(recipe, save, changed)
         found += _batch_statistics(save, changed)
+        found += _left_behind(recipe, save)
     return tuple(dict.fromkeys(found))
 
 
@@ -74,6 +75,16 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
         yield (
             f"BatchNorm statistics stay the template's ({len(statistics) - len(merged)} tensors) and may be stale for "
             "the new weights; recompute them on data if you can"
+        )
+
+
+def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
+    if save.left_behind:
+        first, rest = save.left_behind[:3], len(save.left_behind) - 3
+        names = ", ".join(f"`{name}`" for name in first) + (f" and {rest} more" if rest > 0 else "")
+        yield (
+            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only; {names} of "
+            f"{save.template.checkpoint.path.name} stay behind; say so with keep: weights, or keep the container"
         )
 
 

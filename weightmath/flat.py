@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from weightmath.checkpoint import Section, Writer, open_checkpoint, plan_image
+from weightmath.checkpoint.ending import form_of
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64
 from weightmath.dtypes import dtype as known_dtype
 from weightmath.errors import LayoutError
@@ -73,6 +74,8 @@ def repackage(
 ) -> None:
     """Write the vector as a new checkpoint: a copy of the one that the layout came from, with these numbers.
 
+    The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
+
     Everything else survives: nesting, optimizer state, other tensors. `dtype` changes that of the vector's tensors.
     Fails with LayoutError for a vector of another length or a layout that came from no checkpoint, OutputError where
     the file exists (unless `force`), is the original, or does not fit the disk. The file appears whole or not at all.
@@ -81,7 +84,7 @@ def repackage(
     if not isinstance(layout.template, Section):
         raise LayoutError("this layout did not come from a checkpoint, so that there is nothing to repackage into")
     dtypes = dict.fromkeys(layout.names, known_dtype(dtype)) if dtype else {}
-    image = plan_image(layout.template, layout.names, dtypes=dtypes, device="keep")
+    image = plan_image(layout.template, layout.names, dtypes=dtypes, device="keep", form=form_of(str(path)))
     with Writer(image, path, force=force) as writer, np.errstate(all="ignore"):
         for copy in writer.copies:
             writer.copy(copy)

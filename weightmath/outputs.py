@@ -14,6 +14,8 @@ from weightmath.checkpoint import Checkpoint, Copy, Elements, Image, Reader, Sec
 from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.description import PathKey, dotted
 from weightmath.checkpoint.draft import check_target, holds, left_bytes
+from weightmath.checkpoint.ending import SHARD, Form
+from weightmath.checkpoint.left_behind import left_behind
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
@@ -45,6 +47,7 @@ class Save:
     template: Opened
     originals: Mapping[str, str]  # names in the recipe -> names in the file, of computed tensors
     copied: tuple[str, ...]  # names in the file of tensors of the section that are the template's
+    left_behind: tuple[str, ...]  # dotted paths of what only the template's own container could keep
     rests: tuple[Rest, ...]
     image: Image
 
@@ -60,12 +63,16 @@ def plan_save(
     drop: Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
     extra: Mapping[str, bytes] | None = None,
+    form: Form = "torch zip",
+    shard: int | None = None,
 ) -> Save:
     """Plan an output.
 
     computed   tensors by their names in the recipe, and how many of their leading elements are computed
     dtype      of those that are floats
     extra      further records, by name
+    form       the container
+    shard      most bytes in a file of a folder
 
     Fails with LayoutError where the template lacks a computed tensor, and as `plan_image` does.
     """
@@ -79,15 +86,19 @@ def plan_save(
     originals = {own: template.tensors[own].entry.name for own in computed}
     floats = {original for own, original in originals.items() if template.tensors[own].entry.dtype.is_float}
     dtypes = dict.fromkeys(floats, dtype) if dtype else {}
+    if shard is not None and form != "folder":
+        raise OutputError("`shard:` cuts folders into files, and this output is one file", hint=f"write `{name}/`")
     image = plan_image(
-        template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep, extra=extra
-    )
+        template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep, extra=extra,
+        form=form, shard=shard or SHARD,
+    )  # fmt: skip
     sizes = {originals[own]: (count, template.tensors[own].entry.size) for own, count in computed.items()}
     rests = tuple(rest for name, span in sizes.items() if name not in image.aliases for rest in _rests(name, *span))
     is_left_out, written = left_out(template.section, drop, keep), set(originals.values())
     others = {original: info for original, info in template.section.tensors.items() if original not in written}
     copied = tuple(original for original, info in others.items() if not is_left_out(info))
-    return Save(name, path, template, originals, copied, rests, image)
+    behind = left_behind(template.section, form, drop) if keep == "all" else ()
+    return Save(name, path, template, originals, copied, behind, rests, image)
 
 
 def _rests(name: str, start: int, size: int) -> Iterator[Rest]:

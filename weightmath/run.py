@@ -18,6 +18,7 @@ from weightmath import buffers, functions, integers, linear, methods, recipe
 from weightmath.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.caveats import caveats
 from weightmath.checkpoint import Checkpoint, Reader, Writer
+from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
 from weightmath.cost import bytes_read
@@ -37,6 +38,7 @@ from weightmath.provenance.lineage import histories_of
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
+from weightmath.sizes import bytes_of
 from weightmath.subject import Subject, check_patterns
 
 
@@ -205,6 +207,8 @@ def _save(
             device=spec.device,
             drop=spec.drop,
             keep=spec.keep,
+            form=form_of(source.outputs[name]),
+            shard=bytes_of(spec.shard) if spec.shard else None,
             extra={RECORD: record.content} if record else {},
         )
     except WeightmathError as error:

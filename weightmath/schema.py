@@ -56,6 +56,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "SaveSpec": {
         "value": "The expression that is saved.",
+        "shard": "The most that a file of a folder may hold: 5GB; the output is then written merged/.",
         "template": "The input from which the output copies everything else; without it the first whole model.",
         "dtype": "What the computed tensors are stored in; without it each keeps the template's.",
         "device": "The device tags of the computed tensors: cpu, or keep the template's.",

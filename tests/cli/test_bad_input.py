@@ -82,7 +82,7 @@ CASES = [
     Case(
         "directory",
         ONE,
-        "error: -e: inputs.a: bad.ckpt: is a directory, not a checkpoint file\n",
+        "error: -e: inputs.a: bad.ckpt: is a folder without a model in it\n",
         lambda d: (d / "bad.ckpt").mkdir(),
     ),
     Case("no tensors", ONE, "error: -e: inputs.a: bad.ckpt: holds no named tensors\n", _saved({"epoch": 3})),
@@ -122,9 +122,21 @@ CASES = [
     ),
     Case(
         "output is a directory",
-        ("run", "-e", "a", "a=base.ckpt", "-o", "here"),
-        "error: here: is a directory\n",
-        lambda d: (d / "here").mkdir(),
+        ("run", "-e", "a", "a=base.ckpt", "-o", "here.ckpt"),
+        "error: here.ckpt: is a directory\n",
+        lambda d: (d / "here.ckpt").mkdir(),
+    ),
+    Case(
+        "no container for the output",
+        ("run", "-e", "a", "a=base.ckpt", "-o", "out"),
+        "error: -e: save.out: `out`: no ending tells its container\n"
+        "  hint: known: .ckpt .pt .pth .bin .safetensors, or `out/` for a folder of safetensors\n",
+    ),
+    Case(
+        "another ending for the output",
+        ("run", "-e", "a", "a=base.ckpt", "-o", "out.cpkt"),
+        "error: -e: save.out.cpkt: `out.cpkt`: no container has the ending `.cpkt`\n"
+        "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .safetensors, or `out.cpkt/` for a folder of",
     ),
     Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its directory does not exist\n"),
     Case("memory", _expression("a", "--memory", "1MB"), "and the budget is 1 MB\n  hint: --memory "),

@@ -79,6 +79,7 @@ inputs:
   runs: {glob: "runs/epoch=*.ckpt", sort: "entry:metric", best: 10, except: "*last*", missing: template}
 save:
   b.ckpt: {value: a, template: a, dtype: fp16, device: keep, drop: optimizer*, keep: weights}
+  d/: {value: a, shard: 500 MB}
   c.ckpt: 1 - a
 """
     spec = loads(text).spec
@@ -113,11 +114,13 @@ save:
         "device": "keep",
         "drop": ("optimizer*",),
         "keep": "weights",
+        "shard": None,
     }
+    assert spec.save["d/"].shard == "500 MB"
     assert spec.save["c.ckpt"] == SaveSpec(value="1 - a")
 
 
-KEYS = "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype"
+KEYS = "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype provenance"
 MISTAKES = [
     (
         "params:",

@@ -14,8 +14,9 @@ from weightmath.errors import DiskError, OutputError
 
 ONLY_MODELS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
-    "LICENSE", "LICENSE.txt", ".gitattributes",
+    "LICENSE", "NOTICE", "USE_POLICY", ".gitattributes",
 )  # fmt: skip
+FOLDERS_OF_MODELS = ("additional_chat_templates",)
 
 
 class Draft:
@@ -195,13 +196,17 @@ def holds(path: Path, checkpoint: Checkpoint) -> bool:
 
 
 def _check_replaceable(folder: Path) -> None:
-    others = sorted(one.name for one in folder.iterdir() if one.is_dir() or not one.name.endswith(ONLY_MODELS))
+    others = sorted(one.name for one in folder.iterdir() if not _is_of_a_model(one))
     if others:
         raise OutputError(
             f"holds more than a model (`{others[0]}`), and would be lost as a whole",
             where=str(folder),
             hint="choose another name, or remove the folder yourself",
         )
+
+
+def _is_of_a_model(path: Path) -> bool:
+    return path.name in FOLDERS_OF_MODELS if path.is_dir() else path.name.endswith(ONLY_MODELS)
 
 
 def _add(companion: Companion, folder: Path) -> None:

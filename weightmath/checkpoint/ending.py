@@ -27,9 +27,6 @@ def form_of(path: str) -> Form:
     if form is None:
         known = f"{' '.join(ENDINGS)}, or `{path}/` for a folder of safetensors"
         close = nearest(ending, ENDINGS)
-        raise OutputError(
-            f"`{ending}` is no ending of a checkpoint" if ending else "its name has no ending that tells its container",
-            where=path,
-            hint=f"{close} known: {known}" if close else f"known: {known}",
-        )
+        fact = f"no container has the ending `{ending}`" if ending else "no ending tells its container"
+        raise OutputError(f"`{path}`: {fact}", hint=f"{close} known: {known}" if close else f"known: {known}")
     return form

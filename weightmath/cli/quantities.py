@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from weightmath.errors import RecipeError
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)\s*")
+from weightmath.sizes import bytes_of
 
 
 def parse_size(text: str) -> int:
     """The number of bytes that `512MB`, `1.5GiB` or `65536` stands for; RecipeError for anything else."""
-    found = _SIZE.fullmatch(text)
-    unit = found.group(2).upper() if found else ""
-    if len(unit) == 1 and unit != "B":
-        unit += "B"
-    if found is None or unit not in _UNITS:
+    size = bytes_of(text)
+    if size is None:
         raise RecipeError(f"`{text}` is not a size", where="--memory", hint="for example: 512MB, 2GB, 1.5GiB")
-    return int(float(found.group(1)) * _UNITS[unit])
+    return size
 
 
 def size_text(nbytes: int) -> str:

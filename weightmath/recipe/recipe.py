@@ -60,7 +60,12 @@ class Recipe:
         return self.document.where(path)
 
     def resolve(self, path: str) -> Path:
-        """A path of this recipe as it can be opened: relative to the recipe's folder, `~` is the home folder."""
+        """A path of this recipe as it can be opened: relative to the recipe's folder, `~` is the home folder.
+
+        `hf:org/name` means a model of the Hub wherever the recipe lies.
+        """
+        if path.startswith("hf:"):
+            return Path(path)
         folder = self.path.parent if self.path else Path()
         return folder / Path(path).expanduser()
 

@@ -27,6 +27,7 @@ from weightmath import dtypes
 from weightmath.errors import RecipeError
 from weightmath.expression import RESERVED
 from weightmath.layout import Patterns
+from weightmath.sizes import bytes_of
 
 Kind = Literal["model", "delta", "mask", "other"]
 Missing = Literal["error", "template"]
@@ -157,12 +158,19 @@ def _sort(value: object) -> object:
     )
 
 
+def _size(text: object) -> object:
+    if isinstance(text, bool) or not isinstance(text, int | str) or not bytes_of(str(text)):
+        raise fault(f"{shown(text)} is not a size", "for example: 5GB, 500MB, 1.5GiB")
+    return str(text)
+
+
 Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
 Pattern = Annotated[StrictStr, AfterValidator(_pattern)]
 PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_one_or_more)]
 Expression = Annotated[StrictStr, BeforeValidator(_expression)]
 DTypeName = Annotated[StrictStr, AfterValidator(_dtype)]
 PathText = Annotated[StrictStr, Field(min_length=1)]
+Size = Annotated[StrictStr, BeforeValidator(_size)]
 Parameter = Annotated[Any, BeforeValidator(_parameter)]
 Count = Annotated[StrictInt, BeforeValidator(_count)]
 
@@ -229,7 +237,11 @@ def _check_path_or_list(given: set[str], sort: str) -> None:
 
 
 class SaveSpec(Keys):
-    """One output: the value, and what the new checkpoint takes from its template."""
+    """One output: the value, and what the new checkpoint takes from its template.
+
+    The output's name says its container: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder, in which
+    `shard` is the most that a file may hold.
+    """
 
     value: Expression
     template: StrictStr | None = None
@@ -237,6 +249,7 @@ class SaveSpec(Keys):
     device: Literal["cpu", "keep"] = "cpu"
     drop: PatternList = ()
     keep: Literal["all", "weights"] = "all"
+    shard: Size | None = None
 
 
 def _input(value: object) -> object:

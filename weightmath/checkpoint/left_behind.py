@@ -1,0 +1,33 @@
+"""What an output does not take over: in another container than the template's, all but the section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from weightmath.checkpoint.description import Section, TensorInfo, dotted
+from weightmath.checkpoint.ending import Form
+from weightmath.checkpoint.safetensors import METADATA
+from weightmath.checkpoint.torch_zip import TorchZip
+from weightmath.layout import Patterns
+
+
+def left_behind(section: Section, form: Form, drop: Sequence[str]) -> tuple[str, ...]:
+    """Dotted paths of what such an output lacks of its template, but for what `drop` leaves out on purpose."""
+    if form == "torch zip" and isinstance(section.checkpoint.source, TorchZip):
+        return ()
+    patterns = Patterns(drop)
+    return tuple(path for path in _beside(section) if not patterns.matches(path))
+
+
+def _beside(section: Section) -> Iterator[str]:
+    """Everything beside a section and what holds it, and in it what is no tensor."""
+    holder = next(iter(section.tensors.values())).path[:-1]
+    tree = section.checkpoint.tree
+    for depth, part in enumerate(holder):
+        if not isinstance(tree, Mapping):
+            return
+        yield from (dotted((*holder[:depth], key)) for key in tree if key != part)
+        tree = tree[part]
+    if isinstance(tree, Mapping):
+        others = (key for key, value in tree.items() if not isinstance(value, TensorInfo))
+        yield from (dotted((*holder, key)) for key in others if holder or key != METADATA)
