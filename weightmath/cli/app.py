@@ -11,6 +11,7 @@ import typer
 
 from weightmath.cli.check import check
 from weightmath.cli.clean import clean
+from weightmath.cli.delta import delta
 from weightmath.cli.diff import diff
 from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
@@ -50,6 +51,7 @@ register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
 register(fingerprint, "weightmath fingerprint model.ckpt")
 register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")
+app.add_typer(delta)
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")

@@ -90,7 +90,7 @@ class Delta:
 
     kind      exact, dense, sparse, int8, sign, low-rank, or auto (`--max-error` chose per tensor)
     options   those that it was made with
-    error     relative error over all tensors; 0 for exact ones, None where it was not measured
+    error     relative error over all tensors; None for exact ones
     by        what wrote it
     """
 

@@ -77,7 +77,7 @@ def described(records: Sequence[Record], options: Options, delta: Delta) -> Delt
     """The delta with its records and the error over all of them."""
     squares = [((record.error or 0.0) * (record.norm or 0.0)) ** 2 for record in records]
     norms = [(record.norm or 0.0) ** 2 for record in records]
-    error = 0.0 if options.kind == "exact" else relative(sum(squares), sum(norms))
+    error = None if options.kind == "exact" else relative(sum(squares), sum(norms))
     return replace(delta, records={record.entry.name: record for record in records}, error=error)
 
 

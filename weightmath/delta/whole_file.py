@@ -45,7 +45,7 @@ def make_whole(
         rest = tuple(writer.add(content) for content in in_order(_RestWork(old, new), pieces, threads))
         writer.close_tensor(REST, sum(rest))
         whole = WholeFile(tuned.checkpoint.size, digest.result(), rest)
-        delta = Delta("exact", {}, side_of(base, threads), side_of(tuned, threads, name), 0.0, BY, records, whole)
+        delta = Delta("exact", {}, side_of(base, threads), side_of(tuned, threads, name), None, BY, records, whole)
         for reader in readers:
             reader.check_unchanged()
         writer.finish(delta)

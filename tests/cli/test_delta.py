@@ -1,0 +1,103 @@
+"""`weightmath delta`: what its commands print and write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.conftest import Ran
+
+Cli = Callable[..., Ran]
+
+
+def test_exact_deltas_give_the_file_back(cli: Cli, folder: Path) -> None:
+    made = cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "chat.delta")
+    assert (made.code, made.err) == (0, "")
+    assert "exact" in made.out
+    applied = cli("delta", "apply", "base.ckpt", "chat.delta", "-o", "back.ckpt")
+    size = Path("chat.ckpt").stat().st_size
+    assert applied.out == f"back.ckpt: {size / 1000:.2f} kB, the tuned file to the byte, sha256 compared\n"
+    assert Path("back.ckpt").read_bytes() == Path("chat.ckpt").read_bytes()
+
+
+def test_info_as_json(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", "sparse", "--density", 0.5)
+    report = json.loads(cli("delta", "info", "x.delta", "--json").out)
+    assert report["kind"] == "sparse"
+    assert report["options"] == {"density": 0.5}
+    assert report["base"]["fingerprint"] == cli("fingerprint", "base.ckpt").out.strip()
+    assert report["bytes"] == Path("x.delta").stat().st_size
+    assert 0 < report["error"] < 1
+    by_name = {tensor["name"]: tensor for tensor in report["tensors"]}
+    assert by_name["steps"]["encoder"] in ("step", "xor", "plain")
+    assert by_name["blocks.0.weight"]["encoder"] == "sparse"
+
+
+def test_a_limit_alone_chooses(cli: Cli, folder: Path) -> None:
+    report = json.loads(cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x", "--max-error", 0.1, "--json").out)
+    assert report["kind"] == "auto"
+    assert report["error"] <= 0.1
+
+
+def test_scales(cli: Cli, folder: Path) -> None:
+    for name in ("chat", "code"):
+        cli("delta", "make", "base.ckpt", f"{name}.ckpt", "-o", f"{name}.delta", "--as", "dense")
+    cli("delta", "apply", "base.ckpt", "chat.delta", "code.delta", "-o", "o.ckpt", "--scale", 0.5, "--scale", 0.25)
+    loaded = [torch.load(f"{name}.ckpt", weights_only=False) for name in ("base", "chat", "code", "o")]
+    base, chat, code, out = (one.get("state_dict", one) for one in loaded)
+    for name in ("head", "blocks.0.weight"):
+        expected = base[name] + 0.5 * (chat[name] - base[name]) + 0.25 * (code[name] - base[name])
+        torch.testing.assert_close(out[name], expected)
+
+
+def test_compare_and_compose(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "a.delta")
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "b.delta", "--as", "sign")
+    report = json.loads(cli("delta", "compare", "base.ckpt", "a.delta", "b.delta", "--json").out)
+    assert report["whole"]["sign_agreement"] == 1.0
+    assert 0.7 < report["whole"]["cosine"] < 1
+    assert "all tensors" in cli("delta", "compare", "base.ckpt", "a.delta", "b.delta").out
+    cli("delta", "make", "chat.ckpt", "code.ckpt", "-o", "c.delta")
+    assert cli("delta", "compose", "a.delta", "c.delta", "-o", "ac.delta", "--base", "base.ckpt").code == 0
+    cli("delta", "apply", "base.ckpt", "ac.delta", "-o", "back.ckpt")
+    assert Path("back.ckpt").read_bytes() == Path("code.ckpt").read_bytes()
+    assert list(folder.glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("make", "base.ckpt", "chat.ckpt", "-o", "x", "--as", "int4"), 2, "unknown kind of delta `int4`"),
+        (("make", "base.ckpt", "chat.ckpt", "-o", "x", "--keep", "most"), 2, "`most` cannot be kept"),
+        (("make", "base.ckpt", "bose.ckpt", "-o", "x"), 1, "bose.ckpt: no such file"),
+        (("info", "base.ckpt"), 2, "base.ckpt: is no delta file"),
+        (("apply", "base.ckpt", "chat.ckpt", "-o", "x.ckpt"), 1, "chat.ckpt: is no delta file"),
+    ],
+)
+def test_what_is_refused(cli: Cli, folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    ran = cli("delta", *arguments)
+    assert ran.code == code
+    assert message in ran.err
+
+
+@pytest.mark.parametrize("kind", ["exact", "sparse", "int8"])
+def test_applying_needs_no_torch(cli: Cli, folder: Path, kind: str) -> None:
+    for name in ("base", "chat"):
+        whole = torch.load(f"{name}.ckpt", weights_only=False)
+        tensors = whole.get("state_dict", whole)
+        torch.save({"w": tensors["head"].bfloat16(), "v": tensors["blocks.0.weight"].half()}, f"{name}.pt")
+    cli("delta", "make", "base.pt", "chat.pt", "-o", "x.delta", "--as", kind)
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from weightmath.cli import main\n"
+        "sys.argv = ['weightmath', 'delta', 'apply', 'base.pt', 'x.delta', '-o', 'out.pt']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert torch.load("out.pt").keys() == {"w", "v"}

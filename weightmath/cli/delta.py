@@ -1,0 +1,282 @@
+"""`weightmath delta`: make, apply, inspect, compare and compose fine-tune deltas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from weightmath.cli import options
+from weightmath.cli.failures import FAILED, REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.delta import Options
+    from weightmath.reports.delta import DeltaReport
+
+_SHOWN = 12
+
+Base = Annotated[Path, typer.Argument(metavar="BASE", help="The checkpoint that the delta starts from.")]
+Out = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
+AnyBase = Annotated[bool, typer.Option("--any-base", help="Accept another base with the same tensors.")]
+As = Annotated[
+    str | None,
+    typer.Option("--as", metavar="KIND", help="exact, dense, sparse, int8, sign, low-rank or auto (with --max-error)."),
+]
+Density = Annotated[float | None, typer.Option(help="sparse: the share of each tensor that is kept.")]
+Threshold = Annotated[float | None, typer.Option(help="sparse: keep what is at least this large.")]
+Rank = Annotated[int | None, typer.Option(help="low-rank: columns at most.")]
+Energy = Annotated[float | None, typer.Option(help="low-rank: share of a matrix's sum of squares.")]
+DType = Annotated[str | None, typer.Option(help="Stored numbers: float32, float16 or bfloat16.")]
+MaxError = Annotated[float | None, typer.Option(help="Per tensor the smallest way with at most this relative error.")]
+
+delta = typer.Typer(
+    name="delta",
+    help="Fine-tune deltas: what leads from a base to a fine-tune, exact or compact, as a file by itself.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@delta.command(epilog="Example:  weightmath delta make base.ckpt tuned.ckpt -o tuned.delta --as int8")
+def make(
+    base: Base,
+    tuned: Annotated[Path, typer.Argument(metavar="TUNED", help="The fine-tune.")],
+    output: Out,
+    kind: As = None,
+    density: Density = None,
+    threshold: Threshold = None,
+    rank: Rank = None,
+    energy: Energy = None,
+    dtype: DType = None,
+    max_error: MaxError = None,
+    keep: Annotated[str, typer.Option(help="exact: all of the tuned file, or its weights alone.")] = "all",
+    fit: Annotated[bool, typer.Option("--fit", help="Compare the tensors and leading rows that both have.")] = False,
+    section: options.Section = None,
+    threads: options.Threads = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write what leads from BASE to TUNED.
+
+    exact (the default): applying it gives TUNED back to the byte, with all that is in it. The other kinds hold the
+    section's numbers, with the relative error that `delta info` shows; with --max-error alone, the smallest that meets
+    it.
+    """
+    with failing(REFUSED, as_json=json):
+        from weightmath.errors import RecipeError
+
+        if keep not in ("all", "weights"):
+            raise RecipeError(f"`{keep}` cannot be kept", where="--keep", hint="all, or weights")
+        wish = _options(kind, density, threshold, rank, energy, dtype, max_error)
+    with failing(FAILED, as_json=json):
+        from weightmath import delta as deltas
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.memory import threads_of
+
+        start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
+        kept = cast(Literal["all", "weights"], keep)
+        deltas.make(start, end, output, wish, keep=kept, fit=fit, threads=threads_of(threads), force=force)
+        _show(output, False, json)
+
+
+def _options(
+    kind: str | None,
+    density: float | None,
+    threshold: float | None,
+    rank: int | None,
+    energy: float | None,
+    dtype: str | None,
+    max_error: float | None,
+) -> Options:
+    from weightmath.delta.options import Kind, Options
+
+    chosen = kind or ("auto" if max_error is not None else "exact")
+    return Options(cast(Kind, chosen), density, threshold, rank, energy, dtype, max_error)
+
+
+@delta.command(epilog="Example:  weightmath delta apply base.ckpt v1.delta v2.delta -o v2.ckpt")
+def apply(
+    base: Base,
+    deltas: Annotated[list[Path], typer.Argument(metavar="DELTA...", help="Delta files, in their order.")],
+    output: Out,
+    scale: Annotated[list[float] | None, typer.Option(help="Factor of every delta; or one each, repeated.")] = None,
+    any_base: AnyBase = False,
+    section: options.Section = None,
+    threads: options.Threads = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write BASE with deltas applied: one, a chain (v1 to v2 to v3) or a stack on one base, in one pass.
+
+    Exact deltas give the tuned file back, its sha256 compared; the others add scale * delta to the base. A delta of
+    another base is refused. Torch is not needed.
+    """
+    with failing(FAILED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.cli.quantities import size_text
+        from weightmath.delta import apply as applied
+        from weightmath.delta import open_delta
+        from weightmath.memory import threads_of
+        from weightmath.reports.plain import as_json
+
+        files = [open_delta(path) for path in deltas]
+        scales = (scale or [1.0]) * (len(files) if len(scale or [1.0]) == 1 else 1)
+        opened = open_checkpoint(base).section(section)
+        done = applied(
+            opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads), force=force
+        )
+        if json:
+            print(as_json({"path": str(done.path), "bytes": done.size, "whole_file": done.whole}))
+        else:
+            how = "the tuned file to the byte, sha256 compared" if done.whole else "the base with its weights changed"
+            print(f"{done.path}: {size_text(done.size)}, {how}")
+
+
+@delta.command(epilog="Example:  weightmath delta info tuned.delta --all")
+def info(
+    path: Annotated[Path, typer.Argument(metavar="DELTA", help="A delta file.")],
+    everything: options.All = False,
+    json: options.Json = False,
+) -> None:
+    """Show what a delta file says of itself: its base, its kind, and size and error by tensor."""
+    with failing(REFUSED, as_json=json):
+        _show(path, everything, json)
+
+
+@delta.command(epilog="Example:  weightmath delta compare base.ckpt chat.delta code.delta")
+def compare(
+    base: Base,
+    first: Annotated[Path, typer.Argument(metavar="A", help="A delta file.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    any_base: AnyBase = False,
+    everything: options.All = False,
+    section: options.Section = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Compare two deltas of one base: lengths, cosine, agreement of signs and overlap; by tensor and over all."""
+    with failing(REFUSED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.cli.page import Page
+        from weightmath.delta import compare as compared
+        from weightmath.delta import open_delta
+        from weightmath.memory import threads_of
+        from weightmath.reports.delta import comparison_report
+        from weightmath.reports.plain import as_json
+
+        sides = open_delta(first), open_delta(second)
+        opened = open_checkpoint(base).section(section)
+        found = compared(opened, *sides, any_base=any_base, threads=threads_of(threads))
+        report = comparison_report(first, second, found)
+        if json:
+            print(as_json(report))
+            return
+        page = Page()
+        rows = [("all tensors", report.whole), *report.tensors.items()]
+        shown = rows if everything else rows[: _SHOWN + 1]
+        page.table(
+            [
+                [
+                    name,
+                    f"{one.norm_first:.4g}",
+                    f"{one.norm_second:.4g}",
+                    f"{one.cosine:.6f}",
+                    f"{100 * one.sign_agreement:.1f}%",
+                    f"{100 * one.overlap:.1f}%",
+                ]
+                for name, one in shown
+            ],
+            head=["tensor", "length A", "length B", "cosine", "same sign", "overlap"],
+            right=(1, 2, 3, 4, 5),
+        )
+        if len(rows) > len(shown):
+            page.listed([f"... and {len(rows) - len(shown):,} more tensors: --all prints them"], style="dim")
+
+
+@delta.command(epilog="Example:  weightmath delta compose v1.delta v2.delta -o v1-2.delta --base base.ckpt")
+def compose(
+    first: Annotated[Path, typer.Argument(metavar="A", help="The delta from the base to v1.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The one from v1 to v2, or of the same base.")],
+    output: Out,
+    base: Annotated[Path | None, typer.Option(metavar="BASE", help="The base, which exact deltas need.")] = None,
+    kind: As = None,
+    density: Density = None,
+    threshold: Threshold = None,
+    rank: Rank = None,
+    energy: Energy = None,
+    dtype: DType = None,
+    max_error: MaxError = None,
+    threads: options.Threads = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write one delta that does what A and then B do. Numbers are added; exact ones need their base at hand."""
+    with failing(REFUSED, as_json=json):
+        choosing = (kind, density, threshold, rank, energy, dtype, max_error)
+        wish = None if choosing == (None,) * 7 else _options(*choosing)
+    with failing(FAILED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta import compose as composed
+        from weightmath.delta import open_delta
+        from weightmath.memory import threads_of
+
+        sides = open_delta(first), open_delta(second)
+        opened = open_checkpoint(base).section(sides[0].delta.base.section) if base else None
+        composed(*sides, output, wish, base=opened, threads=threads_of(threads), force=force)
+        _show(output, False, json)
+
+
+def _show(path: Path, everything: bool, json: bool) -> None:
+    from weightmath.delta import open_delta
+    from weightmath.reports.delta import delta_report
+    from weightmath.reports.plain import as_json
+
+    report = delta_report(open_delta(path))
+    if json:
+        print(as_json(report))
+    else:
+        _print(report, everything)
+
+
+def _print(report: DeltaReport, everything: bool) -> None:
+    from weightmath.cli.page import Page
+    from weightmath.cli.quantities import counted, size_text
+
+    page = Page()
+    page.line(report.path, style="bold")
+    given = ", ".join(f"{name} {value}" for name, value in report.options.items())
+    of = "tuned file" if report.whole_file else "tensors"
+    rows = [
+        ["kind", f"{report.kind}{', ' if given else ''}{given}"],
+        ["size", f"{size_text(report.bytes)}, {100 * report.ratio:.1f}% of the {of}"],
+        ["base", f"{report.base.file} {report.base.fingerprint}"],
+        ["tuned", f"{report.tuned.file} {report.tuned.fingerprint}" if report.tuned else "-"],
+        ["error", _error(report.error)],
+        ["written by", report.by],
+    ]
+    page.table(rows)
+    page.heading(counted(len(report.tensors), "tensor"))
+    largest = sorted(report.tensors, key=lambda tensor: -tensor.bytes)
+    shown = largest if everything else largest[:_SHOWN]
+    page.table(
+        [
+            [
+                one.name,
+                one.encoder,
+                size_text(one.bytes),
+                f"{100 * one.bytes / max(one.raw_bytes, 1):.1f}%",
+                _error(one.error),
+                one.dtype,
+            ]
+            for one in shown
+        ],
+        head=["tensor", "as", "size", "of the tensor", "error", "dtype"],
+        right=(2, 3),
+    )
+    if len(largest) > len(shown):
+        page.listed([f"... and {len(largest) - len(shown):,} more tensors: --all prints them"], style="dim")
+
+
+def _error(error: float | None) -> str:
+    return "exact" if error is None else f"{error:.4g}"
