@@ -1,15 +1,21 @@
 """What is not a checkpoint is refused by its name, whatever the file is called."""
 
+import bz2
 import gzip
+import lzma
+import os
 import pickle
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from tests.packages import package
 from weightmath.checkpoint import open_checkpoint
 from weightmath.errors import CheckpointError
 
@@ -34,32 +40,93 @@ def tar(path: Path) -> None:
         archive.add(__file__)
 
 
-FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda path: path.touch(), "is empty"),
-    "folder": (lambda path: path.mkdir(), "is a folder without a model in it"),
-    "missing": (lambda path: None, "no such file"),
-    "text": (lambda path: path.write_text("hello"), "is not a checkpoint"),
-    "pickle": (lambda path: path.write_bytes(pickle.dumps({})), "plain pickle"),
-    "gzip": (lambda path: path.write_bytes(gzip.compress(b"x")), "gzip"),
-    "gguf": (lambda path: path.write_bytes(b"GGUF\3\0\0\0"), "GGUF"),
-    "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "HDF5"),
-    "numpy": (lambda path: path.write_bytes(b"\x93NUMPY\1\0"), "numpy"),
-    "lfs": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
-    "tar": (tar, "tar"),
-    "zip": (zip_of("readme.txt", b"hi"), "not one that torch.save wrote"),
-    "TorchScript": (torchscript, "TorchScript"),
-    "compressed": (zip_of("r/data.pkl", b"\x80\x02}." * 50, zipfile.ZIP_DEFLATED), "compressed"),
+def exported(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), path)
+
+
+def npz(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, w=np.ones(3))
+
+
+def written(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+FILES: dict[str, tuple[Callable[[Path], object], str, str | None]] = {
+    "empty": (written(b""), "is empty", "the save may have failed"),
+    "folder": (lambda path: path.mkdir(), "is a folder without a model in it", None),
+    "missing": (lambda path: None, "no such file", None),
+    "pipe": (lambda path: os.mkfifo(path), "is not a regular file", "cannot be read twice"),
+    "text": (written(b"hello"), "is not a checkpoint", "expected what torch.save writes"),
+    "pickle": (written(pickle.dumps({})), "plain pickle, which torch.save did not write", "torch.save(state_dict"),
+    "old pickle": (written(pickle.dumps({"a": [1]}, 0)), "plain pickle of protocol 0", "torch.save(state_dict"),
+    "old pickled object": (
+        written(b"cmymodule.nets\nNet\n(tR."),
+        "plain pickle of protocol 0",
+        "torch.save(state_dict",
+    ),
+    "gzip": (written(gzip.compress(b"x")), "is a gzip file", "gunzip"),
+    "xz": (written(lzma.compress(b"x")), "is an xz file", "unxz"),
+    "bzip2": (written(bz2.compress(b"x")), "is a bzip2 file", "bunzip2"),
+    "zstd": (written(b"\x28\xb5\x2f\xfd\0"), "is a Zstandard file", "unzstd"),
+    "gguf": (written(b"GGUF\3\0\0\0"), "is a GGUF file", "merge the checkpoint that it was made from"),
+    "hdf5": (written(b"\x89HDF\r\n\x1a\n"), "is an HDF5 file", "safetensors.numpy.save_file"),
+    "onnx": (written(b"\x08\x08\x12\x07pytorch\x1a\x052.1.0"), "is an ONNX model", "merge the checkpoint"),
+    "tflite": (written(b"\x1c\0\0\0TFL3"), "is a TensorFlow Lite model", None),
+    "numpy": (written(b"\x93NUMPY\1\0"), "is a numpy array", "torch.from_numpy"),
+    "npz": (npz, "is a numpy archive", "safetensors.numpy.save_file"),
+    "keras": (zip_of("model.weights.h5", b"hi"), "is a Keras model", "safetensors.numpy.save_file"),
+    "lfs": (
+        written(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
+        "is a Git LFS pointer",
+        "git lfs pull",
+    ),
+    "html": (written(b"\n<!DOCTYPE html><html>Log in"), "is a web page", "download the file itself"),
+    "xml": (written(b"<?xml version='1.0'?><Error>"), "is a web page", "download the file itself"),
+    "json": (written(b'{"hidden_size": 3}'), "is a JSON file", "model.safetensors.index.json"),
+    "tar": (tar, "is a tar file", "model_weights.ckpt"),
+    "zip": (zip_of("readme.txt", b"hi"), "is a zip file, but not one that torch.save wrote", "no `data.pkl`"),
+    "data.pkl on top": (zip_of("data.pkl", b"hi"), "not one that torch.save wrote", "no `data.pkl`"),
+    "empty zip": (lambda path: zipfile.ZipFile(path, "w").close(), "is an empty zip file", None),
+    "TorchScript": (torchscript, "is TorchScript", "torch.jit.load(path).state_dict()"),
+    "exported": (exported, "is an exported program", "torch.export.load(path).state_dict"),
+    "compressed": (zip_of("r/data.pkl", b"\x80\x02}." * 50, zipfile.ZIP_DEFLATED), "is compressed", "unpack it"),
 }
 
 
-@pytest.mark.parametrize(("write", "message"), FILES.values(), ids=FILES.keys())
-def test_refused_by_name(write: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("write", "message", "hint"), FILES.values(), ids=FILES.keys())
+def test_refused_by_name(write: Callable[[Path], object], message: str, hint: str | None, tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     write(path)
     with pytest.raises(CheckpointError, match=message) as caught:
         open_checkpoint(path)
     assert caught.value.where is not None
     assert caught.value.where.startswith(str(path))
+    assert hint is None or hint in str(caught.value.hint)
+
+
+def test_real_torchscript() -> None:
+    path = package("silero-vad", "6.2.3") / "silero_vad" / "data" / "silero_vad.jit"
+    with pytest.raises(CheckpointError, match="is TorchScript"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_whole_module_is_named(nested: bool, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    torch.save({"net": module, "epoch": 3} if nested else module, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(tmp_path / "x.pt").section()
+    inside = f"{'net.' if nested else ''}<state>._modules.0.<state>._parameters"
+    assert str(caught.value) == (
+        f"{tmp_path / 'x.pt'}: holds a whole pickled object (`torch.nn.modules.container.Sequential`), not the weights "
+        "of one\n  hint: where its code is installed: torch.save(model.state_dict(), 'new.ckpt'); "
+        f"or name a `section:`, there are: {inside}"
+    )
+    assert open_checkpoint(tmp_path / "x.pt").section(inside).layout.names == ("bias", "weight")
 
 
 def test_names_do_not_matter(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from weightmath.errors import CheckpointError, nearest
@@ -35,13 +35,28 @@ def choose(checkpoint: Checkpoint, name: str | None) -> Section:
     candidates = [section for section in checkpoint.sections if not _never_chosen(section)]
     if candidates:
         return candidates[0]
-    if checkpoint.sections:
-        raise CheckpointError(
-            "no section holds the weights: all tensors belong to an optimizer or lie inside a pickled object",
-            where=str(checkpoint.path),
-            hint=f"name one with `section:`, or save model.state_dict(); there are: {_names(checkpoint)}",
-        )
-    raise CheckpointError("holds no named tensors", where=str(checkpoint.path))
+    if not checkpoint.sections:
+        raise CheckpointError("holds no named tensors", where=str(checkpoint.path))
+    inside = next((_owner(checkpoint, section) for section in checkpoint.sections if section.hidden), None)
+    if inside is not None:
+        fact = f"holds a whole pickled object (`{inside}`), not the weights of one"
+        hint = "where its code is installed: torch.save(model.state_dict(), 'new.ckpt')"
+    else:
+        fact = "no section holds the weights: all tensors belong to an optimizer"
+        hint = "save model.state_dict() too"
+    raise CheckpointError(
+        fact, where=str(checkpoint.path), hint=f"{hint}; or name a `section:`, there are: {_names(checkpoint)}"
+    )
+
+
+def _owner(checkpoint: Checkpoint, section: Section) -> str | None:
+    """The class of the object that a section lies in."""
+    tree = checkpoint.tree
+    for key in next(iter(section.tensors.values())).path:
+        if not isinstance(tree, Mapping):
+            break
+        tree = tree[key]
+    return getattr(tree, "name", None)
 
 
 def _named(checkpoint: Checkpoint, name: str) -> Section:
