@@ -51,14 +51,18 @@ def execute(
     settings: Settings = Settings(),
     progress: Progress = lambda nbytes: None,
     journal: Journal | None = None,
+    only: Mapping[int, Sequence[int]] | None = None,
 ) -> Results:
     """Run a plan: `sources` by input node, `sinks` by output name.
 
     `progress` is told of bytes read and written, from any thread. What is done is noted in the journal; what it holds
     already, from a run of the same plan and chunk that was stopped, is not computed again. Raises what sources and
     sinks raise. The outputs are complete, but not published, when this returns.
+
+    `only` has numbers of tiles by entry: outputs are computed in these tiles, and in small tensors that share a chunk
+    with one. Statistics still read all that they run over. For plans that watch nothing.
     """
-    run = _Run(plan, sources, sinks, settings, progress, journal)
+    run = _Run(plan, sources, sinks, settings, progress, journal, only)
     reads = 0
     for one in plan.passes:
         reads += run.make_pass(one)
@@ -77,11 +81,13 @@ class _Run:
         settings: Settings,
         progress: Progress,
         journal: Journal | None,
+        only: Mapping[int, Sequence[int]] | None,
     ) -> None:
         self.plan = plan
         self.settings = settings
         self.sinks = sinks
         self.progress = progress
+        self.only = only
         self.tables = Tables(plan)
         self.io = Io(plan, sources, sinks)
         self.done = Done(plan, self.io, journal)
@@ -158,6 +164,8 @@ class _Run:
         """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
         waiting: list[tuple[Group, list[list[Unit]]]] = []
         for group in self.grouping.groups(wanted):
+            if wanted.outputs and self.only is not None and self.only.keys().isdisjoint(group.entries):
+                continue
             waiting.append((group, self._rounds(group, wanted)))
             yield from self._due(waiting)
         while waiting:
@@ -214,4 +222,6 @@ class _Run:
         if wanted.sampling and number == len(group.programs) - 1:
             tiles = sorted({n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
             return [(piece_of(entry, shape, n, n),) for n in tiles]
+        if wanted.outputs and self.only is not None and number == len(group.programs) - 1:
+            return [(piece_of(entry, shape, n, n),) for n in self.only[entry]]
         return [(piece,) for piece in pieces(entry, shape, self.settings.chunk)]
