@@ -29,7 +29,7 @@ def open(
     section: str | None = None,
     strip: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
-    kind: Literal["model", "delta", "mask", "other"] = "model",
+    kind: Literal["model", "delta", "mask", "other"] | None = None,
     part: bool = False,
 ) -> Vector:
     """A checkpoint as a lazy vector. Only its headers are read.
@@ -38,14 +38,15 @@ def open(
         name      what messages call it; None: the file's name without its ending
         section   which mapping inside the checkpoint; None: the one that holds the weights
         strip     prefixes that names lose, `rename` prefixes (or `re:...`) that they change
-        kind      model, delta, mask or other
+        kind      model, delta, mask or other; None: delta for a delta file, else model
         part      whether it is meant to have only some tensors
     Fails with CheckpointError for a file that is no checkpoint or holds no tensors.
     """
     own = name or re.sub(r"\W+", "_", Path(path).stem)
     opened = open_input(own, path, section=section, naming=Naming(None, tuple(strip), dict(rename or {})))
     subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
-    return as_vector(opened, opened, subject, Terms(kind, "error", "error", part))
+    found = kind or ("delta" if opened.is_delta else "model")
+    return as_vector(opened, opened, subject, Terms(found, "error", "error", part or opened.is_delta))
 
 
 def save(

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_checkpoint
+from weightmath.delta.as_input import DeltaCheckpoint, as_checkpoint
+from weightmath.delta.container import is_delta
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at, nearest
 from weightmath.graph import Input, Vector, input_vector
@@ -39,6 +41,11 @@ class Opened:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint of the section."""
         return self.section.checkpoint
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether it is a delta file: its kind is delta, and what it lacks is 0."""
+        return isinstance(self.checkpoint, DeltaCheckpoint)
 
     @property
     def input(self) -> str:
@@ -74,6 +81,8 @@ def open_input(name: str, path: str | Path, *, section: str | None = None, namin
     RecipeError as `Naming.apply` does.
     """
     checkpoint = open_checkpoint(path)
+    if is_delta(checkpoint):
+        checkpoint = as_checkpoint(checkpoint)
     chosen, prefix = _section(checkpoint, section)
     inside = {original[len(prefix) :]: original for original in chosen.tensors if original.startswith(prefix)}
     beside = [original for original in chosen.tensors if not original.startswith(prefix)]

@@ -42,7 +42,7 @@ class Inputs:
         named = self.recipe.spec.save[output].template
         if named is not None:
             return self.of(named)[-1]
-        whole = [name for name, spec in self.recipe.spec.inputs.items() if not spec.part]
+        whole = [name for name, spec in self.recipe.spec.inputs.items() if not spec.part and not self._is_delta(name)]
         models = [name for name in whole if self.recipe.spec.inputs[name].kind in (None, "model")]
         if not whole:
             fact = "no input is a whole model that could be the template"
@@ -50,6 +50,9 @@ class Inputs:
                 fact, where=self.recipe.where("inputs"), hint=f"name one: template: {next(iter(self.models))}"
             )
         return self.of((models or whole)[0])[-1]
+
+    def _is_delta(self, name: str) -> bool:
+        return all(opened.is_delta for opened in self.of(name))
 
     def dropped(self, output: str) -> frozenset[str]:
         """Tensors of its template's section that an output leaves out."""
@@ -122,9 +125,9 @@ def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subjec
     found: dict[str, Vector] = {}
     for name, opened in inputs.models.items():
         spec = recipe.spec.inputs[opened.input]
-        terms = Terms(
-            spec.kind or "model", spec.missing or recipe.spec.missing, spec.extra or recipe.spec.extra, spec.part
-        )
+        kind = spec.kind or ("delta" if opened.is_delta else "model")
+        missing, extra = spec.missing or recipe.spec.missing, spec.extra or recipe.spec.extra
+        terms = Terms(kind, missing, extra, spec.part or opened.is_delta)
         try:
             found[name] = as_vector(opened, template, subject, terms)
         except WeightmathError as error:

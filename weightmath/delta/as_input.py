@@ -1,0 +1,79 @@
+"""A delta file as a checkpoint of float32 tensors, which recipes and Python compute with like with any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
+from weightmath.checkpoint.description import Storage, c_stride
+from weightmath.checkpoint.reader import Bits
+from weightmath.delta.container import DeltaFile, delta_of
+from weightmath.delta.decoding import DeltaReader
+from weightmath.dtypes import FLOAT32
+from weightmath.errors import CheckpointError
+
+CONTAINER = "delta"
+
+
+@dataclass(frozen=True, eq=False)
+class DeltaCheckpoint(Checkpoint):
+    """The description of a delta file whose tensors are its numbers; `source` is the `DeltaFile`."""
+
+    def open(self) -> Reader:
+        """A reader that decodes."""
+        return _Decoding(self)
+
+
+class _Decoding(Reader):
+    def __init__(self, checkpoint: DeltaCheckpoint) -> None:
+        super().__init__(checkpoint)
+        self._delta = DeltaReader(checkpoint.source)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._delta.close()
+        super().__exit__(kind, error, trace)
+
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
+        """Elements [start, stop) of a tensor, decoded."""
+        out[:] = self._delta.values(tensor.entry.name, start, stop)
+
+
+def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
+    """The numbers of a delta file that was opened as a safetensors file; integers, which it holds exactly, are left out.
+
+    Fails   CheckpointError for an exact delta: what it holds means nothing without its base
+    """
+    file = delta_of(checkpoint)
+    if file.delta.kind == "exact":
+        raise CheckpointError(
+            "is an exact delta, which has no numbers without its base",
+            where=str(file.path),
+            hint=f"weightmath delta apply {file.delta.base.file} {file.path.name} -o tuned.ckpt, "
+            "and use `tuned - base`; or make it with --as dense",
+        )
+    tensors = _tensors(file)
+    return DeltaCheckpoint(
+        path=checkpoint.path,
+        container=CONTAINER,
+        writer=file.delta.by,
+        files=checkpoint.files,
+        stamps=checkpoint.stamps,
+        tensors=tuple(tensors.values()),
+        places=checkpoint.places,
+        tree=dict(tensors),
+        drafts=(("", tensors, False),) if tensors else (),
+        source=file,
+    )
+
+
+def _tensors(file: DeltaFile) -> dict[str, TensorInfo]:
+    found: dict[str, TensorInfo] = {}
+    for name, record in file.delta.records.items():
+        if not record.is_exact:
+            entry = replace(record.entry, dtype=FLOAT32)
+            storage = Storage(name, entry.nbytes, "cpu")
+            found[name] = TensorInfo(entry, (name,), storage, 0, c_stride(entry.shape), True, False, False, len(found))
+    return found
