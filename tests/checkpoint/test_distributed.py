@@ -48,7 +48,7 @@ def test_one_process(tmp_path: Path) -> None:
     tensors = {name: value for name, value in every_dtype().items() if value.numel()}
     save({"model": tensors, "epoch": 3, "optim": {"param_groups": [{"lr": 0.5}]}}, tmp_path / "c")
     checkpoint = open_checkpoint(tmp_path / "c")
-    assert (checkpoint.container, checkpoint.writer) == ("torch distributed", "1 files")
+    assert (checkpoint.container, checkpoint.writer) == ("torch distributed", "1 file")
     assert same_bits(values(tmp_path / "c"), tensors)
     assert isinstance(checkpoint.tree, dict)
     assert (checkpoint.tree["epoch"], checkpoint.tree["optim"]) == (3, {"param_groups": {0: {"lr": 0.5}}})

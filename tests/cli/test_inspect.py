@@ -44,6 +44,24 @@ def rich_file(folder: Path) -> Path:
     return folder / "rich.ckpt"
 
 
+def test_check(cli: Cli, rich_file: Path) -> None:
+    """A flipped bit is found, and named; the exit code tells."""
+    ran = cli("inspect", "rich.ckpt", "--check")
+    assert (ran.code, ran.err) == (0, "")
+    assert "all bytes have the checksums that were written with them (2" in ran.out
+    data = bytearray(rich_file.read_bytes())
+    last = data.rindex(torch.zeros(400).numpy().tobytes())
+    data[last] ^= 1
+    (rich_file.parent / "flipped.ckpt").write_bytes(data)
+    ran = cli("inspect", "flipped.ckpt", "--check")
+    assert ran.code == 1
+    assert "(`optimizer.state.0.exp_avg`): its bytes do not have the checksum" in ran.out
+    ran = cli("inspect", "flipped.ckpt", "--check", "--json")
+    assert ran.code == 1
+    assert len(json.loads(ran.out)["check"]["problems"]) == 1
+    assert cli("inspect", "flipped.ckpt").code == 0
+
+
 def test_sections(cli: Cli, rich_file: Path) -> None:
     ran = cli("inspect", "rich.ckpt")
     assert (ran.code, ran.err) == (0, "")
@@ -147,7 +165,7 @@ def test_devices_are_noted(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["no.ckpt"], "no.ckpt: no such file"), (["."], ".: is a directory")]
+    ("arguments", "message"), [(["no.ckpt"], "no.ckpt: no such file"), (["."], ".: holds several models")]
 )
 def test_bad_input(cli: Cli, folder: Path, arguments: list[str], message: str) -> None:
     ran = cli("inspect", *arguments)

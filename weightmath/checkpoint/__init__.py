@@ -8,6 +8,8 @@ from weightmath.checkpoint.description import TensorInfo as TensorInfo
 from weightmath.checkpoint.image import Copy as Copy
 from weightmath.checkpoint.image import Elements as Elements
 from weightmath.checkpoint.image import Image as Image
+from weightmath.checkpoint.integrity import Integrity as Integrity
+from weightmath.checkpoint.integrity import verify_container as verify_container
 from weightmath.checkpoint.plan_image import plan_image as plan_image
 from weightmath.checkpoint.reader import Reader as Reader
 from weightmath.checkpoint.sniff import open_checkpoint as open_checkpoint

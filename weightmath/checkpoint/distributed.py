@@ -28,6 +28,7 @@ from weightmath.checkpoint.mosaic import are_a_tensor
 from weightmath.checkpoint.nodes import Call, Dict, Global, List, Tuple, Value
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.paused import paused_collection
+from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.dtypes import DTYPES, DType
 from weightmath.errors import CheckpointError, at
@@ -39,6 +40,12 @@ _LONGEST_OBJECT = 1 << 20  # of what is no tensor, only this much is looked into
 
 
 _Index: TypeAlias = "tuple[Value, tuple[int, ...] | None]"
+
+
+class Parts(NamedTuple):
+    """What only this container has: number of a file, name of a tensor, and the record of each of its parts."""
+
+    records: tuple[tuple[int, str, Record], ...]
 
 
 class _Item(NamedTuple):
@@ -84,14 +91,14 @@ def open_distributed(path: Path, content: bytes) -> Checkpoint:
     return Checkpoint(
         path=path,
         container=CONTAINER,
-        writer=f"{len(files.paths)} files",
+        writer=f"{len(files.paths)} file{'s' * (len(files.paths) != 1)}",
         files=tuple(files.paths),
         stamps=tuple(files.stamps),
         tensors=tuple(found.tensors),
         places=found.places,
         tree=found.tree,
         drafts=found.drafts(),
-        source=None,
+        source=Parts(tuple(files.records)),
         blocks=found.blocks,
     )
 
@@ -132,6 +139,7 @@ class _Files:
         self._numbers: dict[str, int] = {}
         self._open: list[int] = []
         self.paths: list[Path] = []
+        self.records: list[tuple[int, str, Record]] = []
         self.stamps: list[Stamp] = []
 
     def get(self, name: str) -> tuple[int, int]:
@@ -161,7 +169,7 @@ class _Files:
             raise CheckpointError(f"`{item.file}` ends before a part of it")
         return number, open_torch_zip(self.paths[number], file, stamp, item.offset, item.size)
 
-    def place(self, item: _Item, dtype: DType, shape: tuple[int, ...]) -> Place:
+    def place(self, name: str, item: _Item, dtype: DType, shape: tuple[int, ...]) -> Place:
         """Where the elements of a stored tensor lie; CheckpointError if it is not what the metadata says."""
         number, checkpoint = self.open(item)
         tensor = checkpoint.tree
@@ -169,6 +177,7 @@ class _Files:
             raise CheckpointError("a part of it is no plain tensor")
         if (tensor.entry.dtype, tensor.entry.shape) != (dtype, shape):
             raise CheckpointError(f"a part of it is {tensor.entry.dtype} {tensor.entry.shape}, not {dtype} {shape}")
+        self.records.append((number, name, checkpoint.source.records[f"data/{tensor.storage.key}"]))
         return Place(number, checkpoint.places[tensor.storage.key].offset + tensor.first_byte)
 
     def content(self, item: _Item) -> object:
@@ -208,7 +217,7 @@ def _blocks(name: str, stored: _Stored, files: _Files, items: Mapping[_Index, _I
         item = items.get((name, start))
         if item is None:
             raise CheckpointError(f"the part of it at {start} is stored nowhere")
-        yield Block(files.place(item, stored.dtype, shape), start, shape)
+        yield Block(files.place(name, item, stored.dtype, shape), start, shape)
 
 
 def _stored(value: Value) -> _Stored:

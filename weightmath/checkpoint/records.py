@@ -23,13 +23,17 @@ STORED = 0
 
 
 class Record(NamedTuple):
-    """One file inside the zip. `size` is that of the stored bytes, which begin at `offset`."""
+    """One file inside the zip. `size` is that of the stored bytes, which begin at `offset`.
+
+    `crc` is the checksum that was written with it, None for what only stands for a record.
+    """
 
     name: str
     header: int
     offset: int
     size: int
     method: int
+    crc: int | None = None
 
 
 def read_directory(file: int, length: int, start: int = 0) -> tuple[Record, ...]:
@@ -94,7 +98,7 @@ def _entries(directory: bytes, count: int) -> list[Record]:
             packed, header = _wide(extra, packed, unpacked, header)
         if name in records:
             raise _broken(f"it holds `{name}` twice")
-        records[name] = Record(name, header, 0, packed, method)
+        records[name] = Record(name, header, 0, packed, method, fields[7])
         at = name_end + extra_length + comment_length
     return list(records.values())
 
@@ -121,7 +125,7 @@ def _with_data_offset(file: int, start: int, record: Record) -> Record:
     if signature != b"PK\3\4" or method != record.method or fields[_LOCAL.size :] != name or name_length != len(name):
         raise _broken(f"the header of `{record.name}` differs from the directory")
     offset = record.header + _LOCAL.size + name_length + extra_length
-    return Record(record.name, start + record.header, start + offset, record.size, method)
+    return record._replace(header=start + record.header, offset=start + offset)
 
 
 def _check_disjoint(records: list[Record], end: int) -> None:

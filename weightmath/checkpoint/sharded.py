@@ -50,7 +50,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
     return Checkpoint(
         path=index,
         container=f"sharded {first.container}",
-        writer=f"{len(shards)} files",
+        writer=f"{len(shards)} file{'s' * (len(shards) != 1)}",
         files=tuple(file for shard in shards.values() for file in shard.files),
         stamps=tuple(stamp for shard in shards.values() for stamp in shard.stamps),
         tensors=tuple(tensors),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from weightmath.cli import options
-from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
-    from weightmath.checkpoint import Checkpoint
+    from weightmath.checkpoint import Checkpoint, Integrity
     from weightmath.cli.page import Page
     from weightmath.reports.checkpoint import CheckpointReport, SectionReport, TensorReport
 
@@ -21,12 +23,13 @@ def inspect(
     path: options.Checkpoint,
     section: options.Section = None,
     everything: options.All = False,
+    check: Annotated[bool, typer.Option("--check", help="Read all bytes and compare the file's checksums.")] = False,
     json: options.Json = False,
 ) -> None:
     """Show what a checkpoint holds: sections, tensors, shared storages, everything else.
 
     The section marked * is the vector, unless a recipe names another. A tensor's range is its place in the flat vector,
-    which is sorted by name. Nothing in the file is executed.
+    which is sorted by name. Nothing in the file is executed. With --check the exit code is 1 where a checksum differs.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
@@ -34,11 +37,13 @@ def inspect(
         from weightmath.reports.plain import as_json
 
         checkpoint = open_checkpoint(path)
-        report = checkpoint_report(checkpoint, section)
+        report = checkpoint_report(checkpoint, section, check=check)
         if json:
             print(as_json(report))
         else:
             _print(report, checkpoint, everything)
+    if report.check is not None and report.check.problems:
+        raise typer.Exit(FAILED)
 
 
 def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -> None:
@@ -59,6 +64,17 @@ def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -
         _print_tensors(page, report, everything)
     page.heading("everything")
     print_tree(page, checkpoint.tree, report.section, everything=everything)
+    if report.check is not None:
+        page.heading("check")
+        page.listed(list(_findings(report.check)))
+
+
+def _findings(check: Integrity) -> Iterator[str]:
+    yield from check.problems
+    if check.without:
+        yield "the file has no checksums; its sizes fit its headers"
+    elif not check.problems:
+        yield f"all bytes have the checksums that were written with them ({check.records:,} records)"
 
 
 def _section(one: SectionReport) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weightmath.checkpoint import Checkpoint, Opaque, Section, Storage, TensorInfo
+from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo, verify_container
 from weightmath.errors import CheckpointError
 
 
@@ -53,6 +53,7 @@ class CheckpointReport:
     section     the section that is shown, or None where none holds tensors
     values      length of its vector
     tensors     of the section, in the order of the vector; then those outside it, in the order of the file
+    check       what a reading of all bytes has found, if it was asked for
     everything  the whole content as nested objects and lists; a tensor is {"tensor": dotted path}, an object of a class
                 {"class": name, "content": what can be shown of it}, a text of bytes {"bytes": its length}
     """
@@ -66,10 +67,14 @@ class CheckpointReport:
     values: int
     tensors: tuple[TensorReport, ...]
     everything: object
+    check: Integrity | None = None
 
 
-def checkpoint_report(checkpoint: Checkpoint, section: str | None = None) -> CheckpointReport:
-    """The record of a checkpoint; CheckpointError where it has no section of that name."""
+def checkpoint_report(checkpoint: Checkpoint, section: str | None = None, *, check: bool = False) -> CheckpointReport:
+    """The record of a checkpoint; CheckpointError where it has no section of that name.
+
+    check   read all bytes, and compare them with the checksums in the file
+    """
     usual = _usual(checkpoint)
     shown = checkpoint.section(section) if section is not None else usual
     return CheckpointReport(
@@ -82,6 +87,7 @@ def checkpoint_report(checkpoint: Checkpoint, section: str | None = None) -> Che
         values=shown.layout.size if shown else 0,
         tensors=_tensors(shown) if shown else (),
         everything=content(checkpoint.tree),
+        check=verify_container(checkpoint) if check else None,
     )
 
 
