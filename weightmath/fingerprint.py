@@ -28,7 +28,7 @@ from xxhash import xxh3_128_digest
 from weightmath.checkpoint import Section
 from weightmath.crew import Crew
 from weightmath.layout import Entry
-from weightmath.scope import tile, tile_at, tile_count
+from weightmath.scope import TILE, tile, tile_at, tile_count
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
@@ -110,6 +110,9 @@ class Digests:
     def see(self, name: str, start: int, bits: Bits) -> None:
         """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
         if name in self._folded or not len(bits):
+            return
+        if len(bits) == self._entries[name].size <= TILE:
+            self._folded[name] = _joined((xxh3_128_digest(bits.data),))
             return
         partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
         number, seen, stop = tile_at(partly.entry, start), start, start + len(bits)

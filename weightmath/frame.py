@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ class Frame:
             return value
         return np.broadcast_to(np.asarray(value), self.shape)
 
+    @cached_property
     def spans(self) -> list[tuple[Piece, slice]]:
         """Where each piece lies in the flat chunk."""
         spans, at = [], 0
@@ -103,7 +105,7 @@ class Frame:
 
     def tiles(self) -> Iterator[tuple[Piece, int, Tile, slice]]:
         """Each tile: the piece it is of, its number within the tensor, itself, and where it lies in the flat chunk."""
-        for piece, span in self.spans():
+        for piece, span in self.spans:
             entry = self.plan.layout.entries[piece.entry]
             offset = span.start - piece.start
             for number in range(piece.first_tile, piece.last_tile + 1):

@@ -62,9 +62,7 @@ def read(node: Vector, at: Places) -> Step:
 
     def step(frame: Frame) -> None:
         values = frame.register(at.register)
-        flat = values.reshape(-1)
-        for piece, span in frame.spans():
-            frame.nbytes += frame.io.read(node, piece, flat[span])
+        frame.nbytes += frame.io.read(node, frame.spans, values.reshape(-1))
         if node.is_mask:
             truth = borrow("steps.truth", values.shape, bool)
             np.copyto(values, np.not_equal(values, 0, out=truth))
@@ -103,7 +101,7 @@ def draw(node: Vector, at: Places) -> Step:
     def step(frame: Frame) -> None:
         values = frame.register(at.register)
         flat = values.reshape(-1)
-        for piece, span in frame.spans():
+        for piece, span in frame.spans:
             make(_key(node, node.option("draw"), frame, piece.entry), piece.start, piece.stop, frame.dtype, flat[span])
         frame.values[at.out] = values
 
@@ -117,7 +115,7 @@ def bernoulli(node: Vector, at: Places) -> Step:
         values = frame.register(at.register)
         flat = values.reshape(-1)
         chance = frame.values[at.args[0]]
-        for piece, span in frame.spans():
+        for piece, span in frame.spans:
             own = chance if isinstance(chance, float) else np.broadcast_to(chance, frame.shape).reshape(-1)[span]
             flat[span] = random.bernoulli(_key(node, "bernoulli", frame, piece.entry), piece.start, piece.stop, own)
         frame.values[at.out] = values
@@ -229,10 +227,8 @@ def write(output: Output, slot: int, template: int | None) -> Step:
     def step(frame: Frame) -> None:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
         before = None if template is None else frame.elements(template).reshape(-1)
-        for piece, span in frame.spans():
-            written = frame.io.write(output, piece, flat[span], None if before is None else before[span])
-            if written is not None:
-                frame.nbytes += written.nbytes
-                frame.leave(written)
+        for written in frame.io.write(output, frame.spans, flat, before):
+            frame.nbytes += written.nbytes
+            frame.leave(written)
 
     return step

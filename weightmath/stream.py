@@ -7,9 +7,10 @@ so that a run can say what it changed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,6 +29,9 @@ _SAMPLED_ABOVE = 1 << 24
 _SAMPLE_STRIDE = 8
 
 Progress = Callable[[int], None]
+Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
+D = TypeVar("D", DType, "DType | None")
+_NO_MOMENTS = np.zeros((0, 3))
 
 
 class Source(Protocol):
@@ -117,37 +121,61 @@ class Io:
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=sampled) for output in plan.request.outputs
         }
 
-    def read(self, node: Vector, piece: Piece, out: np.ndarray) -> int:
-        """A piece of an input in the compute dtype; returns the bytes read."""
+    def read(self, node: Vector, spans: Spans, out: np.ndarray) -> int:
+        """The pieces of a chunk of an input, in the compute dtype; returns the bytes read."""
         source = self._sources[node]
-        name = self._plan.layout.entries[piece.entry].name
-        dtype = source.dtype(name)
-        if dtype.bits == out.dtype and dtype.is_native:
-            source.read(name, piece.start, piece.stop, out)
-        else:
-            bits = borrow("execute.in", out.shape, dtype.bits)
-            source.read(name, piece.start, piece.stop, bits)
-            convert.decode(bits, dtype, out)
-        return out.size * dtype.itemsize
+        nbytes = 0
+        for dtype, run in _runs(spans, lambda piece: source.dtype(self._name(piece))):
+            here = _extent(run)
+            part = out[here]
+            plain = dtype.bits == out.dtype and dtype.is_native
+            bits = part if plain else borrow("execute.in", part.shape, dtype.bits)
+            for piece, span in run:
+                source.read(self._name(piece), piece.start, piece.stop, bits[_within(span, here)])
+            if not plain:
+                convert.decode(bits, dtype, part)
+            nbytes += bits.nbytes
+        return nbytes
 
-    def write(self, output: Output, piece: Piece, values: np.ndarray, before: np.ndarray | None) -> Written | None:
-        """A piece of an output: rounded once and compared with its template; None where the output leaves it out."""
+    def write(self, output: Output, spans: Spans, values: np.ndarray, before: np.ndarray | None) -> list[Written]:
+        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template."""
         sink = self._sinks[output.name]
-        name = self._plan.layout.entries[piece.entry].name
-        dtype = sink.dtype(name)
-        if dtype is None:
-            return None
-        bits = _encoded("execute.out", values, dtype)
-        changed, moments = len(bits), np.zeros((0, 3))
-        places: tuple[int, ...] = ()
-        if before is not None:
-            changed = _differences(bits, _encoded("execute.before", before, dtype))
-            places, moments = self._moments(piece, values, before)
-        nonfinite = convert.nonfinite(bits, dtype)
-        crc = sink.write(name, piece.start, bits)
-        return Written(
-            output.name, piece.entry, piece.start, len(bits), bits.nbytes, crc, changed, nonfinite, places, moments
-        )
+        found: list[Written] = []
+        for dtype, run in _runs(spans, lambda piece: sink.dtype(self._name(piece))):
+            if dtype is None:
+                continue
+            here = _extent(run)
+            bits = _encoded("execute.out", values[here], dtype)
+            unequal = None if before is None else _unequal(bits, _encoded("execute.before", before[here], dtype))
+            screened = convert.nonfinite(bits, dtype)
+            for piece, span in run:
+                own = bits[_within(span, here)]
+                changed = len(own)
+                places: tuple[int, ...] = ()
+                moments = _NO_MOMENTS
+                if before is not None and unequal is not None:
+                    changed = int(np.count_nonzero(unequal[_within(span, here)]))
+                    places, moments = self._moments(piece, values[span], before[span])
+                nonfinite = convert.nonfinite(own, dtype) if screened else 0
+                crc = sink.write(self._name(piece), piece.start, own)
+                found.append(
+                    Written(
+                        output.name,
+                        piece.entry,
+                        piece.start,
+                        len(own),
+                        own.nbytes,
+                        crc,
+                        changed,
+                        nonfinite,
+                        places,
+                        moments,
+                    )
+                )
+        return found
+
+    def _name(self, piece: Piece) -> str:
+        return self._plan.layout.entries[piece.entry].name
 
     def recall(self, pieces: Sequence[Written]) -> bool:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
@@ -165,6 +193,8 @@ class Io:
         """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
         entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
         numbers = [n for n in range(piece.first_tile, piece.last_tile + 1) if (base + n) % self._stride == 0]
+        if not numbers:
+            return (), _NO_MOMENTS
         moments = np.zeros((len(numbers), 3))
         for row, number in zip(moments, numbers, strict=True):
             one = tile(entry, number)
@@ -198,8 +228,23 @@ def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
     return bits
 
 
-def _differences(a: np.ndarray, b: np.ndarray) -> int:
+def _unequal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two arrays of bits differ; valid until the next call."""
     whole = np.dtype(f"u{a.itemsize}")
     unequal = borrow("execute.unequal", a.shape, bool)
     np.not_equal(a.view(whole), b.view(whole), out=unequal)
-    return int(np.count_nonzero(unequal))
+    return unequal
+
+
+def _runs(spans: Spans, dtype: Callable[[Piece], D]) -> Iterator[tuple[D, Spans]]:
+    """Neighbours of one dtype, which are converted together: a conversion costs more than a small tensor."""
+    for found, run in groupby(spans, key=lambda span: dtype(span[0])):
+        yield found, list(run)
+
+
+def _extent(run: Spans) -> slice:
+    return slice(run[0][1].start, run[-1][1].stop)
+
+
+def _within(span: slice, extent: slice) -> slice:
+    return slice(span.start - extent.start, span.stop - extent.start)
