@@ -199,6 +199,26 @@ def test_natural_order():
     ]  # fmt: skip
 
 
+def test_folders_that_hold_a_model_are_in_a_list(bench):
+    """As transformers leaves them: runs/checkpoint-500/ with its model and its optimizer in it."""
+    states = [state(vit(), seed) for seed in (1, 2)]
+    for step, tensors in zip((500, 1000), states, strict=True):
+        folder = bench.folder / "runs" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        torch.save(tensors, folder / "pytorch_model.bin")
+        torch.save({"other": torch.ones(1)}, folder / "optimizer.pt")
+    (bench.folder / "runs" / "checkpoint-logs").mkdir()
+    job = bench.plan("inputs:\n  runs: {glob: 'runs/checkpoint-*'}\nsave:\n  out.ckpt: mean(runs)\n")
+    assert [path.name for path in job.lists["runs"].files] == ["checkpoint-500", "checkpoint-1000"]
+    assert choose("runs/**", bench.folder, outputs=()).files == tuple(
+        bench.folder / "runs" / f"checkpoint-{step}" / name
+        for step in (500, 1000)
+        for name in ("optimizer.pt", "pytorch_model.bin")
+    )
+    bench.run("inputs:\n  runs: {glob: 'runs/checkpoint-*'}\nsave:\n  out.ckpt: mean(runs)\n")
+    close(bench.load(section=None), mean(states))
+
+
 def test_folders_with_brackets_and_folders_that_match(tmp_path):
     folder = tmp_path / "a[1]"
     (folder / "x.ckpt").mkdir(parents=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint import open_checkpoint
+from weightmath.checkpoint.folder import holds_model
 from weightmath.errors import RecipeError
 from weightmath.layout import Patterns
 from weightmath.stored_number import stored_number
@@ -72,10 +73,14 @@ def choose(
 
 
 def _found(pattern: str, folder: Path) -> list[Path]:
-    """Files that a pattern finds, each once, in natural order of their paths."""
+    """Files that a pattern finds, and folders that hold a model, each once, in natural order of their paths.
+
+    A folder of which it finds a file is not meant itself.
+    """
     names = glob.glob(os.path.expanduser(pattern), root_dir=folder, recursive=True)
-    files = [folder / name for name in sorted(set(names), key=natural)]
-    return [path for path in files if path.is_file()]
+    paths = [folder / name for name in sorted(set(names), key=natural)]
+    inner = {parent for path in paths if path.is_file() for parent in path.parents}
+    return [path for path in paths if path.is_file() or (path not in inner and holds_model(path))]
 
 
 def _reason(path: Path, exclude: Sequence[str], outputs: Collection[Path]) -> str | None:

@@ -14,6 +14,14 @@ _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _OTHERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "random_states")
 
 
+def holds_model(folder: Path) -> bool:
+    """Whether a path is a folder that holds a model, or several, by the names of its files."""
+    endings = (*_INDICES, *_WEIGHTS, DISTRIBUTED)
+    return folder.is_dir() and any(
+        file.name.endswith(endings) and not file.name.startswith(_OTHERS) for file in folder.iterdir()
+    )
+
+
 def find_model(folder: Path) -> Path:
     """The file in a folder that opens its model: the index of shards, `.metadata`, or the one file of weights.
 
