@@ -36,6 +36,8 @@ def caveats(
         if plan.kind(output.value) == "unknown":
             place = recipe.where("save", save.name)
             found.append(f"{place}: whether this is a model cannot be told from the formula")
+        if save.encoding:
+            continue
         changed = _changed(plan, output, vectors[save.template.name])
         found += _twins(recipe, save, changed)
         found += _batch_statistics(save, changed)

@@ -16,11 +16,12 @@ from weightmath.checkpoint.description import PathKey, dotted
 from weightmath.checkpoint.draft import check_target, holds, left_bytes
 from weightmath.checkpoint.ending import SHARD, Form
 from weightmath.checkpoint.left_behind import left_behind
+from weightmath.delta.options import Options
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.inputs import Opened
 from weightmath.kernels import convert
-from weightmath.layout import Patterns
+from weightmath.layout import Entry, Patterns
 
 _PIECE = 1 << 18
 
@@ -38,9 +39,20 @@ class Rest(NamedTuple):
         return self.stop - self.start
 
 
+class Encoding(NamedTuple):
+    """Of an output that is a delta file: its place and how it stores its tensors, when they are computed."""
+
+    path: Path
+    options: Options
+    entries: Mapping[str, Entry]  # by names in the template's file
+
+
 @dataclass(frozen=True)
 class Save:
-    """One output, planned: its template, its names, and the image of its file."""
+    """One output, planned: its template, its names, and the image of its file.
+
+    Where there is an `encoding`, that file holds the numbers until they are encoded, and goes then.
+    """
 
     name: str
     path: Path
@@ -50,6 +62,12 @@ class Save:
     left_behind: tuple[str, ...]  # dotted paths of what only the template's own container could keep
     rests: tuple[Rest, ...]
     image: Image
+    encoding: Encoding | None = None
+
+    @property
+    def target(self) -> Path:
+        """The file or folder that the user asked for."""
+        return self.encoding.path if self.encoding else self.path
 
 
 def plan_save(
@@ -211,11 +229,7 @@ class CheckpointSink:
         """Do one of the jobs; the bytes copied, and their checksum."""
         if not isinstance(job, Rest):
             return job.size, self._writer.copy(job)
-        tensor, new = self._save.template.section.tensors[job.name], self._save.image.dtype(job.name)
-        bits = np.empty(job.size, tensor.entry.dtype.bits)
-        self._template.read(tensor, job.start, job.stop, bits)
-        if new != tensor.entry.dtype:
-            bits = self._retyped(bits, tensor.entry.dtype, new, job.name)
+        bits = bits_of_rest(job, self._save, self._template)
         return bits.nbytes, self._writer.write(job.name, job.start, bits)
 
     def adopt_copy(self, job: Copy | Elements | Rest, crc: int) -> bool:
@@ -227,16 +241,6 @@ class CheckpointSink:
             self._writer.adopt(job.name, job.start, job.size, crc)
         return there
 
-    def _retyped(self, bits: np.ndarray, old: DType, new: DType, name: str) -> np.ndarray:
-        numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)
-        convert.decode(bits, old, numbers)
-        convert.encode(numbers, new, retyped)
-        if convert.nonfinite(retyped, new) > convert.nonfinite(bits, old):
-            raise NumericError(
-                f"rows of `{name}` that are not merged overflow in {new}", hint="choose a wider `dtype:`"
-            )
-        return retyped
-
     def check_tied(self) -> None:
         """OutputError when two names of one storage would get different values."""
         for (target, name, start), checksum in self._sums.items():
@@ -246,3 +250,19 @@ class CheckpointSink:
                     where=str(self._save.path),
                     hint=f'give both the same numbers, or leave one out of the output: drop: "*{name}"',
                 )
+
+
+def bits_of_rest(rest: Rest, save: Save, template: Reader) -> np.ndarray:
+    """The template's elements of a rest, as the output stores them. NumericError where they overflow in its dtype."""
+    tensor, new = save.template.section.tensors[rest.name], save.image.dtype(rest.name)
+    bits = np.empty(rest.size, tensor.entry.dtype.bits)
+    template.read(tensor, rest.start, rest.stop, bits)
+    if new == tensor.entry.dtype:
+        return bits
+    numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)
+    convert.decode(bits, tensor.entry.dtype, numbers)
+    convert.encode(numbers, new, retyped)
+    if convert.nonfinite(retyped, new) > convert.nonfinite(bits, tensor.entry.dtype):
+        fact = f"rows of `{rest.name}` that are not merged overflow in {new}"
+        raise NumericError(fact, hint="choose a wider `dtype:`")
+    return retyped

@@ -23,6 +23,7 @@ from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
 from weightmath.cost import bytes_read
 from weightmath.dtypes import DTYPES, dtype
+from weightmath.encoding import check_encoded, check_wishes, encode, is_encoded, plan_encoded
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
 from weightmath.execute import Results, Settings, execute
 from weightmath.graph import Vector
@@ -81,7 +82,6 @@ class Report:
     warnings: tuple[str, ...]
     integers: Mapping[str, str] = field(default_factory=dict)  # tensors where inputs disagreed, and what was done
     resumed: bool = False  # whether it went on where an earlier run was stopped
-    restarted: tuple[str, ...] = ()  # why it did not, where there was an earlier run
 
 
 def callables() -> dict[str, Callable[..., Any]]:
@@ -150,7 +150,7 @@ def _plan_of(source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], buil
     outputs = []
     for name, output in built.saves.items():
         own = inputs.template(name)
-        dtype_name = output.spec.dtype or source.spec.dtype
+        dtype_name = "float32" if is_encoded(source.outputs[name]) else output.spec.dtype or source.spec.dtype
         outputs.append(
             Output(
                 name,
@@ -195,19 +195,23 @@ def _save(
     output = next(output for output in plan.request.outputs if output.name == name)
     there = plan.facts.present[output.value]
     sizes = {entry.name: entry.size for entry, flag in zip(plan.layout, there, strict=True) if flag}
-    sizes |= policies.computed(template)
+    target = source.outputs[name]
     dropped = inputs.dropped(name)
     try:
+        check_wishes(target, spec, plan.kind(output.value))
+        if is_encoded(target):
+            return plan_encoded(name, source.resolve(target), template, sizes, spec)
+        sizes |= policies.computed(template)
         return plan_save(
             name,
-            source.resolve(source.outputs[name]),
+            source.resolve(target),
             template,
             {own: size for own, size in sizes.items() if own not in dropped},
             dtype=output.dtype,
             device=spec.device,
             drop=spec.drop,
             keep=spec.keep,
-            form=form_of(source.outputs[name]),
+            form=form_of(target),
             shard=bytes_of(spec.shard) if spec.shard else None,
             extra={RECORD: record.content} if record else {},
         )
@@ -224,6 +228,7 @@ def check_start(job: Job, *, threads: int | None = None, memory: int | None = No
     check_nobody_writes(job.saves)
     ours = published_before(_which(job, settings), job.saves)
     check_targets(job.saves, job.checkpoints, force=force, ours=ours)
+    check_encoded(job.saves, job.checkpoints, force=force)
     return settings
 
 
@@ -275,9 +280,13 @@ def run(
         for reader in readers.values():
             reader.check_unchanged()
         attempt.publish()
+    for save in job.saves:
+        if save.encoding:
+            encode(save, settings.threads, force=force)
     seconds = time.monotonic() - started
-    warnings = (*job.warnings, *_without_effect(results))
-    return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed, tuple(attempt.reasons))
+    over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
+    warnings = (*job.warnings, *over, *_without_effect(results))
+    return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
 
 
 def _settle(job: Job, watch: Watch, readers: Mapping[Path, Reader], writers: Sequence[Writer], threads: int) -> None:

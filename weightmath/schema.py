@@ -62,6 +62,16 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "device": "The device tags of the computed tensors: cpu, or keep the template's.",
         "drop": "Patterns of entries of the template that are left out.",
         "keep": "all: everything else of the template; weights: its section alone.",
+        "as": "Of an output x.delta: how its numbers are stored: sparse, or {kind: low-rank, rank: 8}.",
+    },
+    "AsSpec": {
+        "kind": "dense, sparse, int8, sign, low-rank; auto: of each tensor the smallest within max_error.",
+        "density": "Of sparse: the share of each tensor that is kept; without it all that is not 0.",
+        "threshold": "Of sparse: keep what is at least this large.",
+        "rank": "Of low-rank: columns at most.",
+        "energy": "Of low-rank: the share of a matrix's sum of squares that is kept.",
+        "dtype": "Of stored numbers: float32, float16 or bfloat16.",
+        "max_error": "The relative error that no tensor exceeds; tensors that would are stored dense.",
     },
 }
 
@@ -123,6 +133,11 @@ def _take_short_forms(keys: Schema, parts: Schema) -> None:
         table = {name: keys[key].pop(name) for name in ("type", "additionalProperties")}
         keys[key]["anyOf"] = [table["additionalProperties"], table]
     parts["SaveSpec"]["properties"]["value"].update(_EXPRESSION)
+    kinds = parts["AsSpec"]["properties"]["kind"]["enum"]
+    parts["SaveSpec"]["properties"]["as"] = {
+        "description": KEYS["SaveSpec"]["as"],
+        **_either({"enum": kinds}, "AsSpec"),
+    }
     parts["InputSpec"]["oneOf"] = [{"required": ["path"]}, {"required": ["glob"]}]
     parts["InputSpec"]["properties"]["sort"]["pattern"] = "^(number|name|entry:.+)$"
     for key in ("first", "last", "best"):

@@ -65,3 +65,80 @@ def test_from_python(bench):
     name = "layers.0.weight"
     expected = state(0)[name].numpy() + np.float32(0.5) * numbers()[name]
     np.testing.assert_allclose(bench.load()[name].numpy(), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("wish", "kind"),
+    [
+        ("dense", Options("dense")),
+        ("sparse", Options("sparse")),
+        ("int8", Options("int8")),
+        ("sign", Options("sign")),
+        ("{kind: sparse, density: 0.1, dtype: bfloat16}", Options("sparse", density=0.1, dtype="bfloat16")),
+        ("{kind: low-rank, rank: 2}", Options("low-rank", rank=2)),
+        ("{kind: auto, max_error: 0.05}", Options("auto", max_error=0.05)),
+    ],
+)
+def test_a_recipe_saves_what_make_makes(bench, wish, kind):
+    make(kind, path="made.delta")
+    bench.run(
+        f"{{inputs: {{base: base.ckpt, tuned: tuned.ckpt}}, save: {{x.delta: {{value: tuned - base, as: {wish}}}}}}}"
+    )
+    made, saved = delta.open_delta("made.delta").delta, delta.open_delta("x.delta").delta
+    assert (saved.kind, saved.options, saved.base) == (made.kind, made.options, made.base)
+    assert saved.error == pytest.approx(made.error, rel=1e-12)
+    for name, value in numbers("made.delta").items():
+        np.testing.assert_array_equal(numbers()[name], value)
+    assert [path.name for path in bench.folder.glob(".*")] == []
+
+
+def test_arithmetic_of_masks_becomes_a_sparse_file(bench):
+    report = bench.run(
+        """
+inputs: {base: base.ckpt, tuned: tuned.ckpt}
+save:
+  x.delta: {value: 'keep_largest(tuned - base, density=0.1, scope="global")', as: sparse}
+"""
+    )
+    kept = sum(int(np.count_nonzero(value)) for value in numbers().values())
+    assert kept == sum(value.numel() for value in state(0).values()) // 10
+    file = delta.open_delta("x.delta")
+    assert file.delta.error == 0
+    assert report.job.saves[0].target.name == "x.delta"
+    delta.apply(section("base.ckpt"), [file], "out.ckpt")
+    bench.run("{inputs: {base: base.ckpt, d: x.delta}, save: {again.ckpt: base + d}}")
+    for name, value in bench.load().items():
+        assert torch.equal(value, bench.load("again")[name])
+
+
+def test_rows_that_not_all_have_are_not_in_the_delta(bench):
+    longer = state(1, 1e-3)
+    longer["layers.3.weight"] = torch.cat([longer["layers.3.weight"], torch.ones(20, 40)])
+    bench.save(longer=longer)
+    bench.run(
+        'inputs: {base: longer.ckpt, other: other.ckpt}\nfit: {"layers.3.weight": rows}\nsave: {x.delta: other - base}'
+    )
+    assert numbers()["layers.3.weight"].shape == (300, 40)
+    delta.apply(section("longer.ckpt"), [delta.open_delta("x.delta")], "out.ckpt")
+    assert torch.equal(bench.load()["layers.3.weight"][300:], torch.ones(20, 40))
+
+
+@pytest.mark.parametrize(
+    ("save", "message"),
+    [
+        ("x.delta: tuned", "a delta file holds a difference"),
+        ("x.ckpt: {value: tuned - base, as: sparse}", "`as:` is for delta files"),
+        ("x.delta: {value: tuned - base, dtype: float16}", "`dtype:` is not for delta files"),
+        ("x.delta: {value: tuned - base, as: {kind: int8, rank: 3}}", "`rank` is not for int8 deltas"),
+        ("base.ckpt: {value: tuned - base, as: exact}", "exact"),
+    ],
+)
+def test_outputs_that_cannot_be_meant(bench, save, message):
+    assert message in bench.mistake(f"{{inputs: {{base: base.ckpt, tuned: tuned.ckpt}}, save: {{{save}}}}}")
+
+
+def test_a_delta_file_is_not_replaced_unasked(bench):
+    text = "{inputs: {base: base.ckpt, tuned: tuned.ckpt}, save: {x.delta: tuned - base}}"
+    bench.run(text)
+    assert "exists" in bench.mistake(text)
+    bench.run(text, force=True)

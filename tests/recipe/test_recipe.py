@@ -115,6 +115,7 @@ save:
         "drop": ("optimizer*",),
         "keep": "weights",
         "shard": None,
+        "as_": None,
     }
     assert spec.save["d/"].shard == "500 MB"
     assert spec.save["c.ckpt"] == SaveSpec(value="1 - a")

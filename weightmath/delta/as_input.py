@@ -42,7 +42,7 @@ class _Decoding(Reader):
 
 
 def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
-    """The numbers of a delta file that was opened as a safetensors file; integers, which it holds exactly, are left out.
+    """The numbers of a delta file that was opened as a safetensors file; integers, which it holds exactly, stay out.
 
     Fails   CheckpointError for an exact delta: what it holds means nothing without its base
     """

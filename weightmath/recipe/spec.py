@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from weightmath import dtypes
+from weightmath.delta.options import Options
 from weightmath.errors import RecipeError
 from weightmath.expression import RESERVED
 from weightmath.layout import Patterns
@@ -236,11 +237,40 @@ def _check_path_or_list(given: set[str], sort: str) -> None:
         raise fault("`best` needs a number to compare by", hint, at=("best",))
 
 
+class AsSpec(Keys):
+    """How a `.delta` output stores its numbers."""
+
+    kind: Literal["dense", "sparse", "int8", "sign", "low-rank", "auto"]
+    density: float | None = None
+    threshold: float | None = None
+    rank: int | None = None
+    energy: float | None = None
+    dtype: DTypeName | None = None
+    max_error: float | None = None
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> AsSpec:
+        self.options()
+        return self
+
+    def options(self) -> Options:
+        """These keys as the encoders take them."""
+        try:
+            return Options(**dict(self))
+        except RecipeError as error:
+            raise fault(error.what, error.hint) from None
+
+
+def _as(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
 class SaveSpec(Keys):
     """One output: the value, and what the new checkpoint takes from its template.
 
     The output's name says its container: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder, in which
-    `shard` is the most that a file may hold.
+    `shard` is the most that a file may hold; `.delta` for a delta file, which belongs to its template and stores its
+    numbers as `as` says.
     """
 
     value: Expression
@@ -250,6 +280,7 @@ class SaveSpec(Keys):
     drop: PatternList = ()
     keep: Literal["all", "weights"] = "all"
     shard: Size | None = None
+    as_: Annotated[AsSpec | None, BeforeValidator(_as)] = Field(default=None, alias="as")
 
 
 def _input(value: object) -> object:

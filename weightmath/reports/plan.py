@@ -299,7 +299,7 @@ def _output(job: Job, save: Save) -> OutputPlan:
     output = next(output for output in job.plan.request.outputs if output.name == save.name)
     return OutputPlan(
         save.name,
-        str(save.path),
+        str(save.target),
         save.image.size,
         save.template.name,
         job.plan.kind(output.value),

@@ -104,8 +104,8 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
     changed = sum(change.changed > 0 for change in changes)
     return OutputReport(
         name=save.name,
-        path=str(save.path),
-        bytes=save.image.size,
+        path=str(save.target),
+        bytes=save.target.stat().st_size if save.encoding else save.image.size,
         template=save.template.name,
         merged=len(merged),
         copied=len(save.copied),
