@@ -37,7 +37,7 @@ LAYERS = [
     cost execute opening identity
     attempt memory caveats provenance
     run compare
-    rehearsal
+    rehearsal verify
     mergekit
     reports api
     cli

@@ -23,6 +23,7 @@ from weightmath.cli.plan import plan
 from weightmath.cli.provenance import provenance
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
+from weightmath.cli.verify import verify
 
 app = typer.Typer(
     name="weightmath",
@@ -52,6 +53,11 @@ register(diff, "weightmath diff base.ckpt merged.ckpt")
 register(fingerprint, "weightmath fingerprint model.ckpt")
 register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")
 app.add_typer(delta)
+register(
+    verify,
+    "weightmath verify merged.ckpt --input base=models/base.ckpt",
+    "weightmath verify merged.ckpt --sample 1%",
+)
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")

@@ -14,6 +14,18 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_share(text: str) -> float:
+    """The share that `1%` or `0.01` stands for, in (0, 1]; RecipeError for anything else."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        hint = "for example: 1%, or 0.01"
+        raise RecipeError(f"`{text}` is not a share of more than nothing and at most all", where="--sample", hint=hint)
+    return share
+
+
 def size_text(nbytes: int) -> str:
     """A size with three digits: 512 B, 94.2 kB, 2.12 GB."""
     if nbytes < 1000:

@@ -1,0 +1,78 @@
+"""The recipe that is run again: what the checkpoint carries or another, its inputs found, its questions left out."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from weightmath import recipe
+from weightmath.checkpoint import Checkpoint
+from weightmath.errors import CheckpointError, RecipeError
+from weightmath.provenance.compose import file_name
+from weightmath.provenance.record import Record
+from weightmath.recipe import Recipe
+from weightmath.recipe.recipe import of_document
+
+# What does not change a tensor of the output.
+_LEFT_OUT = ("show", "expect", "provenance")
+
+
+def recipe_again(
+    checkpoint: Checkpoint, record: Record | None, path: Path | None, sets: Sequence[str], inputs: Sequence[str]
+) -> Recipe:
+    """The recipe at `path`; without one the recipe of the record, whose inputs are looked for beside the checkpoint.
+
+    sets, inputs   what the command line changes: `name=value`, `name=PATH`
+    Fails with CheckpointError where there is neither, and with RecipeError where inputs are not found.
+    """
+    if path is not None:
+        found = recipe.load(path)
+    elif record is not None:
+        found = recipe.of_data(record.recipe, record.name, checkpoint.path.parent / record.name)
+    else:
+        raise CheckpointError(
+            "carries no record of how it was made", where=str(checkpoint.path), hint="say how: --recipe RECIPE"
+        )
+    kept = {key: value for key, value in found.document.data.items() if key not in _LEFT_OUT}
+    quiet = of_document(found.text, replace(found.document, data={**kept, "provenance": "none"}), found.path)
+    whole = recipe.with_overrides(quiet, sets=sets, inputs=inputs)
+    _check_found(whole)
+    return whole
+
+
+def output_of(again: Recipe, checkpoint: Checkpoint, record: Record | None) -> str:
+    """Which entry of `save` the checkpoint is: the only one, or the one of its name. RecipeError where none is."""
+    names = list(again.spec.save)
+    if len(names) == 1:
+        return names[0]
+    called = {checkpoint.path.name, *([record.output] if record is not None else [])}
+    fitting = [name for name in names if file_name(name).rstrip("/") in called or name in called]
+    if len(fitting) != 1:
+        raise RecipeError(
+            f"cannot tell which of its outputs `{checkpoint.path.name}` is: {' '.join(names)}",
+            where=again.where("save"),
+            hint="verify a copy of the recipe that saves this one alone",
+        )
+    return fitting[0]
+
+
+def _check_found(again: Recipe) -> None:
+    missing = dict(_missing(again))
+    if missing:
+        names = ", ".join(f"`{name}` ({path})" for name, path in missing.items())
+        flags = " ".join(f"--input {name}=PATH/{os.path.basename(path)}" for name, path in missing.items())
+        are = "is an input" if len(missing) == 1 else "are inputs"
+        raise RecipeError(f"there {are} that cannot be found: {names}", where=again.where("inputs"), hint=flags)
+
+
+def _missing(again: Recipe) -> Iterator[tuple[str, str]]:
+    """Inputs that are not there, and their paths."""
+    for name, spec in again.spec.inputs.items():
+        if spec.glob is not None:
+            if not glob.glob(str(again.resolve(spec.glob)), recursive=True):
+                yield name, spec.glob
+        elif spec.path is not None and not spec.path.startswith("hf:") and not again.resolve(spec.path).exists():
+            yield name, spec.path

@@ -1,0 +1,193 @@
+"""Computes an output again and compares it, all of it or a sample of tiles.
+
+A seed chooses the sample, among the tiles of all tensors alike. Statistics that reach beyond a tensor (of a layer, of
+the whole model) still need their passes over all that they run over; those of a tensor need that tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from weightmath.checkpoint import Checkpoint, Section, open_checkpoint
+from weightmath.cost import bytes_read
+from weightmath.execute import execute
+from weightmath.fingerprint import fingerprint
+from weightmath.inputs import CheckpointSource, open_readers
+from weightmath.memory import settings_for
+from weightmath.outputs import Save
+from weightmath.plan import Plan, make_plan
+from weightmath.provenance.lineage import provenance_of
+from weightmath.provenance.record import Record
+from weightmath.provenance.watching import Watch
+from weightmath.run import Job, prepare
+from weightmath.scope import tile_count
+from weightmath.verify.again import output_of, recipe_again
+from weightmath.verify.comparison import Comparison, Difference
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Numbers of the tiles that are compared.
+
+    computed  by entry of the plan
+    copied    of tensors that are the template's, by name in the file
+    among     how many tiles there are
+    """
+
+    computed: Mapping[int, Sequence[int]]
+    copied: Mapping[str, Sequence[int]]
+    among: int
+
+    @property
+    def size(self) -> int:
+        """How many tiles are compared."""
+        return sum(len(numbers) for numbers in (*self.computed.values(), *self.copied.values()))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of it.
+
+    differences   tensors that are not as the recipe makes them, in the order of names
+    tensors       how many the output should have, and `elements` how many elements were compared
+    sample        what was compared; None: all of it
+    other_inputs  inputs that are not what the record says, with the fingerprints of both; {} for a sample
+    is_untouched  whether the checkpoint still is what its record says; None without a record, or where nothing differs
+    reads         how many times the inputs were read
+    """
+
+    checkpoint: Checkpoint
+    job: Job
+    save: Save
+    differences: tuple[Difference, ...]
+    tensors: int
+    elements: int
+    sample: Sample | None
+    other_inputs: Mapping[str, tuple[str, str]]
+    is_untouched: bool | None
+    reads: int
+
+
+def verify(
+    path: Path,
+    *,
+    recipe: Path | None = None,
+    sets: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    share: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Compute a checkpoint again and compare it bit for bit.
+
+    Parameters
+        recipe           what made it; None: what it carries
+        sets, inputs     what the command line changes in the recipe: `name=value`, `name=PATH`
+        share            of the tiles, in (0, 1], which is compared; None: all are
+        seed             chooses the sample
+        threads, memory, progress  as for `run`
+    Fails with CheckpointError, RecipeError and whatever `prepare` refuses, before the work; CheckpointError where a
+    file changes meanwhile.
+    """
+    checkpoint = open_checkpoint(path)
+    history = provenance_of(checkpoint)
+    record = None if history is None else history.record
+    again = recipe_again(checkpoint, record, recipe, sets, inputs)
+    name = output_of(again, checkpoint, record)
+    job = prepare(again)
+    save = next(save for save in job.saves if save.name == name)
+    plan = _plan_of_one(job.plan, name)
+    sample = None if share is None else _sample(save, plan, share, seed)
+    settings = settings_for(plan, threads, memory)
+    with ExitStack() as stack:
+        readers = open_readers(stack, [checkpoint, *job.checkpoints])
+        watch = Watch(job.inputs, ()) if sample is None and record is not None else None
+        make_source = watch.source if watch else CheckpointSource
+        reader = readers[checkpoint.path]
+        comparison = Comparison(
+            save,
+            readers[save.template.checkpoint.path],
+            _section(checkpoint, save),
+            reader,
+            None if sample is None else sample.copied,
+        )
+        sources = {node: make_source(node.source.origin, readers) for node in plan.nodes if node.source is not None}
+        job.integers.merge(readers, {name: comparison})
+        only = None if sample is None else sample.computed
+        results = execute(plan, sources, {name: comparison}, settings, _meter(plan, save, progress), only=only)
+        others = _others(watch.inputs(readers, settings.threads), record) if watch and record else {}
+        for one in readers.values():
+            one.check_unchanged()
+    found = comparison.differences
+    return Verification(
+        checkpoint=checkpoint,
+        job=job,
+        save=save,
+        differences=found,
+        tensors=len(save.originals) + len(save.copied),
+        elements=comparison.elements,
+        sample=sample,
+        other_inputs=others,
+        is_untouched=_is_untouched(comparison.section, record, settings.threads) if found and record else None,
+        reads=results.reads,
+    )
+
+
+def _plan_of_one(plan: Plan, name: str) -> Plan:
+    """The plan of one output alone, in the layout and the order of work of all."""
+    outputs = tuple(output for output in plan.request.outputs if output.name == name)
+    return make_plan(replace(plan.request, outputs=outputs))
+
+
+def _sample(save: Save, plan: Plan, share: float, seed: int) -> Sample:
+    """Tiles of all tensors alike, at least one."""
+    (output,) = plan.request.outputs
+    there = plan.facts.present[output.value]
+    computed = [number for number, name in enumerate(plan.layout.names) if there[number] and name in save.originals]
+    entries = [plan.layout.entries[number] for number in computed]
+    entries += [save.template.section.tensors[name].entry for name in save.copied]
+    places = [(place, number) for place, entry in enumerate(entries) for number in range(tile_count(entry))]
+    count = min(len(places), max(1, round(len(places) * share)))
+    chosen: dict[int, list[int]] = {}
+    for index in sorted(np.random.default_rng(seed).choice(len(places), count, replace=False)):
+        place, number = places[index]
+        chosen.setdefault(place, []).append(number)
+    return Sample(
+        {computed[place]: numbers for place, numbers in chosen.items() if place < len(computed)},
+        {entries[place].name: numbers for place, numbers in chosen.items() if place >= len(computed)},
+        len(places),
+    )
+
+
+def _section(checkpoint: Checkpoint, save: Save) -> Section:
+    """What is compared: the section of the template's name, or the one that holds the weights."""
+    names = [section.name for section in checkpoint.sections]
+    return checkpoint.section(save.template.section.name if save.template.section.name in names else None)
+
+
+def _meter(plan: Plan, save: Save, told: Callable[[int, int], None]) -> Callable[[int], None]:
+    total, done = bytes_read(plan) + save.image.size, 0
+
+    def add(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        told(done, total)
+
+    return add
+
+
+def _others(found: Mapping[str, str], record: Record) -> dict[str, tuple[str, str]]:
+    """Inputs that are not those of the record: the recorded fingerprint and the one that was found."""
+    recorded = {name: source.fingerprint for name, source in record.inputs.items()}
+    return {name: (recorded[name], mark) for name, mark in found.items() if name in recorded and recorded[name] != mark}
+
+
+def _is_untouched(section: Section, record: Record, threads: int) -> bool:
+    return fingerprint(section, threads=threads) == record.fingerprint
