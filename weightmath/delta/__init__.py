@@ -3,6 +3,8 @@
 Applying needs numpy and the compressor, and nothing else that is large.
 """
 
+from weightmath.delta.adapter import from_adapter as from_adapter
+from weightmath.delta.adapter_writing import to_adapter as to_adapter
 from weightmath.delta.apply import Applied as Applied
 from weightmath.delta.apply import apply as apply
 from weightmath.delta.compare import compare as compare

@@ -1,0 +1,133 @@
+"""LoRA adapters: PEFT's and kohya's, against products written out in torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.delta.conftest import state
+from tests.delta.test_kinds import numbers
+from tests.delta.test_whole_file import section
+from weightmath import delta
+from weightmath.delta import Options
+from weightmath.errors import CheckpointError, LayoutError, OutputError
+
+NAMES = ["layers.0.weight", "layers.2.weight", "layers.3.weight"]
+
+
+@pytest.fixture(autouse=True)
+def base(folder):
+    torch.save(state(0), "base.pt")
+    torch.save(state(1, 1e-3), "tuned.pt")
+    return section("base.pt")
+
+
+def factors(rank: int = 3) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(3)
+    found = {}
+    for name in NAMES:
+        rows, *rest = state(0)[name].shape
+        ones = [1 for _ in rest[1:]]
+        wide, tall = torch.randn(rank, *rest, generator=generator), torch.randn(rows, rank, *ones, generator=generator)
+        found[name] = (wide, tall)
+    return found
+
+
+def product(wide: torch.Tensor, tall: torch.Tensor, scale: float, name: str) -> np.ndarray:
+    whole = (tall.flatten(1).double() @ wide.flatten(1).double()) * scale
+    return whole.reshape(state(0)[name].shape).float().numpy()
+
+
+def peft(folder: str = "adapter", **config) -> None:
+    Path(folder).mkdir()
+    tensors = {}
+    for name, (wide, tall) in factors().items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        tensors |= {f"{module}.lora_A.weight": wide, f"{module}.lora_B.weight": tall}
+    save_file(tensors, f"{folder}/adapter_model.safetensors")
+    Path(folder, "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 3, "lora_alpha": 12, **config})
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "scales"),
+    [
+        ({}, [4, 4, 4]),
+        ({"use_rslora": True}, [12 / 3**0.5] * 3),
+        ({"alpha_pattern": {"layers.2": 6}}, [4, 2, 4]),
+    ],
+)
+def test_a_peft_adapter_is_the_sum_of_its_products(base, config, scales):
+    peft(**config)
+    delta.from_adapter("adapter", base, "x.delta")
+    found = numbers()
+    assert list(found) == NAMES
+    for name, scale in zip(NAMES, scales, strict=True):
+        np.testing.assert_allclose(found[name], product(*factors()[name], scale, name), rtol=1e-4, atol=1e-4)
+        norm = np.linalg.norm(product(*factors()[name], scale, name).astype(np.float64))
+        assert delta.open_delta("x.delta").delta.records[name].norm == pytest.approx(norm, rel=1e-4)
+    delta.apply(base, [delta.open_delta("x.delta")], "out.pt", scales=0.5)
+    assert torch.equal(torch.load("out.pt")["layers.1.weight"], state(0)["layers.1.weight"])
+    baked = state(0)["layers.0.weight"].numpy() + np.float32(0.5) * found["layers.0.weight"]
+    np.testing.assert_array_equal(torch.load("out.pt")["layers.0.weight"].numpy(), baked)
+
+
+def test_a_kohya_file_is_too(base):
+    tensors = {}
+    for name, (wide, tall) in factors().items():
+        module = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
+        tensors |= {f"{module}.lora_down.weight": wide.half(), f"{module}.lora_up.weight": tall.half()}
+        tensors[f"{module}.alpha"] = torch.tensor(1.5)
+    save_file(tensors, "kohya.safetensors")
+    delta.from_adapter("kohya.safetensors", base, "x.delta")
+    for name in NAMES:
+        wide, tall = (part.half().float() for part in factors()[name])
+        np.testing.assert_allclose(numbers()[name], product(wide, tall, 0.5, name), rtol=1e-4, atol=1e-4)
+
+
+def test_a_low_rank_delta_becomes_a_peft_adapter_and_comes_back(base):
+    delta.make(base, section("tuned.pt"), "x.delta", Options("low-rank", energy=0.5))
+    file = delta.open_delta("x.delta")
+    assert delta.to_adapter(file, "adapter") == ["layers.1.weight"]
+    tensors = load_file("adapter/adapter_model.safetensors")
+    config = json.loads(Path("adapter/adapter_config.json").read_text())
+    for name in NAMES:
+        module = name.removesuffix(".weight")
+        wide, tall = (tensors[f"base_model.model.{module}.lora_{part}.weight"] for part in "AB")
+        rank = config["rank_pattern"].get(module, config["r"])
+        alpha = config["alpha_pattern"].get(module, config["lora_alpha"])
+        assert len(wide) == rank == file.delta.records[name].rank
+        np.testing.assert_allclose(numbers()[name], product(wide, tall, alpha / rank, name), rtol=1e-4, atol=1e-7)
+    delta.from_adapter("adapter", base, "back.delta")
+    for name in NAMES:
+        np.testing.assert_array_equal(numbers("back.delta")[name], numbers()[name])
+    with pytest.raises(OutputError, match="exists"):
+        delta.to_adapter(file, "adapter")
+
+
+def test_what_is_no_plain_lora_is_refused(base):
+    peft("dora", use_dora=True)
+    peft("ia3", peft_type="IA3")
+    for name, message in (("dora", "DoRA"), ("ia3", "IA3")):
+        with pytest.raises(CheckpointError, match=message):
+            delta.from_adapter(name, base, "x.delta")
+    save_file({"layers.0.hada_w1_a": torch.ones(3)}, "loha.safetensors")
+    with pytest.raises(CheckpointError, match="no part of a plain LoRA"):
+        delta.from_adapter("loha.safetensors", base, "x.delta")
+    save_file({"lora_unet_x.lora_up.weight": torch.ones(3, 1)}, "half.safetensors")
+    with pytest.raises(CheckpointError, match="one of two matrices"):
+        delta.from_adapter("half.safetensors", base, "x.delta")
+    whole = {"lora_unet_x.lora_up.weight": torch.ones(3, 1), "lora_unet_x.lora_down.weight": torch.ones(1, 3)}
+    save_file(whole, "strange.safetensors")
+    with pytest.raises(LayoutError, match="no weight for `lora_unet_x`"):
+        delta.from_adapter("strange.safetensors", base, "x.delta")
+    delta.make(base, section("tuned.pt"), "x.delta", Options("int8"))
+    with pytest.raises(LayoutError, match="no products"):
+        delta.to_adapter(delta.open_delta("x.delta"), "adapter")
+    assert not Path("adapter").exists()

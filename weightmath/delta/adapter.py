@@ -1,0 +1,165 @@
+"""Low-rank deltas as LoRA adapters: PEFT's folder written and read, kohya's files read.
+
+PEFT    adapter_model.safetensors with base_model.model.MODULE.lora_A.weight (r x columns) and lora_B.weight (rows x r),
+        adapter_config.json with r, lora_alpha, use_rslora, rank_pattern, alpha_pattern
+kohya   one file with PREFIX_MODULE.lora_down.weight, .lora_up.weight and .alpha, the dots of MODULE written as _
+
+The change of MODULE.weight is B A * alpha / r; alpha / sqrt(r) with use_rslora. Nothing else of LoRA's family
+(DoRA, biases, embeddings, Tucker's middle matrices) is such a product, and it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weightmath.checkpoint import Checkpoint, Reader, Section, open_checkpoint
+from weightmath.delta.container import Delta, Record
+from weightmath.delta.make import described
+from weightmath.delta.numbers import decode
+from weightmath.delta.options import Options
+from weightmath.delta.sides import BY, side_of
+from weightmath.delta.writing import DeltaWriter
+from weightmath.dtypes import FLOAT32
+from weightmath.errors import CheckpointError, LayoutError, nearest
+from weightmath.layout import Entry
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_PEFT = "base_model.model."
+_PARTS = {
+    ".lora_A.weight": "wide", ".lora_B.weight": "tall", ".lora_A.default.weight": "wide",
+    ".lora_B.default.weight": "tall", ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
+}  # fmt: skip
+_KOHYA = re.compile(r"lora_(unet|te|te1|te2|transformer)_")
+
+
+@dataclass
+class _Pair:
+    """What an adapter holds for one module: names of its tensors."""
+
+    wide: str = ""
+    tall: str = ""
+    alpha: str = ""
+
+
+def from_adapter(
+    adapter: str | Path, base: Section, path: str | Path, *, threads: int = 2, force: bool = False
+) -> Delta:
+    """Write an adapter as a low-rank delta of a base.
+
+    adapter   a PEFT folder, its adapter_model.safetensors, or a kohya file
+    Fails     CheckpointError for what is no LoRA; LayoutError where the base lacks a module, or it has another shape
+    """
+    folder = Path(adapter) if Path(adapter).is_dir() else Path(adapter).parent
+    file = folder / WEIGHTS if Path(adapter).is_dir() else Path(adapter)
+    config = _config(folder / CONFIG) if file.name == WEIGHTS else {}
+    checkpoint = open_checkpoint(file)
+    pairs = _pairs(checkpoint)
+    targets = {module: _target(module, base, file) for module in pairs}
+    with ExitStack() as stack:
+        reader = stack.enter_context(checkpoint.open())
+        inputs = [file, *base.checkpoint.files]
+        writer = stack.enter_context(DeltaWriter(path, list(targets.values()), inputs, force=force))
+        records = []
+        for module, pair in pairs.items():
+            record, content = _product(reader, pair, module, config, targets[module])
+            writer.close_tensor(record.entry.name, writer.add(content))
+            records.append(record)
+        reader.check_unchanged()
+        about = Delta("low-rank", {"adapter": file.name}, side_of(base, threads), None, None, BY, {})
+        delta = replace(described(records, Options("dense"), about), error=None)
+        writer.finish(delta)
+    return delta
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError("no such file", where=str(path), hint="it says by what the product is scaled") from None
+    except ValueError:
+        raise CheckpointError("is not JSON", where=str(path)) from None
+    if not isinstance(found, dict) or found.get("peft_type") != "LORA":
+        kind = found.get("peft_type") if isinstance(found, dict) else None
+        raise CheckpointError(f"is an adapter of type {kind}, not LORA", where=str(path))
+    if found.get("use_dora"):
+        raise CheckpointError("uses DoRA, which is no sum of a base and a product", where=str(path))
+    return found
+
+
+def _pairs(checkpoint: Checkpoint) -> dict[str, _Pair]:
+    pairs: dict[str, _Pair] = {}
+    for name in checkpoint.section("").tensors:
+        ending = next((ending for ending in _PARTS if name.endswith(ending)), None)
+        if ending is None:
+            raise CheckpointError(f"`{name}` is no part of a plain LoRA", where=str(checkpoint.path))
+        setattr(pairs.setdefault(name.removesuffix(ending), _Pair()), _PARTS[ending], name)
+    for module, pair in pairs.items():
+        if not (pair.wide and pair.tall):
+            raise CheckpointError(f"`{module}` has one of two matrices", where=str(checkpoint.path))
+    return pairs
+
+
+def _target(module: str, base: Section, file: Path) -> Entry:
+    """The tensor of the base that a module's product is added to."""
+    own = module.removeprefix(_PEFT)
+    known = {
+        name.removesuffix(".weight"): tensor.entry for name, tensor in base.tensors.items() if name.endswith(".weight")
+    }
+    found = [known[own]] if own in known else []
+    if not found and _KOHYA.match(module):
+        flat = _KOHYA.sub("", module, count=1)
+        found = [entry for name, entry in known.items() if name.replace(".", "_") == flat]
+        found = found or [entry for name, entry in known.items() if name.replace(".", "_").endswith(f"_{flat}")]
+    if len(found) != 1:
+        fact = f"the base has {'no' if not found else 'more than one'} weight for `{module}`"
+        raise LayoutError(
+            fact, where=str(file), hint=nearest(own, known) or f"it has, for example: {next(iter(known), 'none')}"
+        )
+    return replace(found[0], dtype=FLOAT32)
+
+
+def _product(reader: Reader, pair: _Pair, module: str, config: Mapping[str, Any], entry: Entry) -> tuple[Record, bytes]:
+    wide, tall = _numbers(reader, pair.wide), _numbers(reader, pair.tall)
+    rank = len(wide)
+    wide, tall = wide.reshape(rank, -1), tall.reshape(len(tall), -1)
+    if tall.shape != (entry.rows, rank) or wide.shape[1] != entry.row_size:
+        raise LayoutError(
+            f"`{module}` is a product of {list(tall.shape)} and {list(wide.shape)}, and `{entry.name}` is "
+            f"{list(entry.shape)}",
+            where=str(reader.checkpoint.path),
+        )
+    alpha = float(_numbers(reader, pair.alpha).reshape(-1)[0]) if pair.alpha else _alpha(config, module, rank)
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scaled = (tall.astype(np.float64) * scale).astype(np.float32)
+    # |B A| by way of two small products: the whole matrix is never needed.
+    square = float(np.sum((scaled.T.astype(np.float64) @ scaled) * (wide.astype(np.float64) @ wide.T)))
+    content = scaled.tobytes() + np.ascontiguousarray(wide).tobytes()
+    norm = math.sqrt(max(square, 0.0))
+    return Record(entry, "low-rank", (len(content),), norm=norm, stored=FLOAT32, rank=rank), content
+
+
+def _alpha(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """A module's alpha: by the first pattern of the configuration that its name ends with, else everybody's."""
+    own = module.removeprefix(_PEFT)
+    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", own):
+            return float(alpha)
+    return float(config.get("lora_alpha", rank))
+
+
+def _numbers(reader: Reader, name: str) -> Array:
+    tensor = reader.checkpoint.section("").tensors[name]
+    out = np.empty(tensor.entry.size, tensor.entry.dtype.bits)
+    reader.read(tensor, 0, tensor.entry.size, out)
+    return decode(out, tensor.entry.dtype).astype(np.float32, copy=False).reshape(tensor.entry.shape)
