@@ -29,7 +29,7 @@ LAYERS = [
     methods plan schema stored_number
     tables linear questions choice inputs
     frame watch outputs integers journal leftovers
-    selecting traces
+    selecting traces encoding
     steps stream
     program wide_selection effects done
     work
