@@ -101,3 +101,17 @@ def test_applying_needs_no_torch(cli: Cli, folder: Path, kind: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert torch.load("out.pt").keys() == {"w", "v"}
+
+
+def test_adapters_and_back(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", "low-rank", "--rank", 2)
+    ran = cli("delta", "to-lora", "x.delta", "-o", "adapter")
+    assert ran.code == 0
+    assert "blocks.0.bias" in ran.out
+    assert cli("delta", "from-lora", "adapter", "base.ckpt", "-o", "y.delta").code == 0
+    report = json.loads(cli("delta", "info", "y.delta", "--json").out)
+    assert [(tensor["name"], tensor["rank"]) for tensor in report["tensors"]] == [
+        ("blocks.0.weight", 2),
+        ("blocks.1.weight", 2),
+    ]
+    assert json.loads(cli("delta", "to-lora", "y.delta", "-o", "again", "--json").out)["left_out"] == []

@@ -12,7 +12,6 @@ from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
     from weightmath.delta import Options
-    from weightmath.reports.delta import DeltaReport
 
 _SHOWN = 12
 
@@ -77,7 +76,9 @@ def make(
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         kept = cast(Literal["all", "weights"], keep)
         deltas.make(start, end, output, wish, keep=kept, fit=fit, threads=threads_of(threads), force=force)
-        _show(output, False, json)
+        from weightmath.cli.delta_page import show
+
+        show(output, False, json)
 
 
 def _options(
@@ -141,7 +142,9 @@ def info(
 ) -> None:
     """Show what a delta file says of itself: its base, its kind, and size and error by tensor."""
     with failing(REFUSED, as_json=json):
-        _show(path, everything, json)
+        from weightmath.cli.delta_page import show
+
+        show(path, everything, json)
 
 
 @delta.command(epilog="Example:  weightmath delta compare base.ckpt chat.delta code.delta")
@@ -224,59 +227,51 @@ def compose(
         sides = open_delta(first), open_delta(second)
         opened = open_checkpoint(base).section(sides[0].delta.base.section) if base else None
         composed(*sides, output, wish, base=opened, threads=threads_of(threads), force=force)
-        _show(output, False, json)
+        from weightmath.cli.delta_page import show
+
+        show(output, False, json)
 
 
-def _show(path: Path, everything: bool, json: bool) -> None:
-    from weightmath.delta import open_delta
-    from weightmath.reports.delta import delta_report
-    from weightmath.reports.plain import as_json
+@delta.command("from-lora", epilog="Example:  weightmath delta from-lora adapter/ base.ckpt -o skill.delta")
+def from_lora(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="A PEFT folder, or a file with kohya's names.")],
+    base: Base,
+    output: Out,
+    section: options.Section = None,
+    threads: options.Threads = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write a LoRA adapter as a low-rank delta of BASE, to bake in with `delta apply` or to use in recipes."""
+    with failing(FAILED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.cli.delta_page import show
+        from weightmath.delta import from_adapter
+        from weightmath.memory import threads_of
 
-    report = delta_report(open_delta(path))
-    if json:
-        print(as_json(report))
-    else:
-        _print(report, everything)
-
-
-def _print(report: DeltaReport, everything: bool) -> None:
-    from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted, size_text
-
-    page = Page()
-    page.line(report.path, style="bold")
-    given = ", ".join(f"{name} {value}" for name, value in report.options.items())
-    of = "tuned file" if report.whole_file else "tensors"
-    rows = [
-        ["kind", f"{report.kind}{', ' if given else ''}{given}"],
-        ["size", f"{size_text(report.bytes)}, {100 * report.ratio:.1f}% of the {of}"],
-        ["base", f"{report.base.file} {report.base.fingerprint}"],
-        ["tuned", f"{report.tuned.file} {report.tuned.fingerprint}" if report.tuned else "-"],
-        ["error", _error(report.error)],
-        ["written by", report.by],
-    ]
-    page.table(rows)
-    page.heading(counted(len(report.tensors), "tensor"))
-    largest = sorted(report.tensors, key=lambda tensor: -tensor.bytes)
-    shown = largest if everything else largest[:_SHOWN]
-    page.table(
-        [
-            [
-                one.name,
-                one.encoder,
-                size_text(one.bytes),
-                f"{100 * one.bytes / max(one.raw_bytes, 1):.1f}%",
-                _error(one.error),
-                one.dtype,
-            ]
-            for one in shown
-        ],
-        head=["tensor", "as", "size", "of the tensor", "error", "dtype"],
-        right=(2, 3),
-    )
-    if len(largest) > len(shown):
-        page.listed([f"... and {len(largest) - len(shown):,} more tensors: --all prints them"], style="dim")
+        opened = open_checkpoint(base).section(section)
+        from_adapter(adapter, opened, output, threads=threads_of(threads), force=force)
+        show(output, False, json)
 
 
-def _error(error: float | None) -> str:
-    return "exact" if error is None else f"{error:.4g}"
+@delta.command("to-lora", epilog="Example:  weightmath delta to-lora skill.delta -o adapter/")
+def to_lora(
+    path: Annotated[Path, typer.Argument(metavar="DELTA", help="A low-rank delta file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
+    json: options.Json = False,
+) -> None:
+    """Write a low-rank delta as a PEFT LoRA adapter. Tensors that are no products are left out, and named."""
+    with failing(FAILED, as_json=json):
+        from weightmath.cli.page import Page
+        from weightmath.delta import open_delta, to_adapter
+        from weightmath.reports.plain import as_json
+
+        left_out = to_adapter(open_delta(path), output)
+        if json:
+            print(as_json({"path": str(output), "left_out": left_out}))
+            return
+        page = Page()
+        page.line(f"{output}: a PEFT LoRA adapter")
+        if left_out:
+            shown = left_out[:_SHOWN] + ["..."] * (len(left_out) > _SHOWN)
+            page.warnings([f"an adapter cannot hold {len(left_out)} tensors of the delta: {', '.join(shown)}"])

@@ -1,0 +1,63 @@
+"""What a delta file says of itself, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weightmath.cli.page import Page
+from weightmath.cli.quantities import counted, size_text
+from weightmath.delta import open_delta
+from weightmath.reports.delta import DeltaReport, delta_report
+from weightmath.reports.plain import as_json
+
+_SHOWN = 12
+
+
+def show(path: Path, everything: bool, json: bool) -> None:
+    """Print the description of a delta file."""
+    report = delta_report(open_delta(path))
+    if json:
+        print(as_json(report))
+    else:
+        _print(report, everything)
+
+
+def _print(report: DeltaReport, everything: bool) -> None:
+
+    page = Page()
+    page.line(report.path, style="bold")
+    given = ", ".join(f"{name} {value}" for name, value in report.options.items())
+    of = "tuned file" if report.whole_file else "tensors"
+    rows = [
+        ["kind", f"{report.kind}{', ' if given else ''}{given}"],
+        ["size", f"{size_text(report.bytes)}, {100 * report.ratio:.1f}% of the {of}"],
+        ["base", f"{report.base.file} {report.base.fingerprint}"],
+        ["tuned", f"{report.tuned.file} {report.tuned.fingerprint}" if report.tuned else "-"],
+        ["error", _error(report.error)],
+        ["written by", report.by],
+    ]
+    page.table(rows)
+    page.heading(counted(len(report.tensors), "tensor"))
+    largest = sorted(report.tensors, key=lambda tensor: -tensor.bytes)
+    shown = largest if everything else largest[:_SHOWN]
+    page.table(
+        [
+            [
+                one.name,
+                one.encoder,
+                size_text(one.bytes),
+                f"{100 * one.bytes / max(one.raw_bytes, 1):.1f}%",
+                _error(one.error),
+                one.dtype,
+            ]
+            for one in shown
+        ],
+        head=["tensor", "as", "size", "of the tensor", "error", "dtype"],
+        right=(2, 3),
+    )
+    if len(largest) > len(shown):
+        page.listed([f"... and {len(largest) - len(shown):,} more tensors: --all prints them"], style="dim")
+
+
+def _error(error: float | None) -> str:
+    return "exact" if error is None else f"{error:.4g}"
