@@ -133,7 +133,10 @@ def piecewise(
             raise NumericError(f"`{entry.name}` overflows in {stored}", hint="--dtype bfloat16 or float32")
         return Measured(content, _square(wanted - made), _square(wanted))
 
-    return Attempt(record, lambda: in_order(work, zip(numbers(), (kept or numbers)(), strict=True), threads))
+    def jobs() -> Iterator[tuple[Array, Array]]:
+        return zip(numbers(), kept(), strict=True) if kept else ((values, values) for values in numbers())
+
+    return Attempt(record, lambda: in_order(work, jobs(), threads))
 
 
 def sparse(
