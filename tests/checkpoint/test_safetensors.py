@@ -61,12 +61,12 @@ def test_equal_headers_share_their_description(tmp_path: Path) -> None:
 
 W = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 BROKEN = {
-    "not JSON": (b'{"w": nonsense}', 8, "not JSON"),
-    "not UTF-8": (b'{"\xff": 1}', 8, "not JSON"),
-    "NaN": (b'{"w": NaN}', 8, "not JSON"),
-    "nested": (b'{"w": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 8, "not JSON"),
-    "a huge number": (b'{"w": ' + b"9" * 5000 + b"}", 8, "not JSON"),
-    "a name twice": (b'{"w": 1, "w": 1}', 8, "holds `w` twice"),
+    "not JSON": (b'{"w": nonsense}', 8, "its header is not valid JSON"),
+    "not UTF-8": (b'{"\xff": 1}', 8, "not valid JSON"),
+    "NaN": (b'{"w": NaN}', 8, "not valid JSON"),
+    "nested": (b'{"w": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 8, "not valid JSON"),
+    "a huge number": (b'{"w": ' + b"9" * 5000 + b"}", 8, "not valid JSON"),
+    "a name twice": (b'{"w": 1, "w": 1}', 8, "says `w` twice"),
     "a key twice": (b'{"w": {"dtype": "F32", "dtype": "F16", "shape": [2], "data_offsets": [0, 8]}}', 8, "twice"),
     "metadata that are no texts": ({"__metadata__": {"a": 1}, "w": W}, 8, "metadata are not texts"),
     "a missing key": ({"w": {"dtype": "F32", "shape": [2]}}, 8, "`w` lacks"),

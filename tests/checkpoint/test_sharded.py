@@ -72,6 +72,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "an absolute path": (lambda index: change(index, "number", "/etc/passwd"), "no file beside it"),
     "no text": (lambda index: change(index, "number", 3), "does not go from tensors to files"),  # type: ignore[arg-type]
     "empty": (lambda index: index.write_text('{"weight_map": {}}'), "does not go from tensors to files"),
+    "twice": (lambda index: index.write_text('{"weight_map": {"w": "a", "w": "b"}}'), "says `w` twice"),
     "no JSON": (lambda index: index.write_text("{"), "is not valid JSON"),
     "deep JSON": (lambda index: index.write_text('{"a":' + "[" * 100_000), "is not valid JSON"),
     "other JSON": (lambda index: index.write_text('{"hidden_size": 3}'), "is a JSON file, not a checkpoint"),

@@ -77,7 +77,8 @@ def _shard(
     inside = {plan.tensor.entry.name for plan in plans}
     tied = {name: of for name, of in flat.aliases.items() if of in inside}
     extra = as_texts(wishes.extra) if wishes else {}
-    return header_text(section, ordered, {**metadata_of(section, flat), **tied, **extra}), ordered
+    # transformers does not load files that name no format.
+    return header_text(section, ordered, {"format": "pt", **metadata_of(section, flat), **tied, **extra}), ordered
 
 
 def _index(flat: FlatPlan, names: Sequence[str], shards: Sequence[Sequence[TensorPlan]]) -> dict[str, bytes]:

@@ -8,17 +8,17 @@ Tied tensors are stored once; the metadata names the others, as `safetensors.tor
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from weightmath.checkpoint.description import Checkpoint, Place, Stamp, Storage, TensorInfo, c_stride
 from weightmath.checkpoint.paused import paused_collection
+from weightmath.checkpoint.strict_json import strict_json
 from weightmath.dtypes import DTYPES
 from weightmath.errors import CheckpointError
 from weightmath.layout import Entry
@@ -123,29 +123,15 @@ def _describe(text: bytes) -> _Described:
 
 def _parsed(text: bytes) -> dict[str, object]:
     try:
-        content = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError):
-        raise _broken("its header is not JSON") from None
+        content = strict_json(text)
+    except CheckpointError as error:
+        raise _broken(f"its header {error.what}") from None
     if not isinstance(content, dict):
         raise _broken("its header is no object")
     metadata = content.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _broken("its metadata are not texts")
     return content
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _broken(f"its header holds `{next(name for name in names if names.count(name) > 1)}` twice")
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(word)
 
 
 def _field(name: str, value: object) -> _Field:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Place, Section, Storage, TensorInfo
 from weightmath.checkpoint.paused import paused_collection
-from weightmath.checkpoint.safetensors import LONGEST_HEADER, METADATA
+from weightmath.checkpoint.safetensors import METADATA
+from weightmath.checkpoint.strict_json import strict_json
 from weightmath.errors import CheckpointError, nearest
 
 WEIGHT_MAP = "weight_map"
@@ -63,10 +63,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
 
 
 def _weight_map(content: bytes) -> dict[str, str]:
-    try:
-        index = json.loads(content) if len(content) <= LONGEST_HEADER else None
-    except (ValueError, RecursionError):
-        raise CheckpointError("is not valid JSON") from None
+    index = strict_json(content)
     weight_map = index.get(WEIGHT_MAP) if isinstance(index, dict) else None
     if not isinstance(weight_map, dict):
         hint = "a sharded model has an index with a `weight_map`: model.safetensors.index.json"

@@ -19,6 +19,7 @@ from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
 
 _HEAD = 512
+_LONGEST = 1 << 28
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -65,7 +66,14 @@ def _open(path: Path, file: int) -> Checkpoint:
     if is_safetensors(head, stamp.size):
         return open_safetensors(path, file, stamp)
     if is_index(head):
-        return open_sharded(path, read_bytes(file, 0, stamp.size), _open_file)
+        return open_sharded(path, _whole(file, stamp.size), _open_file)
     if is_distributed(head):
-        return open_distributed(path, read_bytes(file, 0, stamp.size))
+        return open_distributed(path, _whole(file, stamp.size))
     raise refusal(head, stamp.size)
+
+
+def _whole(file: int, size: int) -> bytes:
+    """All of a file that describes others; CheckpointError if no honest one is as long."""
+    if size > _LONGEST:
+        raise CheckpointError(f"is an index of {size:,} bytes; {_LONGEST:,} are the most that is read")
+    return read_bytes(file, 0, size)

@@ -61,7 +61,7 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
     return Checkpoint(
         path=path,
         container=CONTAINER,
-        writer=f"PyTorch, format {form.decode()}" if form else "PyTorch",
+        writer=f"PyTorch, format {form.decode(errors='replace')}" if form else "PyTorch",
         files=(path,),
         stamps=(stamp,),
         tensors=structure.tensors,
