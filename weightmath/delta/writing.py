@@ -18,6 +18,9 @@ from weightmath.layout import Entry
 
 # Measured on descriptions of all kinds: what they take besides names and sizes, in bytes.
 _HEAD, _PER_TENSOR, _PER_PIECE = 3072, 400, 9
+_ALIGNED = 64
+_WASTE = 200  # of a file, the part that room which was not needed may be
+_MOVED = 4 << 20
 
 
 class DeltaWriter:
@@ -37,7 +40,7 @@ class DeltaWriter:
         # A name is written three times: as a key, as a source, as a tensor.
         names = sum(3 * _length_in_json(entry.name) + 22 * len(entry.shape) for entry in entries)
         self._room = _HEAD + _PER_TENSOR * len(entries) + _PER_PIECE * count + names
-        self._room += -(LENGTH + self._room) % 64
+        self._room += -(LENGTH + self._room) % _ALIGNED
         self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         self._fields: dict[str, Any] = {}
         self._end = 0
@@ -78,14 +81,30 @@ class DeltaWriter:
         if len(header) > self._room:
             raise OutputError(f"the header needs {len(header):,} bytes; {self._room:,} were kept", where=str(self.path))
         try:
+            room = self._room_for(len(header))
             self._file.seek(0)
-            self._file.write(self._room.to_bytes(LENGTH, "little") + header.ljust(self._room))
+            self._file.write(room.to_bytes(LENGTH, "little") + header.ljust(room))
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._part, self.path)
         except OSError as error:
             raise self._broken(error) from None
+
+    def _room_for(self, needed: int) -> int:
+        """The header's final length: of small files the room that was not needed is taken back."""
+        least = needed - (LENGTH + needed) % -_ALIGNED
+        if (self._room - least) * _WASTE <= self._end:
+            return self._room
+        with self._part.open("rb", buffering=0) as source:
+            source.seek(LENGTH + self._room)
+            self._file.seek(LENGTH + least)
+            # Each piece is read before the bytes that it moves down over are written.
+            while content := source.read(_MOVED):
+                self._file.write(content)
+                self._file.flush()
+        self._file.truncate(LENGTH + least + self._end)
+        return least
 
     def _broken(self, error: OSError) -> OutputError:
         return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
