@@ -35,9 +35,9 @@ LAYERS = [
     work
     grouping
     cost execute opening identity
-    attempt memory caveats provenance
+    attempt memory caveats provenance pins
     run compare
-    rehearsal verify
+    rehearsal verify lock
     mergekit
     reports api
     cli

@@ -64,7 +64,7 @@ class NumericError(WeightmathError):
 
 
 class ExpectError(WeightmathError):
-    """An `expect` of the recipe does not hold."""
+    """An `expect` of the recipe does not hold, or an input is not the one that it pins."""
 
 
 E = TypeVar("E", bound=WeightmathError)

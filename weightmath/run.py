@@ -17,7 +17,7 @@ from typing import Any
 from weightmath import buffers, functions, integers, linear, methods, recipe
 from weightmath.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.caveats import caveats
-from weightmath.checkpoint import Checkpoint, Reader, Writer
+from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
@@ -33,6 +33,7 @@ from weightmath.layout import Layout
 from weightmath.memory import settings_for
 from weightmath.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
+from weightmath.pins import Pins, pins_of
 from weightmath.plan import Output, Plan, Request, make_plan
 from weightmath.provenance.compose import Unsettled, compose
 from weightmath.provenance.lineage import histories_of
@@ -55,6 +56,7 @@ class Job:
     plan: Plan
     saves: tuple[Save, ...]
     records: Mapping[str, Unsettled]  # what the outputs will carry of their provenance, by name in `save`
+    pins: Pins
     copied: Mapping[str, str]  # tensors of the layout that stay the template's, and why
     integers: integers.Policies
     warnings: tuple[str, ...]
@@ -109,7 +111,10 @@ def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[st
     records, doubts = _records(source, inputs, plan, built)
     saves = tuple(_save(source, inputs, plan, policies, name, records.get(name)) for name in built.saves)
     warnings = (*caveats(inputs, subject, plan, vectors, saves), *doubts)
-    return Job(source, inputs.models, inputs.lists, vectors, built, plan, saves, records, copied, policies, warnings)
+    pins = pins_of(source, inputs.models)
+    return Job(
+        source, inputs.models, inputs.lists, vectors, built, plan, saves, records, pins, copied, policies, warnings
+    )
 
 
 def _records(source: Recipe, inputs: Inputs, plan: Plan, built: Built) -> tuple[dict[str, Unsettled], tuple[str, ...]]:
@@ -251,17 +256,18 @@ def run(
         memory    bytes that the work may take; None: as planned
         force     replace outputs that exist
         progress  told bytes done and bytes in all, from any thread
-    Fails with OutputError before the work if an output cannot be written; NumericError for NaN and infinities in an
-    output; ExpectError where an expectation does not hold; CheckpointError where an input changes; DiskError where the
-    disk is full or fails. In each case no output appears. After a DiskError, or an interrupt, the same run goes on from
-    there.
+    Fails with OutputError before the work if an output cannot be written; ExpectError before the work where a pinned
+    file is another; NumericError for NaN and infinities in an output; ExpectError where an expectation does not hold or
+    a pinned vector is another; CheckpointError where an input changes; DiskError where the disk is full or fails. In
+    each case no output appears. After a DiskError, or an interrupt, the same run goes on from there.
     """
     started = time.monotonic()
     settings = check_start(job, threads=threads, memory=memory, force=force)
+    job.pins.check_files()
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
         attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force))
-        watch = Watch(job.inputs, job.saves) if job.records else None
+        watch = Watch(job.inputs, job.saves) if job.records or job.pins.fingerprints else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {
             save.name: make_sink(save, writer, readers[save.template.checkpoint.path])
@@ -270,13 +276,17 @@ def run(
         sources = {v: make_source(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
         results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal)
+        marks = watch.inputs(readers, settings.threads) if watch else {}
+        job.pins.check_vectors(marks)
         _check_finite(job, results)
         found = answers(job.built, results.watched)
         _check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
-        if watch:
-            _settle(job, watch, readers, attempt.writers, settings.threads)
+        if watch and job.records:
+            writers = {save.name: writer for save, writer in zip(job.saves, attempt.writers, strict=True)}
+            for name, own in watch.outputs(readers, writers, settings.threads).items():
+                writers[name].settle(job.records[name].settled(own, marks))
         for reader in readers.values():
             reader.check_unchanged()
         attempt.publish()
@@ -287,14 +297,6 @@ def run(
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     warnings = (*job.warnings, *over, *_without_effect(results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
-
-
-def _settle(job: Job, watch: Watch, readers: Mapping[Path, Reader], writers: Sequence[Writer], threads: int) -> None:
-    """Put the fingerprints into the outputs' records, when all has been read and written."""
-    by_name = {save.name: writer for save, writer in zip(job.saves, writers, strict=True)}
-    inputs = watch.inputs(readers, threads)
-    for name, own in watch.outputs(readers, by_name, threads).items():
-        by_name[name].settle(job.records[name].settled(own, inputs))
 
 
 def _fallback(vector: Vector) -> Fallback:

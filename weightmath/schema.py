@@ -53,6 +53,8 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "missing": "What to do about tensors that this input lacks: error, or read the template's.",
         "extra": "What to do about tensors that only this input has: error, or ignore them.",
         "part": "Whether the input is meant to have some of the tensors only: a VAE, an adapter.",
+        "fingerprint": "The fingerprint that its vector must have, else the run fails; of a list one for each file.",
+        "sha256": "The sum that its file must have, else the run fails before any work; of a list one for each file.",
     },
     "SaveSpec": {
         "value": "The expression that is saved.",

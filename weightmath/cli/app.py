@@ -17,6 +17,7 @@ from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
 from weightmath.cli.import_ import import_
 from weightmath.cli.inspect import inspect
+from weightmath.cli.lock import lock
 from weightmath.cli.methods import methods
 from weightmath.cli.new import new
 from weightmath.cli.plan import plan
@@ -58,6 +59,7 @@ register(
     "weightmath verify merged.ckpt --input base=models/base.ckpt",
     "weightmath verify merged.ckpt --sample 1%",
 )
+register(lock, "weightmath lock recipe.yaml", "weightmath lock recipe.yaml --sha256")
 register(functions, "weightmath functions keep_largest")
 register(methods, "weightmath methods ties")
 register(new, "weightmath new", "weightmath new ties", "weightmath new diffusion/block_weights -o merge.yaml")

@@ -96,9 +96,9 @@ def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, st
     """
     data: dict[str, Any] = recipe.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     for entry in data["inputs"].values():
-        for key in ("path", "glob"):
-            if key in entry:
-                entry[key] = file_name(entry[key])
+        entry.update({key: file_name(entry[key]) for key in ("path", "glob") if key in entry})
+        for key in ("fingerprint", "sha256"):
+            entry.pop(key, None)  # the record has the fingerprints of all
     names: dict[str, str] = {}
     for name in recipe.spec.save:
         names[name] = _unlike(file_name(name), names.values())

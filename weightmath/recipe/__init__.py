@@ -6,6 +6,7 @@ from weightmath.recipe.build import build as build
 from weightmath.recipe.build import check as check
 from weightmath.recipe.overrides import from_expression as from_expression
 from weightmath.recipe.overrides import with_overrides as with_overrides
+from weightmath.recipe.pinning import with_pins as with_pins
 from weightmath.recipe.plain_data import of_data as of_data
 from weightmath.recipe.plain_data import text_of as text_of
 from weightmath.recipe.recipe import Recipe as Recipe

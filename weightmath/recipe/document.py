@@ -78,6 +78,12 @@ def load(text: str, name: str) -> Document:
     and anything but a mapping at the top.
     """
     source = text.removeprefix("\ufeff")
+    reading = _Reading(source, name, {})
+    return Document(name, reading.value(root_of(source, name), ()), reading.lines)
+
+
+def root_of(source: str, name: str) -> yaml.MappingNode:
+    """The nodes of a YAML text, a mapping at the top, with their places in the text. Fails as `load` does."""
     try:
         root = _Loader(source, name).get_single_node()
     except yaml.YAMLError as error:
@@ -85,8 +91,7 @@ def load(text: str, name: str) -> Document:
     if not isinstance(root, yaml.MappingNode):
         fact = "the recipe is empty" if root is None else "a recipe is a mapping, and this is none"
         raise RecipeError(fact, where=name, hint="it has at least `inputs:` and `save:`")
-    reading = _Reading(source, name, {})
-    return Document(name, reading.value(root, ()), reading.lines)
+    return root
 
 
 class _Loader(yaml.SafeLoader):

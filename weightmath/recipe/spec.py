@@ -27,6 +27,7 @@ from weightmath import dtypes
 from weightmath.delta.options import Options
 from weightmath.errors import RecipeError
 from weightmath.expression import RESERVED
+from weightmath.fingerprint import is_fingerprint
 from weightmath.layout import Patterns
 from weightmath.sizes import bytes_of
 
@@ -84,6 +85,18 @@ def _dtype(name: str) -> str:
     if not known.is_float:
         raise fault(f"`{name}` does not hold weights", f"those that do: {_WEIGHTS}")
     return known.name
+
+
+def _fingerprint(text: str) -> str:
+    if not is_fingerprint(text):
+        raise fault(f"`{text}` is not a fingerprint", "wm1: and 32 digits, as `weightmath fingerprint CKPT` prints it")
+    return text
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise fault(f"`{text}` is not a sha256 sum", "64 digits from 0 to f, as `sha256sum FILE` prints them")
+    return text
 
 
 def _expression(value: object) -> object:
@@ -171,6 +184,8 @@ PatternList = Annotated[tuple[Pattern, ...], BeforeValidator(_one_or_more)]
 Expression = Annotated[StrictStr, BeforeValidator(_expression)]
 DTypeName = Annotated[StrictStr, AfterValidator(_dtype)]
 PathText = Annotated[StrictStr, Field(min_length=1)]
+Fingerprint = Annotated[StrictStr, AfterValidator(_fingerprint)]
+Sha256 = Annotated[StrictStr, AfterValidator(_sha256)]
 Size = Annotated[StrictStr, BeforeValidator(_size)]
 Parameter = Annotated[Any, BeforeValidator(_parameter)]
 Count = Annotated[StrictInt, BeforeValidator(_count)]
@@ -187,6 +202,8 @@ class InputSpec(Keys):
 
     A list has `glob` in place of `path`. Its files are put in order by `sort`; `first`, `last` or `best` of them are
     taken, without those whose names match `except`.
+
+    `fingerprint` pins the vector and `sha256` the file; of a list those of its files, in order.
     """
 
     path: PathText | None = None
@@ -204,6 +221,8 @@ class InputSpec(Keys):
     missing: Missing | None = None
     extra: Extra | None = None
     part: StrictBool = False
+    fingerprint: Annotated[tuple[Fingerprint, ...], BeforeValidator(_one_or_more)] = ()
+    sha256: Annotated[tuple[Sha256, ...], BeforeValidator(_one_or_more)] = ()
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> InputSpec:
@@ -211,6 +230,9 @@ class InputSpec(Keys):
             field.alias or name for name, field in type(self).model_fields.items() if name in self.model_fields_set
         }
         _check_path_or_list(given, self.sort)
+        for key, pins in (("fingerprint", self.fingerprint), ("sha256", self.sha256)):
+            if self.path is not None and len(pins) > 1:
+                raise fault(f"one file has one `{key}`", "keep one", at=(key,))
         if self.names and not (self.section or "").endswith("."):
             raise fault("`names: litema` needs the prefix of the copy", "section: model_ema.", at=("names",))
         if self.missing == "template" and self.part:

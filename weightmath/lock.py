@@ -1,0 +1,69 @@
+"""Pins the inputs of a recipe to the files that are there now, by writing their fingerprints into its text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightmath import recipe
+from weightmath.errors import RecipeError
+from weightmath.fingerprint import fingerprint
+from weightmath.inputs import Opened
+from weightmath.opening import open_inputs
+from weightmath.pins import sha256_of
+from weightmath.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What was pinned.
+
+    pins      by input: `fingerprint`, and `sha256` where asked for, one for each file
+    models    the checkpoints, by their names in messages
+    changed   whether the recipe's text is another than before
+    """
+
+    recipe: Recipe
+    pins: Mapping[str, Mapping[str, tuple[str, ...]]]
+    models: Mapping[str, Opened]
+    changed: bool
+
+
+def lock(path: Path, *, sums: bool = False, threads: int = 2) -> Locked:
+    """Write the fingerprint of each input into a recipe, and with `sums` the sha256 of its file too.
+
+    Comments and style stay; pins that are there already are replaced, sums too. Reads all inputs once, for sums twice.
+    Fails as opening the recipe and its inputs does, and with RecipeError where the text cannot be edited, or where an
+    input whose sum is asked for consists of several files; the recipe is then as it was.
+    """
+    source = recipe.load(path)
+    models = open_inputs(source).models
+    pins = {}
+    for name, spec in source.spec.inputs.items():
+        members = [opened for opened in models.values() if opened.input == name]
+        marks = tuple(fingerprint(opened.section, opened.prefix, threads=threads) for opened in members)
+        pins[name] = {"fingerprint": marks}
+        if sums or spec.sha256:
+            pins[name]["sha256"] = tuple(_sum(source, opened) for opened in members)
+    text = recipe.with_pins(source.text, str(path), pins)
+    if text != source.text:
+        _replace(path, text)
+    return Locked(source, pins, models, text != source.text)
+
+
+def _sum(source: Recipe, opened: Opened) -> str:
+    if len(opened.checkpoint.files) != 1 or not opened.checkpoint.path.is_file():
+        fact = f"`{opened.name}` consists of several files, which have no sha256 together"
+        raise RecipeError(fact, where=source.where("inputs", opened.input), hint="pin fingerprints alone")
+    return sha256_of(opened.checkpoint.path)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a text in the place of a file, in one step."""
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(text.encode())
+    part.chmod(target.stat().st_mode)
+    os.replace(part, target)

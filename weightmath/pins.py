@@ -1,0 +1,90 @@
+"""Pins: inputs that a recipe names by their fingerprint or their sha256, and refuses to run with any others.
+
+`sha256:` is of the whole file, against malice too; it is checked before the work, which takes a reading of the file.
+`fingerprint:` is of the vector, whatever holds it, against accidents; it is known when the run has read all of the
+input, which takes no further reading, and is checked before any output appears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightmath.errors import ExpectError, RecipeError
+from weightmath.inputs import Opened
+from weightmath.recipe import Recipe
+
+_PIECE = 8 << 20
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What one input must be.
+
+    where    the place in the recipe
+    wanted   the fingerprint or the sum
+    """
+
+    opened: Opened
+    where: str
+    wanted: str
+
+    def check(self, found: str, word: str) -> None:
+        """ExpectError where the input is another."""
+        if found != self.wanted:
+            raise ExpectError(
+                f"is not what the recipe pins: its {word} is {found}, not {self.wanted}",
+                where=f"{self.where}: {self.opened.checkpoint.path}",
+                hint="get the file that is meant; or pin this one: weightmath lock RECIPE",
+            )
+
+
+@dataclass(frozen=True)
+class Pins:
+    """All pins of a recipe, by the names of inputs in messages."""
+
+    fingerprints: Mapping[str, Pin]
+    sums: Mapping[str, Pin]
+
+    def check_files(self) -> None:
+        """Read the files whose sums are pinned. ExpectError for one that is another."""
+        for pin in self.sums.values():
+            pin.check(sha256_of(pin.opened.checkpoint.path), "sha256")
+
+    def check_vectors(self, found: Mapping[str, str]) -> None:
+        """Compare fingerprints by the names of inputs. ExpectError for one that is another."""
+        for name, pin in self.fingerprints.items():
+            pin.check(found[name], "fingerprint")
+
+
+def pins_of(recipe: Recipe, models: Mapping[str, Opened]) -> Pins:
+    """The pins of a recipe whose inputs are opened.
+
+    Fails with RecipeError for a list whose files are more or fewer than its pins, and for the sum of a checkpoint that
+    has several files.
+    """
+    tables: dict[str, dict[str, Pin]] = {"fingerprint": {}, "sha256": {}}
+    for name, spec in recipe.spec.inputs.items():
+        members = [opened for opened in models.values() if opened.input == name]
+        for key, wanted in (("fingerprint", spec.fingerprint), ("sha256", spec.sha256)):
+            where = recipe.where("inputs", name, key)
+            if wanted and len(wanted) != len(members):
+                fact = f"`{name}` has {len(members)} files, and {len(wanted)} are pinned"
+                raise RecipeError(fact, where=where, hint="weightmath lock RECIPE pins those that are there")
+            tables[key] |= {one.name: Pin(one, where, pin) for one, pin in zip(members, wanted, strict=False)}
+    for pin in tables["sha256"].values():
+        if len(pin.opened.checkpoint.files) != 1 or not pin.opened.checkpoint.path.is_file():
+            fact = f"`{pin.opened.name}` consists of several files, which have no sha256 together"
+            raise RecipeError(fact, where=pin.where, hint="pin its fingerprint")
+    return Pins(tables["fingerprint"], tables["sha256"])
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 sum of a file, as `sha256sum` prints it."""
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            whole.update(piece)
+    return whole.hexdigest()
