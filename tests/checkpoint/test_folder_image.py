@@ -111,6 +111,13 @@ def test_from_one_file_and_from_a_zip(tmp_path: Path) -> None:
     assert same_bits(loaded(tmp_path / "a"), loaded(tmp_path / "b"))
 
 
+def test_the_format_is_named_for_transformers(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "x.safetensors")
+    rewrite(tmp_path / "x.safetensors", tmp_path / "out", form="folder")
+    with safe_open(tmp_path / "out" / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
 def test_tied_tensors_and_further_records(tmp_path: Path) -> None:
     embed = torch.rand(5, 3)
     state = {"embed": embed, "more": torch.rand(4), "head": embed}
