@@ -22,6 +22,7 @@ from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.choice import Chosen
 from weightmath.cost import bytes_read
+from weightmath.delta.sides import without_base
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.encoding import check_encoded, check_wishes, encode, is_encoded, plan_encoded
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
@@ -295,7 +296,9 @@ def run(
             encode(save, settings.threads, force=force)
     seconds = time.monotonic() - started
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
-    warnings = (*job.warnings, *over, *_without_effect(results))
+    deltas = {name: opened.checkpoint.source for name, opened in job.inputs.items() if opened.is_delta}
+    strange = without_base(deltas, marks.values()) if watch else []
+    warnings = (*job.warnings, *over, *strange, *_without_effect(results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
 
 

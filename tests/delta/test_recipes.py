@@ -142,3 +142,12 @@ def test_a_delta_file_is_not_replaced_unasked(bench):
     bench.run(text)
     assert "exists" in bench.mistake(text)
     bench.run(text, force=True)
+
+
+def test_a_delta_of_another_base_is_noticed(bench):
+    make(Options("int8"))
+    text = "{{inputs: {{base: {}.ckpt, skill: x.delta}}, save: {{out.ckpt: base + skill}}}}"
+    assert not [one for one in bench.run(text.format("base")).warnings if "skill" in one]
+    (warning,) = [one for one in bench.run(text.format("other"), force=True).warnings if "skill" in one]
+    own = delta.open_delta("x.delta").delta.base.fingerprint
+    assert warning == f"`skill` is a delta of base.ckpt ({own}), which is none of the inputs"
