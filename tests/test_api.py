@@ -84,6 +84,18 @@ def test_a_vector_of_another_length_is_refused(mixed: Path, tmp_path: Path) -> N
     assert not list(tmp_path.glob("*short*"))
 
 
+def test_tied_tensors_must_agree(tmp_path: Path) -> None:
+    shared = torch.randn(4, 3)
+    torch.save({"emb": shared, "head": shared.detach()}, tmp_path / "tied.pt")
+    vector, layout = wm.flatten(tmp_path / "tied.pt")
+    wm.repackage(vector * 2, layout, tmp_path / "twice.pt")
+    assert torch.equal(torch.load(tmp_path / "twice.pt")["head"], shared * 2)
+    vector[-1] += 1
+    with pytest.raises(wm.WeightmathError, match="`emb` and `head` are two names of one storage"):
+        wm.repackage(vector, layout, tmp_path / "torn.pt")
+    assert not list(tmp_path.glob("*torn*"))
+
+
 def test_save_streams_a_lazy_vector(tmp_path: Path) -> None:
     base, left, right = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left", "right"))
     report = wm.save(base + 0.7 * ((left - base) + (right - base)), tmp_path / "merged.ckpt")

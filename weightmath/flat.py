@@ -5,6 +5,7 @@ These hold the whole vector in memory, unlike recipes, which stream.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from weightmath.checkpoint import Section, Writer, open_checkpoint, plan_image
 from weightmath.checkpoint.ending import form_of
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64
 from weightmath.dtypes import dtype as known_dtype
-from weightmath.errors import LayoutError
+from weightmath.errors import LayoutError, OutputError
 from weightmath.kernels import convert
 from weightmath.layout import Layout
 
@@ -78,13 +79,15 @@ def repackage(
 
     Everything else survives: nesting, optimizer state, other tensors. `dtype` changes that of the vector's tensors.
     Fails with LayoutError for a vector of another length or a layout that came from no checkpoint, OutputError where
-    the file exists (unless `force`), is the original, or does not fit the disk. The file appears whole or not at all.
+    two names of one storage have different numbers, the file exists (unless `force`), is the original, or does not fit
+    the disk. The file appears whole or not at all.
     """
     _check(vector, layout)
     if not isinstance(layout.template, Section):
         raise LayoutError("this layout did not come from a checkpoint, so that there is nothing to repackage into")
     dtypes = dict.fromkeys(layout.names, known_dtype(dtype)) if dtype else {}
     image = plan_image(layout.template, layout.names, dtypes=dtypes, device="keep", form=form_of(str(path)))
+    _check_tied(vector, layout, image.aliases)
     with Writer(image, path, force=force) as writer, np.errstate(all="ignore"):
         for copy in writer.copies:
             writer.copy(copy)
@@ -101,6 +104,17 @@ def repackage(
                 writer.write(entry.name, start, bits)
         writer.commit()
         writer.publish()
+
+
+def _check_tied(vector: np.ndarray, layout: Layout, aliases: Mapping[str, str]) -> None:
+    """OutputError where a tensor and the one whose storage it shares have different numbers."""
+    for name, target in aliases.items():
+        one, other = (vector[layout.offsets[layout.index[key]] :][: layout[key].size] for key in (name, target))
+        if not np.array_equal(one, other, equal_nan=True):
+            raise OutputError(
+                f"`{target}` and `{name}` are two names of one storage, and the vector has different numbers for them",
+                hint="change both alike",
+            )
 
 
 def _check(vector: np.ndarray, layout: Layout) -> None:

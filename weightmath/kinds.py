@@ -157,4 +157,5 @@ def _way_out(kind: str, weight: float) -> str:
     if weight < 0:
         return "check the signs: the weights of all models add up to 1; or say model(x)"
     average = f"divide by {weight:g} for an average"
-    return f"{average}, subtract the base from all but one (base + (chat - base)), or say model(x)"
+    rest = "subtract the base from all but one (base + (chat - base)), or say model(x) or, of a stored delta, delta(x)"
+    return f"{average}, {rest}"

@@ -49,7 +49,7 @@ class Entry:
         return self.size * self.dtype.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layout:
     """The entries of a vector, sorted by name.
 
@@ -65,6 +65,9 @@ class Layout:
     def of(entries: Iterable[Entry], template: Any = None, outside: Iterable[str] = ()) -> Layout:
         """The layout of these entries, whatever their order."""
         return Layout(tuple(sorted(entries, key=lambda entry: entry.name)), template, tuple(outside))
+
+    def __repr__(self) -> str:
+        return f"Layout({len(self.entries):,} tensors, {self.size:,} elements)"
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -68,6 +68,11 @@ class Job:
         return [opened.checkpoint for opened in self.inputs.values()]
 
     @property
+    def needs_fingerprints(self) -> bool:
+        """Whether the inputs' fingerprints are taken."""
+        return bool(self.records or self.pins.fingerprints)
+
+    @property
     def template(self) -> Opened:
         """The template of the first output, whose section is the layout."""
         return self.saves[0].template
@@ -268,7 +273,7 @@ def run(
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
         attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force))
-        watch = Watch(job.inputs, job.saves) if job.records or job.pins.fingerprints else None
+        watch = Watch(job.inputs, job.saves) if job.needs_fingerprints else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {
             save.name: make_sink(save, writer, readers[save.template.checkpoint.path])
@@ -331,7 +336,7 @@ def _check_finite(job: Job, results: Results) -> None:
                 raise NumericError(
                     f"NaN or infinite values in {listed}{more}",
                     where=job.recipe.where("save", name),
-                    hint="a wider `dtype:` if they overflowed, or `nonfinite: allow` if you want them",
+                    hint="a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want them",
                 )
 
 

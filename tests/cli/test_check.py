@@ -32,7 +32,7 @@ def test_all_are_checked_and_one_mistake_is_enough(cli, folder):
     assert ran.err == (
         "error: bad.yaml:2: save.o.ckpt: `a + a` must be a model, and this has weight 2: it adds up to 2 models\n"
         "  hint: divide by 2 for an average, subtract the base from all but one (base + (chat - base)), "
-        "or say model(x)\n"
+        "or say model(x) or, of a stored delta, delta(x)\n"
         "error: worse.yaml:2: safe: unknown key `safe`\n"
         "  hint: did you mean `save`?\n"
         "error: nowhere/to-be-found: there is no such file\n"
