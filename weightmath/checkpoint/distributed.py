@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeGuard
+from typing import NamedTuple
 
 from weightmath.checkpoint.description import (
     Block,
@@ -24,13 +24,21 @@ from weightmath.checkpoint.description import (
     c_stride,
     dotted,
 )
+from weightmath.checkpoint.distributed_metadata import (
+    Index,
+    Item,
+    Saved,
+    Stored,
+    is_object,
+    read_metadata,
+    stored_tensor,
+)
 from weightmath.checkpoint.mosaic import are_a_tensor
-from weightmath.checkpoint.nodes import Call, Dict, Global, List, Tuple, Value
-from weightmath.checkpoint.opcodes import read_pickle
+from weightmath.checkpoint.nodes import Value
 from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.torch_zip import open_torch_zip
-from weightmath.dtypes import DTYPES, DType
+from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
 
@@ -39,30 +47,10 @@ _MODULE = b"torch.distributed.checkpoint.metadata"
 _LONGEST_OBJECT = 1 << 20  # of what is no tensor, only this much is looked into
 
 
-_Index: TypeAlias = "tuple[Value, tuple[int, ...] | None]"
-
-
 class Parts(NamedTuple):
     """What only this container has: number of a file, name of a tensor, and the record of each of its parts."""
 
     records: tuple[tuple[int, str, Record], ...]
-
-
-class _Item(NamedTuple):
-    """Bytes of one of the files."""
-
-    file: str
-    offset: int
-    size: int
-
-
-class _Stored(NamedTuple):
-    """A tensor as the metadata describes it."""
-
-    dtype: DType
-    shape: tuple[int, ...]
-    requires_grad: bool
-    boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def is_distributed(head: bytes) -> bool:
@@ -76,16 +64,12 @@ def open_distributed(path: Path, content: bytes) -> Checkpoint:
     path   of the metadata
     """
     with paused_collection(), ExitStack() as stack:
-        fields = _fields(read_pickle(content).root, "Metadata")
-        items = dict(_items(fields.get("storage_data")))
-        paths = dict(_paths(fields.get("planner_data")))
+        saved = read_metadata(content)
         files = _Files(path.parent, stack)
         found = _Found()
-        for name, value in _pairs(fields.get("state_dict_metadata")):
-            if not isinstance(name, str):
-                raise _malformed("a name")
+        for name, value in saved.entries:
             try:
-                _add(found, files, name, value, paths.get(name, (name,)), items)
+                _add(found, files, name, value, saved)
             except CheckpointError as error:
                 raise at(name, error) from None
     return Checkpoint(
@@ -161,7 +145,7 @@ class _Files:
             self.stamps.append(Stamp.of(os.fstat(file)))
         return number, self._open[number]
 
-    def open(self, item: _Item) -> tuple[int, Checkpoint]:
+    def open(self, item: Item) -> tuple[int, Checkpoint]:
         """The number of a file, and what some of its bytes are: torch saves everything as a checkpoint of its own."""
         number, file = self.get(item.file)
         stamp = self.stamps[number]
@@ -169,7 +153,7 @@ class _Files:
             raise CheckpointError(f"`{item.file}` ends before a part of it")
         return number, open_torch_zip(self.paths[number], file, stamp, item.offset, item.size)
 
-    def place(self, name: str, item: _Item, dtype: DType, shape: tuple[int, ...]) -> Place:
+    def place(self, name: str, item: Item, dtype: DType, shape: tuple[int, ...]) -> Place:
         """Where the elements of a stored tensor lie; CheckpointError if it is not what the metadata says."""
         number, checkpoint = self.open(item)
         tensor = checkpoint.tree
@@ -180,24 +164,23 @@ class _Files:
         self.records.append((number, name, checkpoint.source.records[f"data/{tensor.storage.key}"]))
         return Place(number, checkpoint.places[tensor.storage.key].offset + tensor.first_byte)
 
-    def content(self, item: _Item) -> object:
+    def content(self, item: Item) -> object:
         """What a stored object says of itself, for showing."""
         if item.size > _LONGEST_OBJECT:
             return Opaque(f"an object of {item.size:,} bytes")
         return self.open(item)[1].tree
 
 
-def _add(
-    found: _Found, files: _Files, name: str, value: Value, path: tuple[PathKey, ...], items: Mapping[_Index, _Item]
-) -> None:
+def _add(found: _Found, files: _Files, name: str, value: Value, saved: Saved) -> None:
     """Note an entry of the metadata."""
-    if _class_of(value) == "BytesStorageMetadata":
-        item = items.get((name, None))
+    path = saved.paths.get(name, (name,))
+    if is_object(value):
+        item = saved.items.get((name, None))
         found.hang(path, Opaque("nothing that is stored") if item is None else files.content(item))
         return
-    stored = _stored(value)
+    stored = stored_tensor(value)
     entry = Entry(str(path[-1]), stored.shape, stored.dtype)
-    blocks = tuple(_blocks(name, stored, files, items))
+    blocks = tuple(_blocks(name, stored, files, saved.items))
     if not are_a_tensor(blocks, stored.shape):
         raise CheckpointError("its parts do not make up the whole tensor")
     if len(blocks) == 1:
@@ -212,96 +195,9 @@ def _add(
     found.hang(path, tensor)
 
 
-def _blocks(name: str, stored: _Stored, files: _Files, items: Mapping[_Index, _Item]) -> Iterator[Block]:
+def _blocks(name: str, stored: Stored, files: _Files, items: Mapping[Index, Item]) -> Iterator[Block]:
     for start, shape in stored.boxes:
         item = items.get((name, start))
         if item is None:
             raise CheckpointError(f"the part of it at {start} is stored nowhere")
         yield Block(files.place(name, item, stored.dtype, shape), start, shape)
-
-
-def _stored(value: Value) -> _Stored:
-    fields = _fields(value, "TensorStorageMetadata")
-    properties = _properties(fields.get("properties"))
-    chunks = fields.get("chunks")
-    boxes = [_fields(chunk, "ChunkStorageMetadata") for chunk in (chunks.items if isinstance(chunks, List) else [])]
-    dtype = properties[0]
-    known = DTYPES.get(dtype.name) if isinstance(dtype, Global) and dtype.module == "torch" else None
-    if known is None:
-        raise CheckpointError(f"has dtype {dtype}, which weightmath does not know")
-    return _Stored(
-        known,
-        _size(fields.get("size")),
-        properties[2] is True,
-        [(_size(box.get("offsets")), _size(box.get("sizes"))) for box in boxes],
-    )
-
-
-def _properties(value: Value) -> list[Value]:
-    """Dtype, layout, whether it needs a gradient, and more."""
-    state = value.states[0] if isinstance(value, Call) and value.states else None
-    if not isinstance(state, Tuple) or len(state.items) < 3:
-        raise _malformed("the properties of a tensor")
-    return state.items
-
-
-def _items(value: Value) -> Iterator[tuple[_Index, _Item]]:
-    """Where each part of each tensor is stored: by its name and first index, None for objects."""
-    for key, place in _pairs(value):
-        index, info = _fields(key, "MetadataIndex"), _fields(place, "_StorageInfo")
-        name, start = index.get("fqn"), index.get("offset")
-        file, offset, size = (info.get(field) for field in ("relative_path", "offset", "length"))
-        if not (isinstance(name, str) and isinstance(file, str) and _is_count(offset) and _is_count(size)):
-            raise _malformed("the place of a part")
-        if getattr(info.get("transform_descriptors"), "items", None):
-            raise CheckpointError("is compressed or encrypted", hint="save it again without stream transforms")
-        yield (name, None if start is None else _size(start)), _Item(file, offset, size)
-
-
-def _paths(value: Value) -> Iterator[tuple[str, tuple[PathKey, ...]]]:
-    """Where flattened names hung in the state that was saved."""
-    for name, path in _pairs(value) if isinstance(value, Dict) else ():
-        keys = path.items if isinstance(path, Tuple) else []
-        if isinstance(name, str) and keys and all(isinstance(key, (str, int)) for key in keys):
-            yield name, tuple(key for key in keys if isinstance(key, (str, int)))
-
-
-def _pairs(value: Value) -> Iterator[tuple[Value, Value]]:
-    if not isinstance(value, Dict):
-        raise _malformed("the metadata")
-    return ((pair[0], pair[1]) for pair in value.pairs)
-
-
-def _fields(value: Value, name: str) -> dict[str, Value]:
-    """The attributes of an object of a class of that name."""
-    if _class_of(value) != name or not isinstance(value, Call):
-        raise _malformed(f"a {name}")
-    states = [state.items for state in value.states if isinstance(state, Tuple)]
-    dicts = [
-        state for state in (*value.states, *(item for items in states for item in items)) if isinstance(state, Dict)
-    ]
-    return {key: content for state in dicts for key, content, _, _ in state.pairs if isinstance(key, str)}
-
-
-def _class_of(value: Value) -> str | None:
-    function = value.function if isinstance(value, Call) else None
-    return function.name if isinstance(function, Global) else None
-
-
-def _size(value: Value) -> tuple[int, ...]:
-    """The numbers of a `torch.Size`."""
-    arguments = value.arguments if isinstance(value, Call) and str(value.function) == "torch.Size" else None
-    inner = arguments.items[0] if isinstance(arguments, Tuple) and arguments.items else None
-    items = inner.items if isinstance(inner, (Tuple, List)) else [None]
-    numbers = tuple(item for item in items if _is_count(item))
-    if len(numbers) != len(items):
-        raise _malformed("a size")
-    return numbers
-
-
-def _is_count(value: Value) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def _malformed(what: str) -> CheckpointError:
-    return CheckpointError(f"broken metadata: {what} is malformed")
