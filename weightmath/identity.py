@@ -23,31 +23,37 @@ def identity(
     params = spec.pop("params")
     return {
         "version": {library: _version(library) for library in _LIBRARIES},
-        "recipe": {"text": _digest(repr(spec)), "formula": _digest(*_formula(plan))},
-        "parameter": {name: str(value) for name, value in params.items()},
         "input": {name: _stamps(opened) for name, opened in inputs.items()},
-        "output": {save.name: [str(save.path.absolute()), save.image.size] for save in saves},
+        "parameter": {name: str(value) for name, value in params.items()},
+        "recipe": {"text": _digest(repr(spec))},
         "chunk": {"elements": chunk},
+        "formula": {"graph": _digest(*_formula(plan))},
+        "output": {save.name: [str(save.path.absolute()), save.image.size] for save in saves},
     }
 
 
 def differences(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What tells an earlier run from this one, in words."""
-    found = []
-    for part in new:
-        before, after = old.get(part, {}), new[part]
-        changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
-        found += [_WORDS[part](key, before.get(key), after.get(key)) for key in changed]
-    return list(dict.fromkeys(found))
+    """What tells an earlier run from this one, in words; of what follows from other changes only those are told."""
+    causes = [reason for part in _CAUSES for reason in _changes(part, old.get(part, {}), new[part])]
+    effects = [reason for part in _EFFECTS for reason in _changes(part, old.get(part, {}), new[part])]
+    return causes or effects
 
 
+def _changes(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    changed = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    return [_WORDS[part](key, old.get(key), new.get(key)) for key in changed]
+
+
+_CAUSES = ("version", "input", "parameter", "recipe", "chunk")
+_EFFECTS = ("formula", "output")
 _WORDS: Mapping[str, Callable[[str, Any, Any], str]] = {
     "version": lambda key, old, new: f"{key} is {new} now, and was {old}",
-    "recipe": lambda key, old, new: "the recipe has changed",
-    "parameter": lambda key, old, new: f"parameter `{key}` is {new} now, and was {old}",
     "input": lambda key, old, new: f"input `{key}` has changed",
-    "output": lambda key, old, new: f"output `{key}` has changed",
+    "parameter": lambda key, old, new: f"parameter `{key}` is {new} now, and was {old}",
+    "recipe": lambda key, old, new: "the recipe has changed",
     "chunk": lambda key, old, new: "the memory budget has changed",
+    "formula": lambda key, old, new: "the formula has changed",
+    "output": lambda key, old, new: f"output `{key}` has changed",
 }
 
 

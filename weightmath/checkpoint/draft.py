@@ -123,14 +123,17 @@ class Draft:
         if self._files:
             raise OutputError("is not committed yet", where=str(self.path))
         check_target(self.path, self._image, force=self._force)
-        if self._image.is_folder and self.path.exists():
-            os.rename(self.path, self._old)
-            os.rename(self.part, self.path)
-            _sync_folder(self.path.parent)
-            shutil.rmtree(self._old)
-        else:
-            os.replace(self.part, self.path)
-        _sync_folder(self.path.parent)
+        try:
+            if self._image.is_folder and self.path.exists():
+                os.rename(self.path, self._old)
+                os.rename(self.part, self.path)
+                _sync_folder(self.path.parent)
+                shutil.rmtree(self._old)
+            else:
+                os.replace(self.part, self.path)
+                _sync_folder(self.path.parent)
+        except OSError as error:
+            raise self._broken(error) from None
         self.release()
 
     def close(self) -> None:
