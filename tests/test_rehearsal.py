@@ -20,8 +20,8 @@ def test_kinds_are_added_up():
         rehearsed(TWO + "save: {out.ckpt: base + chat}")
     assert str(error.value) == (
         "merge.yaml:2: save.out.ckpt: `base + chat` must be a model, and this has weight 2: it adds up to 2 models\n"
-        "  hint: divide by 2 for an average, subtract the base from all but one (base + (chat - base)), or say model(x) or, "
-        "of a stored delta, delta(x)"
+        "  hint: divide by 2 for an average, subtract the base from all but one (base + (chat - base)), or say model(x)"
+        " or, of a stored delta, delta(x)"
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from weightmath import __version__
 from weightmath.cli.check import check
 from weightmath.cli.clean import clean
 from weightmath.cli.delta import delta
@@ -35,6 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Arithmetic on model weights: recipes over PyTorch checkpoints, streamed, exact, safe."""
 
 
 def register(command: Callable[..., Any], *examples: str) -> None:
