@@ -267,3 +267,56 @@ def test_damaged_pieces_never_crash(both, kind, seed):
 def test_options_that_cannot_be_meant(options, message):
     with pytest.raises(RecipeError, match=message):
         Options(**options)
+
+
+def test_composing_adds(both):
+    torch.save({"state_dict": state(2, 1e-3)}, "other.pt")
+    delta.make(*both, "a.delta", Options("sparse", density=0.2))
+    delta.make(both[1], section("other.pt"), "b.delta", Options("sparse", density=0.2))
+    delta.make(both[0], section("other.pt"), "c.delta", Options("int8"))
+    a, b, c = (delta.open_delta(f"{name}.delta") for name in "abc")
+    made = delta.compose(a, b, "ab.delta")
+    assert (made.kind, made.base, made.tuned) == ("sparse", a.delta.base, b.delta.tuned)
+    assert delta.compose(a, c, "ac.delta").tuned is None
+    for second, both_in in (("b.delta", "ab.delta"), ("c.delta", "ac.delta")):
+        for name, value in numbers(both_in).items():
+            np.testing.assert_array_equal(value, numbers("a.delta")[name] + numbers(second)[name])
+    with pytest.raises(LayoutError, match="follow each other"):
+        delta.compose(b, a, "ba.delta")
+
+
+def test_comparing_counts(both):
+    torch.save({"state_dict": state(2, 1e-3)}, "other.pt")
+    delta.make(*both, "a.delta", Options("sparse", density=0.2))
+    delta.make(both[0], section("other.pt"), "b.delta")
+    found = delta.compare(both[0], delta.open_delta("a.delta"), delta.open_delta("b.delta"))
+    a = np.concatenate([value.reshape(-1) for value in numbers("a.delta").values()]).astype(np.float64)
+    other, base = state(2, 1e-3), state(0)
+    b = np.concatenate([(other[n].double() - base[n].double()).numpy().reshape(-1) for n in base])
+    both_there = (a != 0) & (b != 0)
+    assert found.whole.norms == pytest.approx((np.linalg.norm(a), np.linalg.norm(b)))
+    assert found.whole.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    assert found.whole.overlap == pytest.approx(both_there.sum() / ((a != 0) | (b != 0)).sum())
+    assert found.whole.sign_agreement == pytest.approx((np.sign(a) == np.sign(b))[both_there].mean())
+    assert list(found.tensors) == list(base)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('\\"version\\":1', '\\"version\\":9', "malformed: version 9"),
+        ('\\"encoder\\":\\"int8\\"', '\\"encoder\\":\\"int9\\"', "encoded as int9"),
+        ('\\"shape\\":[64,48]', '\\"shape\\":[99999999,48]', "another number of pieces"),
+        ('\\"shape\\":[64,48]', '\\"shape\\":[-64,48]', "whole numbers"),
+        ('\\"kind\\"', '\\"kink\\"', "malformed"),
+    ],
+)
+def test_descriptions_that_contradict_their_file(both, old, new, message):
+    delta.make(*both, "x.delta", Options("int8"))
+    content = Path("x.delta").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].decode().replace(old, new, 1).encode()
+    assert header != content[8 : 8 + length]
+    Path("x.delta").write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    with pytest.raises(CheckpointError, match=message):
+        delta.open_delta("x.delta")

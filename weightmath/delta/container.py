@@ -21,6 +21,7 @@ from typing import Any
 
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.safetensors import CONTAINER, is_safetensors, open_safetensors
+from weightmath.delta.pieces import piece_count
 from weightmath.dtypes import DTYPES, DType
 from weightmath.errors import CheckpointError, WeightmathError, at
 from weightmath.layout import Entry
@@ -29,6 +30,8 @@ FORMAT = "weightmath-delta"
 KEY = "weightmath.delta"
 REST = ":rest"
 VERSION = 1
+EXACT = ("step", "xor", "plain")
+ENCODINGS = (*EXACT, "sparse", "int8", "sign", "low-rank", "dense")
 _NEWER = "it may come from a newer weightmath: pip install -U weightmath"
 
 
@@ -37,8 +40,8 @@ class Record:
     """One tensor of a delta.
 
     entry     its name, shape and dtype in the tuned checkpoint
-    encoder   step, xor, plain (exact); sparse, int8, sign, low-rank, dense (numbers); same, if nothing changed
-    sizes     bytes of each piece
+    encoder   step, xor, plain (exact); sparse, int8, sign, low-rank, dense (numbers)
+    sizes     bytes of each piece; a piece of none changes nothing
     error     relative error: |tuned - base - delta| / |tuned - base|; None for exact ones
     norm      |tuned - base|; None where it was not computed
     stored    dtype of the stored numbers, where there are some
@@ -62,7 +65,7 @@ class Record:
     @property
     def is_exact(self) -> bool:
         """Whether it holds bits that need the base's."""
-        return self.encoder in ("step", "xor", "plain", "same")
+        return self.encoder in EXACT
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,13 @@ def _check_sizes(opened: DeltaFile) -> None:
     if lengths != wanted:
         fact = "its tensors are not those that its description names"
         raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
+    for name, record in opened.delta.records.items():
+        if record.encoder not in ENCODINGS:
+            fact = f"`{name}` is encoded as {record.encoder}, which this weightmath does not know"
+            raise CheckpointError(fact, where=str(opened.path), hint=_NEWER)
+        if len(record.sizes) != (1 if record.encoder == "low-rank" else piece_count(record.entry)):
+            fact = f"`{name}` has another number of pieces than its shape needs"
+            raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
 
 
 def to_json(delta: Delta) -> str:

@@ -35,6 +35,11 @@ def step_of(entry: Entry) -> int:
     return PIECE // entry.row_size * entry.row_size if 0 < entry.row_size <= PIECE else PIECE
 
 
+def piece_count(entry: Entry) -> int:
+    """How many pieces a tensor has."""
+    return -(-entry.size // step_of(entry))
+
+
 def pieces_of(entry: Entry) -> list[Piece]:
     """The pieces of a tensor, in flat order; none of an empty one."""
     step = step_of(entry)

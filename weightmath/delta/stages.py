@@ -146,6 +146,13 @@ class DeltaStage:
     descriptor: int
     _last: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        records = self.file.delta.records.values()
+        if not all(record.is_exact and record.at is not None for record in records):
+            raise CheckpointError("is of a whole file, and not all of it is exact", where=str(self.file.path))
+        if self.rest_size < 0 or len(self.whole.rest) != len(rest_pieces(self.rest_size)):
+            raise CheckpointError("what lies between its tensors has another size", where=str(self.file.path))
+
     @cached_property
     def runs(self) -> Mapping[str, Entry]:
         """The runs by name."""
