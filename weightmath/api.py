@@ -59,6 +59,7 @@ def save(
     drop: Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
     nonfinite: Literal["error", "allow"] = "error",
+    provenance: Literal["full", "none"] = "full",
     compute: Literal["float32", "float64"] | None = None,
     force: bool = False,
     threads: int | None = None,
@@ -69,13 +70,15 @@ def save(
     The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
 
     `template` is the opened checkpoint whose everything-else the output keeps; None: the first model that the value is
-    made of. Fails as a recipe does: KindError, LayoutError, OutputError, NumericError; no file appears then.
+    made of. `provenance="none"` leaves out how the output was made. Fails as a recipe does: KindError, LayoutError,
+    OutputError, NumericError; no file appears then.
     """
     vectors = _inputs_of(value, template)
     first = template if template is not None else _first_model(vectors)
     target = os.path.abspath(path) + "/" * str(path).endswith("/")
     wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": list(drop), "keep": keep}
-    recipe = _recipe(vectors, target, value, wishes, {"nonfinite": nonfinite, "compute": compute})
+    settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
+    recipe = _recipe(vectors, target, value, wishes, settings)
     models = {name: _opened(vector) for name, vector in vectors.items()}
     layout = _opened(first).layout
     for vector in vectors.values():

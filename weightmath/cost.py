@@ -20,6 +20,20 @@ def bytes_read(plan: Plan) -> int:
     return sum(_of_group(group, each, plan) for each in wanted for group in grouping.groups(each))
 
 
+def tensors_read(plan: Plan) -> frozenset[tuple[Vector, str]]:
+    """The tensors that a run of the plan reads whole, once or more often: input and name."""
+    grouping = Grouping(plan)
+    wanted = (each for one in plan.passes for each in readings(one, plan) if each is not None and not each.sampling)
+    return frozenset(
+        (node, plan.layout.names[entry])
+        for each in wanted
+        for group in grouping.groups(each)
+        for program in group.programs
+        for node in program.reads
+        for entry in group.entries
+    )
+
+
 def _of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     total = 0
     for entry in group.entries:

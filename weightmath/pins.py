@@ -48,6 +48,11 @@ class Pins:
     fingerprints: Mapping[str, Pin]
     sums: Mapping[str, Pin]
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files whose sums are pinned."""
+        return sum(pin.opened.checkpoint.size for pin in self.sums.values())
+
     def check_files(self) -> None:
         """Read the files whose sums are pinned. ExpectError for one that is another."""
         for pin in self.sums.values():

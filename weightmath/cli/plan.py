@@ -177,8 +177,9 @@ def _cost(report: PlanReport) -> list[list[str]]:
     from weightmath.cli.quantities import counted, seconds_text, size_text
 
     rate = f"{size_text(report.bytes_per_second)} per second"
+    alone = f", {size_text(report.bytes_for_identity)} of it for fingerprints and sums alone"
     return [
-        ["reads", size_text(report.bytes_read)],
+        ["reads", size_text(report.bytes_read) + (alone if report.bytes_for_identity else "")],
         ["writes", size_text(report.bytes_written)],
         ["memory", f"about {size_text(report.peak_bytes)} at most, with {counted(report.threads, 'thread')}"],
         ["time", f"roughly {seconds_text(report.seconds)}, taking {rate}"],

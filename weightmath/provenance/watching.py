@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Reader, Writer
+from weightmath.cost import tensors_read
 from weightmath.fingerprint import Digests, digests_of
 from weightmath.inputs import CheckpointSource, Fallback, Opened
 from weightmath.outputs import CheckpointSink, Save
+from weightmath.plan import Plan
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Readers = Mapping[Path, Reader]
@@ -60,6 +62,25 @@ class Watch:
             from_template = _reading(readers[save.template.checkpoint.path], save.template)
             digests.complete(_written_or(writer, frozenset(save.copied), from_template), threads)
         return {name: digests.fingerprint() for name, digests in self._outputs.items()}
+
+
+def bytes_beside(models: Mapping[str, Opened], plan: Plan) -> int:
+    """Bytes that a run reads for the fingerprints of its inputs alone, as no pass reads them."""
+    left = {
+        (name, original): info.entry.nbytes
+        for name, opened in models.items()
+        for original, info in opened.section.tensors.items()
+        if original.startswith(opened.prefix)
+    }
+    for node, name in tensors_read(plan):
+        assert node.source is not None
+        fallback: Fallback = node.source.origin
+        info = fallback.tensors[name]
+        holder = fallback.borrowed.get(name, fallback.own)
+        # Of a tensor whose leading rows are merged, the other rows are left.
+        read = plan.layout[name].size * info.entry.dtype.itemsize
+        left[holder.name, info.entry.name] = max(0, info.entry.nbytes - read)
+    return sum(left.values())
 
 
 def _digests_of_output(save: Save) -> Digests:

@@ -17,6 +17,7 @@ from weightmath.memory import dtype_is_native, peak_bytes
 from weightmath.names import Description
 from weightmath.outputs import Save
 from weightmath.plan import SELECTIONS, STATISTICS, Pass, Plan
+from weightmath.provenance.watching import bytes_beside
 from weightmath.run import Job
 from weightmath.scope import Domain
 
@@ -157,7 +158,8 @@ class PlanReport:
     values         entries of `let`, in order
     rules          numbers and masks that names decide: how each was read, and what it gives to which tensors
     within         statistics of a tensor or row, worked out while the tensor is read
-    bytes_read     by all passes, selections that miss apart, and by copies from templates
+    bytes_read     by all passes, selections that miss apart, by copies from templates, and for identity
+    bytes_for_identity  of tensors that only fingerprints need, and of files whose sha256 is pinned
     bytes_written  sizes of all outputs
     peak_bytes     memory that the process is expected to take at most
     seconds        bytes_read + bytes_written at `bytes_per_second`, and the import of torch where it is needed
@@ -177,6 +179,7 @@ class PlanReport:
     buffers: tuple[BufferPlan, ...]
     threads: int
     bytes_read: int
+    bytes_for_identity: int
     bytes_written: int
     peak_bytes: int
     seconds: float
@@ -188,7 +191,8 @@ class PlanReport:
 def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
     """The record of what `run` would do with these settings."""
     plan = job.plan
-    read = cost.bytes_read(plan) + sum(copy.size for save in job.saves for copy in save.image.copies)
+    beside = job.pins.bytes + (bytes_beside(job.inputs, plan) if job.needs_fingerprints else 0)
+    read = cost.bytes_read(plan) + sum(copy.size for save in job.saves for copy in save.image.copies) + beside
     written = sum(save.image.size for save in job.saves)
     needs_torch = not all(dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
     return PlanReport(
@@ -205,6 +209,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
         buffers=_buffers(job),
         threads=settings.threads,
         bytes_read=read,
+        bytes_for_identity=beside,
         bytes_written=written,
         peak_bytes=peak_bytes(plan, settings),
         seconds=(read + written) / BYTES_PER_SECOND + needs_torch * _TORCH_SECONDS,
