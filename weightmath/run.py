@@ -336,7 +336,8 @@ def _check_finite(job: Job, results: Results) -> None:
                 raise NumericError(
                     f"NaN or infinite values in {listed}{more}",
                     where=job.recipe.where("save", name),
-                    hint="a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want them",
+                    hint="a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want "
+                    "them",
                 )
 
 

@@ -121,7 +121,10 @@ save:
     assert spec.save["c.ckpt"] == SaveSpec(value="1 - a")
 
 
-KEYS = "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype provenance"
+KEYS = (
+    "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype "
+    "provenance"
+)
 MISTAKES = [
     (
         "params:",
