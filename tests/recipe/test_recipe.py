@@ -84,6 +84,7 @@ save:
 """
     spec = loads(text).spec
     neither = {"path": None, "glob": None, "sort": "number", "first": None, "last": None, "best": None, "except_": ()}
+    neither |= {"fingerprint": (), "sha256": ()}
     plain = {"section": None, "names": None, "rename": {}, "strip": (), "kind": None, "missing": None, "extra": None}
     assert spec.inputs["a"].model_dump() == {
         **neither,
