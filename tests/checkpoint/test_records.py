@@ -59,8 +59,8 @@ def test_a_record_twice(tmp_path: Path) -> None:
 
 
 def test_records_that_overlap(archive: bytes, tmp_path: Path) -> None:
-    at = archive.index(b"PK\1\2")
-    longer = archive[: at + 20] + struct.pack("<II", 100, 100) + archive[at + 28 :]
+    at, sizes = archive.index(b"PK\1\2"), struct.pack("<II", 100, 100)
+    longer = archive[:18] + sizes + archive[26 : at + 20] + sizes + archive[at + 28 :]
     with pytest.raises(CheckpointError, match="overlap"):
         directory_of(longer, tmp_path / "x")
 

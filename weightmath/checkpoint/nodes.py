@@ -25,6 +25,18 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
+class Huge:
+    """A whole number of more bytes than any honest one has: to print it would take a time that grows with the square."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+    def __str__(self) -> str:
+        return f"a number of {self.nbytes:,} bytes"
+
+
 class Tuple:
     """A tuple. `starts` holds the first byte of each item, and last the byte after the last item."""
 

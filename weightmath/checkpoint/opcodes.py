@@ -10,8 +10,10 @@ from collections.abc import Callable
 from struct import unpack_from
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, opcode, run
-from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Persistent, Set, Tuple, Value
+from weightmath.checkpoint.nodes import Call, Container, Dict, Global, Huge, List, Persistent, Set, Tuple, Value
 from weightmath.errors import CheckpointError
+
+_LONGEST = 1024  # bytes of a whole number that is read
 
 
 def read_pickle(data: bytes, start: int = 0) -> Pickle:
@@ -100,8 +102,8 @@ def _unicode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-def _long(raw: bytes) -> int:
-    return int.from_bytes(raw, "little", signed=True)
+def _long(raw: bytes) -> Value:
+    return int.from_bytes(raw, "little", signed=True) if len(raw) <= _LONGEST else Huge(len(raw))
 
 
 _constant(0x4E, "NONE", None)

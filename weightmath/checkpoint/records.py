@@ -20,6 +20,7 @@ _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _FULL32 = 0xFFFFFFFF
 STORED = 0
+_ENCRYPTED, _LATE = 1, 8  # flags of a record
 
 
 class Record(NamedTuple):
@@ -64,8 +65,8 @@ def _locate(file: int, length: int, begin: int) -> tuple[bytes, int, int]:
     at = tail.rfind(b"PK\5\6")
     if at < 0:
         raise _broken("it ends without a directory")
-    _, disk, first_disk, _, count, size, start, comment = _END.unpack_from(tail, at)
-    if disk or first_disk or at + _END.size + comment != len(tail):
+    _, disk, first_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
+    if disk or first_disk or here != count or at + _END.size + comment != len(tail):
         raise _broken("its end record is inconsistent")
     stop = tail_start + at
     if at >= _LOCATOR64.size and tail[at - _LOCATOR64.size :].startswith(b"PK\6\7"):
@@ -89,40 +90,49 @@ def _entries(directory: bytes, count: int) -> list[Record]:
         fields = _CENTRAL.unpack_from(directory, at)
         signature, flags, method, packed, unpacked = fields[0], fields[3], fields[4], fields[8], fields[9]
         name_length, extra_length, comment_length, header = fields[10], fields[11], fields[12], fields[16]
-        if signature != b"PK\1\2" or flags & 1:
-            raise _broken("an entry of its directory is damaged or encrypted")
+        if signature != b"PK\1\2" or flags & _ENCRYPTED or fields[13]:
+            raise _broken("an entry of its directory is damaged, encrypted or elsewhere")
         name_end = at + _CENTRAL.size + name_length
         name = directory[at + _CENTRAL.size : name_end].decode()
         if _FULL32 in (packed, unpacked, header):
             extra = directory[name_end : name_end + extra_length]
-            packed, header = _wide(extra, packed, unpacked, header)
+            unpacked, packed, header = _wide(extra, packed, unpacked, header)
         if name in records:
             raise _broken(f"it holds `{name}` twice")
+        if method == STORED and packed != unpacked:
+            raise _broken(f"`{name}` has two sizes")
         records[name] = Record(name, header, 0, packed, method, fields[7])
         at = name_end + extra_length + comment_length
+    if at != len(directory):
+        raise _broken("its directory holds more than its end record says")
     return list(records.values())
 
 
-def _wide(extra: bytes, packed: int, unpacked: int, header: int) -> tuple[int, int]:
-    """Packed size and header position, from the zip64 field where the 32-bit fields are full."""
+def _wide(extra: bytes, packed: int, unpacked: int, header: int) -> tuple[int, int, int]:
+    """Both sizes and the header's position, from the zip64 field where the 32-bit fields are full."""
     at = 0
     while at + 4 <= len(extra):
         tag, size = struct.unpack_from("<2H", extra, at)
         if tag == 1:
             numbers = iter(struct.unpack_from(f"<{size // 8}Q", extra, at + 4))
-            _, packed, header = (
+            unpacked, packed, header = (
                 next(numbers, value) if value == _FULL32 else value for value in (unpacked, packed, header)
             )
-            return packed, header
+            return unpacked, packed, header
         at += 4 + size
-    return packed, header
+    return unpacked, packed, header
 
 
 def _with_data_offset(file: int, start: int, record: Record) -> Record:
     name = record.name.encode()
     fields = os.pread(file, _LOCAL.size + len(name), start + record.header)
-    signature, _, _, method, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(fields)
-    if signature != b"PK\3\4" or method != record.method or fields[_LOCAL.size :] != name or name_length != len(name):
+    signature, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = _LOCAL.unpack_from(fields)
+    agrees = signature == b"PK\3\4" and method == record.method and fields[_LOCAL.size :] == name
+    # What a writer learns late stands behind the data, or in a zip64 field: then it is not here.
+    late = flags & _LATE or packed == _FULL32
+    agrees = agrees and bool(late or (crc, packed) == (record.crc, record.size))
+    agrees = agrees and bool(late or method != STORED or unpacked == record.size)
+    if not agrees or flags & _ENCRYPTED or name_length != len(name):
         raise _broken(f"the header of `{record.name}` differs from the directory")
     offset = record.header + _LOCAL.size + name_length + extra_length
     return record._replace(header=start + record.header, offset=start + offset)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
 from weightmath.checkpoint.machine import Pickle
-from weightmath.checkpoint.nodes import Call, Container, Dict, Global, List, Pair, Persistent, Set, Tuple, Value
+from weightmath.checkpoint.nodes import Call, Container, Dict, Global, Huge, List, Pair, Persistent, Set, Tuple, Value
 from weightmath.checkpoint.numpy_number import numpy_number
 from weightmath.checkpoint.rebuild import StorageReference, Tensor, storage_reference, tensor_of
 from weightmath.errors import CheckpointError, at
@@ -97,7 +97,7 @@ class _Walk:
             raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
         if isinstance(value, Tensor):
             return self.tensor(value, value, path)
-        if isinstance(value, Global):
+        if isinstance(value, (Global, Huge)):
             return Opaque(str(value))
         if id(value) in self.open:
             return Opaque("a reference to something that contains it")
