@@ -33,6 +33,7 @@ class JournalFile:
     """
 
     def __init__(self, target: Path) -> None:
+        self._target = target
         self.path = path = hidden(target, "journal")
         self._lock = threading.Lock()
         self._lines: dict[str, tuple[int, int]] = {}  # by key: position and bytes
@@ -107,7 +108,7 @@ class JournalFile:
         self.close()
 
     def _broken(self, error: OSError) -> DiskError:
-        return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
+        return DiskError(f"its journal cannot be written: {error.strerror}", where=str(self._target))
 
 
 def _whole_lines(handle: int) -> Iterator[tuple[str, int, int]]:

@@ -241,7 +241,7 @@ def test_disk_full_while_writing(cli: Cli, folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "pwrite", full)
     before = _contents(folder)
     ran = cli("run", "recipe.yaml")
-    assert (ran.code, ran.err) == (1, "error: merged.ckpt: cannot be written: No space left on device\n")
+    assert (ran.code, ran.err) == (1, "error: merged.ckpt: its journal cannot be written: No space left on device\n")
     assert _contents(folder) == before
 
 

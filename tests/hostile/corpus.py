@@ -139,6 +139,8 @@ def tensors() -> Iterator[tuple[str, bytes]]:
         yield f"storage {key[:12]!r}", tensor(key=key)
     for kind in ("QInt8Storage", "UntypedStorage", "Evil", "../FloatStorage", "ComplexDoubleStorage"):
         yield f"a {kind}", tensor(kind=kind)
+    yield "a key that clears the screen", b"}" + text("\x1b[2J\x07\r\x9b2J\u202e") + tensor() + b"s"
+    yield "a class that clears the screen", name("\x1b[2J", "\x1b]0;x\x07") + b")R"
     yield "a device with a shell in it", tensor(device="cuda:0; rm -rf /")
 
 
@@ -165,7 +167,7 @@ def bad_safetensors() -> Iterator[tuple[str, bytes]]:
         "no JSON": b"{]", "NaN": b'{"w": NaN}', "deep": b'{"a":' * 500_000, "deep list": b'{"a":' + b"[" * 500_000,
         "no text": b"{\xff\xfe}", "a list": b"{}[]", "empty": b"{}", "spaces": b"{" + b" " * 1000 + b"}",
         "a number of a million digits": b'{"w": ' + b"9" * 1_000_000 + b"}",
-        "a hundred thousand names, one twice": b"{" + b",".join(b'"%d":{}' % (i % 99_999) for i in range(100_000)) + b"}",
+        "a hundred thousand names, one twice": b"{" + b",".join(b'"%d":{}' % (min(i, 99_998)) for i in range(100_000)) + b"}",
     }.items():  # fmt: skip
         yield f"header of {label}", safetensors(raw, data)
     for length in (0, 1, 1 << 30, 1 << 62, (1 << 64) - 1):

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -57,9 +58,10 @@ def look_at(path: Path) -> dict[str, object]:
         checkpoint = open_checkpoint(path)
         for section in checkpoint.sections:
             assert section.elements >= 0
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
             inspect(path, everything=True)
             inspect(path, json=True)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", shown.getvalue()), "commands to the terminal"
     except CheckpointError as error:
         what = f"refused: {error}"
         assert str(path) in str(error)

@@ -177,4 +177,4 @@ def _counts(value: Value) -> tuple[int, ...] | None:
 
 
 def _is_count(value: Value) -> TypeGuard[int]:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < 1 << 63

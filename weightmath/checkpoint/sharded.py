@@ -74,7 +74,7 @@ def _weight_map(content: bytes) -> dict[str, str]:
 
 
 def _shard(index: Path, name: str, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
-    if name in (".", "..") or name != Path(name).name:
+    if name in ("", ".", "..") or name != Path(name).name:
         raise CheckpointError(f"its `weight_map` names `{name}`, which is no file beside it")
     path = index.parent / name
     if not path.exists():

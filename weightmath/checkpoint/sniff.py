@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
@@ -39,14 +40,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     return _open_file(place)
 
 
-def _open_file(path: Path) -> Checkpoint:
+def _open_file(path: Path, *, is_shard: bool = False) -> Checkpoint:
     check_is_file(path)
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
-        return _open(path, file)
+        return _open(path, file, is_shard)
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except CheckpointError as error:
@@ -56,7 +57,7 @@ def _open_file(path: Path) -> Checkpoint:
         os.close(file)
 
 
-def _open(path: Path, file: int) -> Checkpoint:
+def _open(path: Path, file: int, is_shard: bool) -> Checkpoint:
     stamp = Stamp.of(os.fstat(file))
     head = os.pread(file, _HEAD, 0)
     if head.startswith(b"PK\3\4"):
@@ -65,8 +66,10 @@ def _open(path: Path, file: int) -> Checkpoint:
         return open_torch_legacy(path, file, stamp)
     if is_safetensors(head, stamp.size):
         return open_safetensors(path, file, stamp)
+    if is_index(head) and is_shard:
+        raise CheckpointError("is an index of its own, where a file of weights should be")
     if is_index(head):
-        return open_sharded(path, _whole(file, stamp.size), _open_file)
+        return open_sharded(path, _whole(file, stamp.size), partial(_open_file, is_shard=True))
     if is_distributed(head):
         return open_distributed(path, _whole(file, stamp.size))
     raise refusal(head, stamp.size)

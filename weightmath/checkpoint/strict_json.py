@@ -17,10 +17,11 @@ def strict_json(text: bytes) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise CheckpointError(f"says `{next(name for name in names if names.count(name) > 1)}` twice")
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise CheckpointError(f"says `{name}` twice")
+        found[name] = value
     return found
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
+from weightmath.cli.printable import printable
 from weightmath.errors import WeightmathError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -48,5 +49,5 @@ def _leave(error: WeightmathError, code: int, as_json: bool) -> None:
         print(text_of({"error": {"what": error.what, "where": error.where, "hint": error.hint}}))
     else:
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
     raise typer.Exit(code) from None

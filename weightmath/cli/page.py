@@ -10,13 +10,14 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from weightmath.cli.columns import laid_out, wrapped
+from weightmath.cli.printable import printable
 
 # Wide enough that nothing wraps where a program reads: grep sees whole lines.
 _UNWRAPPED = 100_000
 
 
 class Page:
-    """Prints to stdout. Nothing in a text is markup: names may hold brackets."""
+    """Prints to stdout. Nothing in a text is markup, or a command to the terminal: names may hold anything."""
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
@@ -24,27 +25,28 @@ class Page:
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line, or a paragraph that wraps at the terminal's width."""
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(printable(text), style=style))
 
     def paragraph(self, text: str, *, hanging: int, style: str = "") -> None:
         """A line whose continuation, where it does not fit, is indented by `hanging` columns."""
-        lines = wrapped(text, self._console.width, hanging)
+        lines = wrapped(printable(text), self._console.width, hanging)
         self._console.print(Text("\n".join(lines), style=style), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         """A line that begins a part, after an empty one."""
         self._console.print()
-        self._console.print(Text(text, style="bold"))
+        self._console.print(Text(printable(text), style="bold"))
 
     def listed(self, rows: Iterable[str], style: str = "") -> None:
         """Indented lines; long ones wrap within their indent."""
         for row in rows:
-            for line in laid_out([[row]], self._console.width):
+            for line in laid_out([[printable(row)]], self._console.width):
                 self._console.print(Text(line, style=style), soft_wrap=True)
 
     def table(self, rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = ()) -> None:
         """An indented table without lines; `right` are the columns aligned to the right."""
-        lines = laid_out([head, *rows] if head else rows, self._console.width, right)
+        shown = [[printable(cell) for cell in row] for row in ([head, *rows] if head else rows)]
+        lines = laid_out(shown, self._console.width, right)
         for number, line in enumerate(lines):
             self._console.print(Text(line, style="dim" if head and number == 0 else ""), soft_wrap=True)
 
@@ -57,7 +59,7 @@ class Page:
         if warnings:
             self._console.print()
         for warning in warnings:
-            lines = wrapped(f"warning: {warning}", self._console.width, 2)
+            lines = wrapped(printable(f"warning: {warning}"), self._console.width, 2)
             text = Text("\n".join(lines))
             text.stylize("bold yellow", 0, len("warning:"))
             self._console.print(text, soft_wrap=True)

@@ -8,6 +8,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.printable import printable
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -73,17 +74,17 @@ def _print_tree(page: Page, found: Provenance, everything: bool) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
-    root = Tree(Text(found.record.output), guide_style="dim")
+    root = Tree(Text(printable(found.record.output)), guide_style="dim")
     told: set[str] = set()
     waiting = [(root, found.record, 1)]
     while waiting:
         branch, record, generation = waiting.pop()
         for name, source in record.inputs.items():
-            below = branch.add(Text(_ingredient(name, source)))
+            below = branch.add(Text(printable(_ingredient(name, source))))
             made = found.carried(source)
             if made is None:
                 continue
-            below.add(Text(_origin(made, source, made.digest in told), style="dim"))
+            below.add(Text(printable(_origin(made, source, made.digest in told)), style="dim"))
             if made.digest in told or made.fingerprint != source.fingerprint:
                 continue
             told.add(made.digest)

@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from weightmath.checkpoint import Opaque, TensorInfo
+from weightmath.cli.printable import printable
 from weightmath.cli.quantities import counted
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class _Trees:
         """A branch: what it is, and below it what it holds."""
         children = _children(value)
         line = _line(label, value, children) if path else None
-        branch = Tree(Text(line or f"{label}{_described(value)}".removesuffix(": ")), guide_style="dim")
+        shown = printable(line or f"{label}{_described(value)}".removesuffix(": "))
+        branch = Tree(Text(shown), guide_style="dim")
         if ".".join(path) == self.section:
             tensors = [child for child in children if isinstance(child[1], TensorInfo)]
             children = [child for child in children if not isinstance(child[1], TensorInfo)]
