@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from weightmath.checkpoint.lock import acquire, being_written, hidden
+from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.errors import DiskError
 
 _DIGITS = 8
@@ -38,7 +38,7 @@ class JournalFile:
         self._lock = threading.Lock()
         self._lines: dict[str, tuple[int, int]] = {}  # by key: position and bytes
         try:
-            handle = acquire(path, lambda: os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666)))
+            handle = acquire(path, lambda: os.close(open_own(path, create=True)))
         except OSError as error:
             raise self._broken(error) from None
         if handle is None:

@@ -54,7 +54,9 @@ def leftovers(where: Path) -> list[Leftover]:
     if not beside and not where.exists():
         raise OutputError("there is no such folder or output", where=str(where))
     found = ((path, _HIDDEN.fullmatch(path.name)) for path in (*beside, *inside))
-    return [_leftover(path, path.with_name(match[1]), match[2]) for path, match in found if match]
+    return [
+        _leftover(path, path.with_name(match[1]), match[2]) for path, match in found if match and not path.is_symlink()
+    ]
 
 
 def _leftover(path: Path, output: Path, kind: str) -> Leftover:

@@ -78,6 +78,23 @@ def test_a_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["merged"]
 
 
+def test_a_link_under_a_hidden_name_is_not_followed(driver: Driver, tmp_path: Path) -> None:
+    """In a folder that others can write to, someone may have laid a link where a run will write."""
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("precious")
+    for kind in ("part", "journal"):
+        for target in (mine, tmp_path / "folder", tmp_path / "nowhere"):
+            link = hidden(tmp_path / "out.ckpt", kind)
+            link.symlink_to(target)
+            assert driver.run()["kind"] == "DiskError"
+            assert "removed" not in clean(tmp_path).stdout
+            link.unlink()
+    assert (mine.read_text(), (tmp_path / "folder" / "mine").read_text()) == ("precious", "precious")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_no_such_place(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="there is no such folder or output"):
         leftovers(tmp_path / "nowhere" / "out.ckpt")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.image import Companion, Image
-from weightmath.checkpoint.lock import acquire, being_written, hidden
+from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.errors import DiskError, OutputError
 
 ONLY_MODELS = (
@@ -48,9 +48,8 @@ class Draft:
             needed, free = self._image.size - left_bytes(self.path), folder.f_bavail * folder.f_frsize
             if free < needed:
                 raise OutputError(f"needs {needed:,} bytes; the disk has {free:,}", where=str(self.path))
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
             for number, file in enumerate(self._image.files):
-                self._files.append(os.open(self.path_of(number), flags, 0o666))
+                self._files.append(open_own(self.path_of(number), create=True))
                 _allocate(self._files[-1], file.size)
         except OSError as error:
             raise self._broken(error) from None
@@ -76,7 +75,7 @@ class Draft:
         if self._image.is_folder and not self.part.exists():
             self.part.mkdir(exist_ok=True)
         elif not self.part.exists():
-            os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT, 0o666))
+            os.close(open_own(self.part, create=True))
 
     def _settle_old(self) -> None:
         """A folder that stepped aside for a draft that was killed: it is back, or gone if another took its place."""

@@ -19,6 +19,17 @@ def hidden(path: Path, kind: str) -> Path:
     return path.with_name(f"{PREFIX}{path.name}{MARK}.{kind}")
 
 
+def open_own(path: Path, *, create: bool = False) -> int:
+    """Open a hidden file to read and write, or a hidden folder; raises OSError for a link.
+
+    Their names can be told beforehand: in a folder that others can write to, one may lie there that leads to a file of
+    ours, to be overwritten.
+    """
+    if path.is_dir():
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o666)
+
+
 def acquire(path: Path, make: Callable[[], None]) -> int | None:
     """Lock a file or folder, which `make` makes if there is none; close what is returned to let go.
 
@@ -27,7 +38,7 @@ def acquire(path: Path, make: Callable[[], None]) -> int | None:
     while True:
         make()
         try:
-            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            handle = open_own(path)
         except FileNotFoundError:
             continue  # whoever had it has just removed it
         if not _lock(handle):
@@ -39,8 +50,10 @@ def acquire(path: Path, make: Callable[[], None]) -> int | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process is at work on an existing file or folder."""
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    """Whether a process is at work on an existing file or folder; none is on a link."""
+    if path.is_symlink():
+        return False
+    handle = open_own(path)
     try:
         return not _lock(handle)
     finally:
