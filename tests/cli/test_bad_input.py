@@ -130,13 +130,13 @@ CASES = [
         "no container for the output",
         ("run", "-e", "a", "a=base.ckpt", "-o", "out"),
         "error: -e: save.out: `out`: no ending tells its container\n"
-        "  hint: known: .ckpt .pt .pth .bin .safetensors, or `out/` for a folder of safetensors\n",
+        "  hint: known: .ckpt .pt .pth .bin .pth.tar .safetensors, or `out/` for a folder of safetensors\n",
     ),
     Case(
         "another ending for the output",
         ("run", "-e", "a", "a=base.ckpt", "-o", "out.cpkt"),
         "error: -e: save.out.cpkt: `out.cpkt`: no container has the ending `.cpkt`\n"
-        "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .safetensors, or `out.cpkt/` for a folder of",
+        "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .pth.tar .safetensors, or `out.cpkt/` for a folder of",
     ),
     Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its directory does not exist\n"),
     Case("memory", _expression("a", "--memory", "1MB"), "and the budget is 1 MB\n  hint: --memory "),

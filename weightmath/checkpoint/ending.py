@@ -11,19 +11,22 @@ SHARD = 5 * 10**9  # bytes in a file of a folder, where nothing else is said
 
 Form = Literal["torch zip", "safetensors", "folder"]
 ENDINGS: dict[str, Form] = {
-    ".ckpt": "torch zip", ".pt": "torch zip", ".pth": "torch zip", ".bin": "torch zip", ".safetensors": "safetensors",
+    ".ckpt": "torch zip", ".pt": "torch zip", ".pth": "torch zip", ".bin": "torch zip", ".pth.tar": "torch zip",
+    ".safetensors": "safetensors",
 }  # fmt: skip
 
 
 def form_of(path: str) -> Form:
-    """The container of an output: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
+    """The container of an output: `.ckpt .pt .pth .bin .pth.tar`, `.safetensors`, or `merged/` for a folder of safetensors.
 
     Fails   OutputError for any other ending
     """
     if path.endswith("/"):
         return "folder"
     ending = PurePath(path).suffix
-    form = ENDINGS.get(ending.lower())
+    # `.pth.tar` is what ImageNet examples call their checkpoints; no tar is in it.
+    whole = ".pth.tar" if path.lower().endswith(".pth.tar") else ending
+    form = ENDINGS.get(whole.lower())
     if form is None:
         known = f"{' '.join(ENDINGS)}, or `{path}/` for a folder of safetensors"
         close = nearest(ending, ENDINGS)
