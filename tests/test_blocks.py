@@ -6,7 +6,7 @@ import pytest
 
 from tests.families import sd15, sdxl, vae
 from weightmath import functions as f
-from weightmath.blocks import ARCHITECTURES, block_of
+from weightmath.algebra.blocks import ARCHITECTURES, block_of
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import RecipeError
 from weightmath.layout import Entry, Layout

@@ -5,7 +5,7 @@ import torch
 
 from tests.families import resnet, sd15, state
 from tests.merging import Bench, close, same
-from weightmath.buffers import is_batch_statistic, is_buffer
+from weightmath.files.buffers import is_batch_statistic, is_buffer
 
 AVERAGES = [
     ("lerp(a, b, 0.25)", lambda a, b: torch.lerp(a, b, 0.25)),

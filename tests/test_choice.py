@@ -5,7 +5,7 @@ import torch
 
 from tests.families import state, vit
 from tests.merging import Bench, close
-from weightmath.choice import choose, natural
+from weightmath.files.choice import choose, natural
 
 RUNS = [f"epoch={epoch}-step={100 * epoch}" for epoch in (8, 9, 10, 11)]
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.engine.whole import memory_input, run
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
 from weightmath.errors import KindError, RecipeError
 from weightmath.expression import evaluate
 from weightmath.functions import FUNCTIONS, METHODS
-from weightmath.graph import Vector
 from weightmath.methods import load
 from weightmath.scope import Domain
 

@@ -8,11 +8,11 @@ import math
 import pytest
 
 from weightmath import functions as f
-from weightmath import graph
+from weightmath.algebra import graph
+from weightmath.algebra.graph import Input, Vector, constant, input_vector, node, topological, vector
+from weightmath.algebra.names import Match, Table
 from weightmath.errors import KindError, RecipeError
-from weightmath.graph import Input, Vector, constant, input_vector, node, topological, vector
 from weightmath.layout import Layout
-from weightmath.names import Match, Table
 from weightmath.scope import Domain
 
 a, b = (input_vector(Input(name, Layout(()))) for name in "ab")

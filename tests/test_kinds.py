@@ -11,12 +11,12 @@ import pytest
 from tests.engine.whole import layout_of, memory_input, plan_of
 from weightmath import functions as f
 from weightmath import methods
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.kinds import RULES, check, kind_of
+from weightmath.algebra.names import Table
+from weightmath.engine.plan import Output, Plan, Request, make_plan
 from weightmath.errors import KindError
-from weightmath.graph import Vector
-from weightmath.kinds import RULES, check, kind_of
 from weightmath.layout import Layout
-from weightmath.names import Table
-from weightmath.plan import Output, Plan, Request, make_plan
 
 SHAPES = {"x.0": (2,), "x.1": (3, 2)}
 ARRAYS = {name: np.ones(shape, "f4") for name, shape in SHAPES.items()}

@@ -5,9 +5,9 @@ import pytest
 
 from tests.families import llama, resnet
 from weightmath import functions as f
+from weightmath.algebra.layers import Layers, Ramp
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import RecipeError
-from weightmath.layers import Layers, Ramp
 from weightmath.layout import Entry, Layout
 
 

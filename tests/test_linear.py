@@ -3,11 +3,11 @@
 import pytest
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Input, input_vector
 from weightmath.dtypes import FLOAT32
-from weightmath.graph import Input, input_vector
+from weightmath.engine.linear import coefficients, is_average
+from weightmath.engine.plan import Output, Request, make_plan
 from weightmath.layout import Entry, Layout
-from weightmath.linear import coefficients, is_average
-from weightmath.plan import Output, Request, make_plan
 
 LAYOUT = Layout.of(Entry(name, (2, 3), FLOAT32) for name in ("head.w", "net.0.w", "net.1.w"))
 a, b = (input_vector(Input(name, LAYOUT)) for name in "ab")

@@ -6,14 +6,14 @@ import pytest
 
 from tests.engine.whole import plan_of
 from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import DTYPES
+from weightmath.engine.execute import Settings
+from weightmath.engine.memory import peak_bytes, settings_for, working_bytes
+from weightmath.engine.wide_selection import budget_of
 from weightmath.errors import MemoryBudgetError
-from weightmath.execute import Settings
-from weightmath.graph import Input, Vector, input_vector
 from weightmath.layout import Entry, Layout
-from weightmath.memory import peak_bytes, settings_for, working_bytes
 from weightmath.scope import TILE
-from weightmath.wide_selection import budget_of
 
 MB = 1 << 20
 

@@ -4,11 +4,11 @@ import pytest
 
 from tests.families import llama
 from weightmath import functions as f
+from weightmath.algebra.layers import Ramp
+from weightmath.algebra.names import Match, Matrices, Table
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import RecipeError
-from weightmath.layers import Ramp
 from weightmath.layout import Entry, Layout
-from weightmath.names import Match, Matrices, Table
 
 LLAMA = Layout.of(Entry(name, shape, FLOAT32) for name, shape in llama(layers=3).items())
 

@@ -8,13 +8,13 @@ import pytest
 from tests.engine.small import LAYOUT, SHAPES, a, b, c, set_limits, some_arrays
 from tests.engine.whole import layout_of, memory_input, plan_of
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.names import Table
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64
+from weightmath.engine.plan import Output, Request, Watched, make_plan
 from weightmath.errors import RecipeError
-from weightmath.graph import Vector
 from weightmath.layout import Entry, Layout
 from weightmath.methods import load
-from weightmath.names import Table
-from weightmath.plan import Output, Request, Watched, make_plan
 
 d = b - a
 

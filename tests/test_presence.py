@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import FLOAT32
+from weightmath.engine.plan import Output, Request, make_plan
 from weightmath.errors import LayoutError
-from weightmath.graph import Input, Vector, input_vector
 from weightmath.layout import Entry, Layout
-from weightmath.plan import Output, Request, make_plan
 
 NAMES = ("head.b", "head.w", "net.0.w", "net.1.w", "vae.dec.w", "vae.enc.w")
 LAYOUT = Layout.of(Entry(name, (2, 3), FLOAT32) for name in NAMES)

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.algebra.names import Table
+from weightmath.algebra.show import quoted, shown_number
 from weightmath.expression import evaluate
 from weightmath.functions import FUNCTIONS
-from weightmath.graph import Input, Vector, input_vector
 from weightmath.layout import Layout
 from weightmath.methods import load
-from weightmath.names import Table
-from weightmath.show import quoted, shown_number
 
 a, b, c = (input_vector(Input(name, Layout(()))) for name in "abc")
 CALLABLES = {name: entry.call for name, entry in FUNCTIONS.items()}

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import pytest
 
-from weightmath.errors import KindError, RecipeError
-from weightmath.graph import Input, Vector, input_vector
-from weightmath.layout import Layout
-from weightmath.names import Table
-from weightmath.signature import (
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.algebra.names import Table
+from weightmath.algebra.signature import (
     Delta,
     Density,
     Flag,
@@ -27,6 +25,8 @@ from weightmath.signature import (
     per_model,
     signature_of,
 )
+from weightmath.errors import KindError, RecipeError
+from weightmath.layout import Layout
 
 a, b = (input_vector(Input(name, Layout(()))) for name in "ab")
 Choice = Annotated[str, Role("text", choices=("linear", "cosine"))]

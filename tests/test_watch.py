@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.whole import memory_input, run
 from weightmath import functions as f
-from weightmath.execute import Settings
+from weightmath.engine.execute import Settings
 
 SHAPES = {"a.0.w": (30, 40), "a.0.b": (40,), "long": (3, 70_000), "scalar": (), "empty": (0, 3)}
 

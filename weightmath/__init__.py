@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from weightmath import functions as functions
     from weightmath import methods as methods
+    from weightmath.algebra.graph import Vector as Vector
     from weightmath.api import open as open
     from weightmath.api import save as save
     from weightmath.errors import WeightmathError as WeightmathError
     from weightmath.flat import flatten as flatten
     from weightmath.flat import repackage as repackage
     from weightmath.flat import unflatten as unflatten
-    from weightmath.graph import Vector as Vector
     from weightmath.layout import Entry as Entry
     from weightmath.layout import Layout as Layout
 
@@ -37,7 +37,7 @@ _HOMES = {
     "flatten": "flat",
     "repackage": "flat",
     "unflatten": "flat",
-    "Vector": "graph",
+    "Vector": "algebra.graph",
     "Entry": "layout",
     "Layout": "layout",
 }

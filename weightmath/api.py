@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from weightmath.algebra.graph import Vector, topological
 from weightmath.errors import LayoutError, RecipeError
-from weightmath.graph import Vector, topological
-from weightmath.inputs import Fallback, Opened, as_vector, open_input
+from weightmath.files.inputs import Fallback, Opened, as_vector, open_input
+from weightmath.files.mismatch import Terms, described
+from weightmath.files.naming import Naming
+from weightmath.files.opening import Inputs
+from weightmath.files.subject import EVERYTHING, subject_of
 from weightmath.layout import Layout, difference
-from weightmath.mismatch import Terms, described
-from weightmath.naming import Naming
-from weightmath.opening import Inputs
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
 from weightmath.run import Report, job_of, run
-from weightmath.subject import EVERYTHING, subject_of
 
 
 def open(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from weightmath import buffers
+from weightmath.algebra.graph import Vector
 from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import dotted
-from weightmath.graph import Vector
-from weightmath.inputs import Opened
-from weightmath.opening import Inputs
-from weightmath.outputs import Save, holder_of, left_out
-from weightmath.plan import Output, Plan
-from weightmath.program import Compiler
+from weightmath.engine.plan import Output, Plan
+from weightmath.engine.program import Compiler
+from weightmath.files import buffers
+from weightmath.files.inputs import Opened
+from weightmath.files.opening import Inputs
+from weightmath.files.outputs import Save, holder_of, left_out
+from weightmath.files.subject import Subject
 from weightmath.recipe import Recipe
-from weightmath.subject import Subject
 
 _LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.checkpoint import Reader, TensorInfo
-from weightmath.crew import Crew
-from weightmath.execute import execute
-from weightmath.graph import Input, Vector, input_vector
-from weightmath.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
+from weightmath.engine.crew import Crew
+from weightmath.engine.execute import execute
+from weightmath.engine.memory import settings_for, threads_of
+from weightmath.engine.plan import Request, Watched, make_plan
+from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
 from weightmath.kernels.scratch import borrow
 from weightmath.layout import Layout
-from weightmath.memory import settings_for, threads_of
-from weightmath.plan import Request, Watched, make_plan
 
 _PIECE = 1 << 20  # elements
 Progress = Callable[[int, int], None]

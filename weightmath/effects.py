@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from weightmath.graph import Vector, topological
-from weightmath.names import Description, Part
-from weightmath.plan import Plan
-from weightmath.stream import Outcome
+from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.names import Description, Part
+from weightmath.engine.plan import Plan
+from weightmath.engine.stream import Outcome
 
 _LABELS = 3
 _KEEPS_OR_TAKES = (0.0, 1.0)

@@ -18,9 +18,9 @@ from weightmath.delta.options import Options
 from weightmath.delta.writing import check_free
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import KindError, OutputError
-from weightmath.inputs import Opened
+from weightmath.files.inputs import Opened
+from weightmath.files.outputs import Encoding, Save, plan_save
 from weightmath.layout import Entry
-from weightmath.outputs import Encoding, Save, plan_save
 from weightmath.recipe.spec import SaveSpec
 
 ENDING = ".delta"

@@ -26,7 +26,7 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from weightmath.checkpoint import Section
-from weightmath.crew import Crew
+from weightmath.engine.crew import Crew
 from weightmath.layout import Entry
 from weightmath.scope import TILE, tile, tile_at, tile_count
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from weightmath import recipe
 from weightmath.errors import RecipeError
+from weightmath.files.inputs import Opened
+from weightmath.files.opening import open_inputs
 from weightmath.fingerprint import fingerprint
-from weightmath.inputs import Opened
-from weightmath.opening import open_inputs
 from weightmath.pins import sha256_of
 from weightmath.recipe import Recipe
 

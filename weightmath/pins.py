@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.errors import ExpectError, RecipeError
-from weightmath.inputs import Opened
+from weightmath.files.inputs import Opened
 from weightmath.recipe import Recipe
 
 _PIECE = 8 << 20

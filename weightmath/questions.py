@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.graph import Vector
-from weightmath.plan import Watched
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.show import COMPARISONS
+from weightmath.engine.plan import Watched
 from weightmath.recipe import Built
-from weightmath.show import COMPARISONS
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weightmath import recipe
+from weightmath.algebra.graph import Input, Vector, input_vector, topological
 from weightmath.dtypes import FLOAT32
-from weightmath.graph import Input, Vector, input_vector, topological
+from weightmath.engine.plan import Output, Request, make_plan
 from weightmath.layout import Entry, Layout
-from weightmath.plan import Output, Request, make_plan
 from weightmath.questions import questions
 from weightmath.recipe import Built, InputSpec, Recipe
 from weightmath.run import callables

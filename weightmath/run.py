@@ -14,35 +14,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weightmath import buffers, functions, integers, linear, methods, recipe
-from weightmath.attempt import Attempt, check_nobody_writes, published_before
+from weightmath import functions, methods, recipe
+from weightmath.algebra.graph import Vector
 from weightmath.caveats import caveats
 from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
-from weightmath.choice import Chosen
-from weightmath.cost import bytes_read
 from weightmath.delta.sides import without_base
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.encoding import check_encoded, check_wishes, encode, is_encoded, plan_encoded
+from weightmath.engine import linear
+from weightmath.engine.cost import bytes_read
+from weightmath.engine.execute import Results, Settings, execute
+from weightmath.engine.memory import settings_for
+from weightmath.engine.plan import Output, Plan, Request, make_plan
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
-from weightmath.execute import Results, Settings, execute
-from weightmath.graph import Vector
-from weightmath.identity import identity
-from weightmath.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
+from weightmath.files import buffers, integers
+from weightmath.files.attempt import Attempt, check_nobody_writes, published_before
+from weightmath.files.choice import Chosen
+from weightmath.files.identity import identity
+from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
+from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
+from weightmath.files.outputs import CheckpointSink, Save, check_targets, plan_save
+from weightmath.files.subject import Subject, check_patterns
 from weightmath.layout import Layout
-from weightmath.memory import settings_for
-from weightmath.opening import Inputs, open_inputs, subject_for, vectors_of
-from weightmath.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.pins import Pins, pins_of
-from weightmath.plan import Output, Plan, Request, make_plan
 from weightmath.provenance.compose import Unsettled, compose
 from weightmath.provenance.lineage import histories_of
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
-from weightmath.subject import Subject, check_patterns
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Ran, tensors
-from weightmath.inputs import CheckpointSource
+from weightmath.files.inputs import CheckpointSource
 
 Cli = Callable[..., Ran]
 
@@ -136,7 +136,7 @@ CASES = [
         "another ending for the output",
         ("run", "-e", "a", "a=base.ckpt", "-o", "out.cpkt"),
         "error: -e: save.out.cpkt: `out.cpkt`: no container has the ending `.cpkt`\n"
-        "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .pth.tar .safetensors, or `out.cpkt/` for a folder of",
+        "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .pth.tar .safetensors, or `out.cpkt/` for a folder",
     ),
     Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its directory does not exist\n"),
     Case("memory", _expression("a", "--memory", "1MB"), "and the budget is 1 MB\n  hint: --memory "),

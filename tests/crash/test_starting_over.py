@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.crash.conftest import HEAD, RECIPES, Driver, checkpoint
-from weightmath import identity
+from weightmath.engine.execute import Settings
+from weightmath.engine.memory import settings_for
+from weightmath.engine.plan import Plan
 from weightmath.errors import MemoryBudgetError
-from weightmath.execute import Settings
-from weightmath.memory import settings_for
-from weightmath.plan import Plan
+from weightmath.files import identity
 from weightmath.run import load, prepare
 
 OVER = "an earlier run was stopped, and this one started over: "

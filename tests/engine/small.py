@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine.whole import Arrays, layout_of, memory_input
-from weightmath.execute import Settings
+from weightmath.engine.execute import Settings
 
 TILE = 64
 GATHER_LIMIT = 512

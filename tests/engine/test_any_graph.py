@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.engine.small import LAYOUT, SETTINGS, SHAPES, a, assert_same_bits, b, c, set_limits, some_arrays
 from tests.engine.whole import memory_input, run, whole
 from weightmath import functions as f
-from weightmath.graph import Vector, topological
-from weightmath.names import Table
+from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.names import Table
 
 WIDE = {name: array.astype("f8" if i % 3 == 0 else "f4") for i, (name, array) in enumerate(some_arrays(4).items())}
 PART = {name: array for name, array in some_arrays(5).items() if name.startswith(("blocks.1", "embed", "one"))}

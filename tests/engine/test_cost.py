@@ -9,11 +9,11 @@ import pytest
 from tests.engine.small import LAYOUT, SETTINGS, small, some_arrays  # noqa: F401
 from tests.engine.whole import memory_input, plan_of, run
 from weightmath import functions as f
-from weightmath import wide_selection
-from weightmath.cost import bytes_read
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.names import Table
+from weightmath.engine import wide_selection
+from weightmath.engine.cost import bytes_read
 from weightmath.methods import load
-from weightmath.names import Table
 
 pytestmark = pytest.mark.usefixtures("small")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from weightmath.crew import Crew
+from weightmath.engine.crew import Crew
 
 THREADS = (1, 2, 3, 8)
 

@@ -12,9 +12,9 @@ from tests.engine.small import LAYOUT, SETTINGS, A, B, C, a, assert_same_bits, b
 from tests.engine.whole import run, whole
 from weightmath import functions as f
 from weightmath import methods
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.names import Table
 from weightmath.functions import FUNCTIONS
-from weightmath.graph import Vector
-from weightmath.names import Table
 from weightmath.scope import Domain
 
 SCOPES = ("row", "tensor", "layer", "global", r"re:(blocks|head)")

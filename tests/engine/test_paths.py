@@ -8,9 +8,10 @@ import pytest
 from tests.engine.small import LAYOUT, SETTINGS, SHAPES, a, assert_same_bits, b, c, small, some_arrays  # noqa: F401
 from tests.engine.whole import Memory, memory_input, run, whole
 from weightmath import functions as f
-from weightmath import methods, wide_selection
-from weightmath.graph import Vector
-from weightmath.names import Table
+from weightmath import methods
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.names import Table
+from weightmath.engine import wide_selection
 
 pytestmark = pytest.mark.usefixtures("small")
 d = b - a

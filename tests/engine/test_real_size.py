@@ -8,9 +8,9 @@ import pytest
 from tests.engine.small import assert_same_bits, some_arrays
 from tests.engine.whole import layout_of, memory_input, run, whole
 from weightmath import functions as f
-from weightmath.execute import Settings
-from weightmath.graph import Vector
-from weightmath.plan import GATHER_LIMIT
+from weightmath.algebra.graph import Vector
+from weightmath.engine.execute import Settings
+from weightmath.engine.plan import GATHER_LIMIT
 from weightmath.scope import TILE
 
 SHAPES = {"0.large": (1500, 1600), "1.long": (3, 70_000), "1.bias": (1600,), "2.one": ()}

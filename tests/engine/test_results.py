@@ -8,10 +8,10 @@ import pytest
 from tests.engine.small import LAYOUT, SETTINGS, SHAPES, A, B, a, b, c, small, some_arrays  # noqa: F401
 from tests.engine.whole import memory_input, run, whole
 from weightmath import functions as f
-from weightmath import stream
+from weightmath.algebra.graph import Vector
+from weightmath.engine import stream
+from weightmath.engine.execute import Settings
 from weightmath.errors import RecipeError
-from weightmath.execute import Settings
-from weightmath.graph import Vector
 from weightmath.scope import Scope
 
 pytestmark = pytest.mark.usefixtures("small")

@@ -16,10 +16,11 @@ import pytest
 from tests.engine.small import LAYOUT, SETTINGS, a, assert_same_bits, b, c, small  # noqa: F401
 from tests.engine.whole import Memory, plan_of
 from weightmath import functions as f
-from weightmath import methods, wide_selection
-from weightmath.execute import Results, Settings, execute
-from weightmath.graph import Vector
-from weightmath.plan import WHOLE_TENSOR, Plan
+from weightmath import methods
+from weightmath.algebra.graph import Vector
+from weightmath.engine import wide_selection
+from weightmath.engine.execute import Results, Settings, execute
+from weightmath.engine.plan import WHOLE_TENSOR, Plan
 
 pytestmark = pytest.mark.usefixtures("small")
 d, e = b - a, c - a

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from weightmath.algebra.graph import Input, Vector, input_vector, topological
 from weightmath.dtypes import DTYPES, DType
-from weightmath.execute import Results, Settings, execute
-from weightmath.graph import Input, Vector, input_vector, topological
+from weightmath.engine.execute import Results, Settings, execute
+from weightmath.engine.plan import Output, Plan, Request, Watched, make_plan
 from weightmath.kernels import matrix, random
 from weightmath.kernels.solvers import solve
 from weightmath.layout import Entry, Layout
-from weightmath.plan import Output, Plan, Request, Watched, make_plan
 from weightmath.scope import Domain, Scope
 
 Arrays = Mapping[str, np.ndarray]

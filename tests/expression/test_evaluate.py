@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weightmath.algebra.graph import Input, Vector, input_vector, vector
+from weightmath.algebra.names import Table
 from weightmath.errors import KindError, RecipeError
 from weightmath.expression import evaluate
-from weightmath.graph import Input, Vector, input_vector, vector
 from weightmath.layout import Layout
-from weightmath.names import Table
 
 a, b = (input_vector(Input(name, Layout(()))) for name in "ab")
 table = Table((("*.bias", 0.0), ("*", 1.0)))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from threadpoolctl import ThreadpoolController, threadpool_info
 
+from weightmath.algebra.graph import node
 from weightmath.errors import NumericError
-from weightmath.graph import node
 from weightmath.kernels.matrix import FUNCTIONS, evaluate, iso_c, iso_cts, knots, polar, truncated_svd, tsv, wudi
 from weightmath.kernels.one_thread import one_thread
 from weightmath.scope import Domain

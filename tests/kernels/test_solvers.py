@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from weightmath.algebra.graph import Input, input_vector
 from weightmath.functions import coefficients, gram
-from weightmath.graph import Input, input_vector
 from weightmath.kernels.solvers import SOLVERS, geometric_median, karcher, model_stock, nuslerp, slerp, solve
 from weightmath.layout import Layout
 

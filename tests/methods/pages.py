@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from weightmath.algebra.graph import Vector
 from weightmath.expression import evaluate
 from weightmath.functions import FUNCTIONS
-from weightmath.graph import Vector
 from weightmath.methods import load
 
 METHODS = load()

@@ -7,9 +7,9 @@ import pytest
 
 from tests.engine.whole import memory_input
 from tests.methods.world import METHODS, World, for_worlds
+from weightmath.algebra.graph import constant
+from weightmath.algebra.names import Table
 from weightmath.errors import KindError, RecipeError
-from weightmath.graph import constant
-from weightmath.names import Table
 
 soup, weighted_average, ema_of, lawa = (METHODS[name] for name in ("soup", "weighted_average", "ema_of", "lawa"))
 wise_ft, geometric_mean, fisher = (METHODS[name] for name in ("wise_ft", "geometric_mean", "fisher"))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.engine.whole import memory_input, run
+from weightmath.algebra.names import Table
+from weightmath.engine.execute import Settings
 from weightmath.errors import KindError, RecipeError
-from weightmath.execute import Settings
 from weightmath.methods import load
-from weightmath.names import Table
 from weightmath.scope import Domain, Scope
 
 METHODS = load()
@@ -271,7 +271,7 @@ def test_models_a_thousand_times_as_large_merge_to_the_same_place(name):
 
 
 def test_a_delta_is_no_model():
-    from weightmath.plan import Output, Request, make_plan
+    from weightmath.engine.plan import Output, Request, make_plan
 
     value = METHODS["slerp"].call(a, b - base)
     layout = a.source.layout

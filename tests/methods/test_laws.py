@@ -8,8 +8,8 @@ import pytest
 from tests.engine.small import LAYOUT, SETTINGS, A, B, C, a, assert_same_bits, b, c, small  # noqa: F401
 from tests.engine.whole import memory_input, run
 from tests.methods.pages import CALLABLES, METHODS, value_of
+from weightmath.algebra.graph import Vector, topological
 from weightmath.expression import evaluate
-from weightmath.graph import Vector, topological
 
 INPUTS = {"base": a, "chat": b, "code": c}
 SCOPES = ("row", "tensor", "layer", "global", r"re:(blocks|head)")

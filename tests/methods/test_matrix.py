@@ -5,8 +5,8 @@ import pytest
 
 from tests.engine.whole import memory_input, run
 from weightmath import functions as f
+from weightmath.engine.execute import Settings
 from weightmath.errors import RecipeError
-from weightmath.execute import Settings
 from weightmath.methods import load
 
 METHODS = load()

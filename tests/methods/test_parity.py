@@ -18,7 +18,7 @@ import torch
 from tests.engine.whole import memory_input, run
 from tests.methods.pages import METHODS
 from tests.packages import folds, package
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 
 Tensors = dict[str, np.ndarray]
 WEIGHTS = [0.5, 0.25, 1.0]

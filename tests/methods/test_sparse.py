@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.methods.world import METHODS, SCOPES, SHAPES, Arrays, World, for_worlds, per_cell, top, total, words
+from weightmath.algebra.names import Table
 from weightmath.errors import RecipeError
-from weightmath.names import Table
 
 ties, dare, dare_ties = METHODS["ties"], METHODS["dare"], METHODS["dare_ties"]
 della, della_ties = METHODS["della"], METHODS["della_ties"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.whole import memory_input, run
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 from weightmath.kernels import random
 from weightmath.methods import load
 

@@ -5,10 +5,10 @@ from test_recipe import RECIPE
 
 from weightmath import functions as f
 from weightmath import methods
+from weightmath.algebra.graph import Input, Vector, input_vector, vector
+from weightmath.algebra.names import Table
 from weightmath.errors import KindError, RecipeError
-from weightmath.graph import Input, Vector, input_vector, vector
 from weightmath.layout import Layout
-from weightmath.names import Table
 from weightmath.recipe import Recipe, build, check, loads
 
 CALLABLES = {name: declared.call for name, declared in {**f.FUNCTIONS, **methods.load()}.items()}

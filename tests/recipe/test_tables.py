@@ -4,12 +4,12 @@ import pytest
 
 from weightmath import functions as f
 from weightmath import methods
-from weightmath.blocks import Blocks
+from weightmath.algebra.blocks import Blocks
+from weightmath.algebra.graph import Input, input_vector, vector
+from weightmath.algebra.layers import Ramp
+from weightmath.algebra.names import Table
 from weightmath.errors import RecipeError
-from weightmath.graph import Input, input_vector, vector
-from weightmath.layers import Ramp
 from weightmath.layout import Layout
-from weightmath.names import Table
 from weightmath.recipe import build, check, loads
 
 CALLABLES = {name: declared.call for name, declared in {**f.FUNCTIONS, **methods.load()}.items()}

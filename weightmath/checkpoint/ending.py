@@ -17,7 +17,7 @@ ENDINGS: dict[str, Form] = {
 
 
 def form_of(path: str) -> Form:
-    """The container of an output: `.ckpt .pt .pth .bin .pth.tar`, `.safetensors`, or `merged/` for a folder of safetensors.
+    """The container of an output: a torch zip, one file of safetensors, or `merged/` for a folder of safetensors.
 
     Fails   OutputError for any other ending
     """

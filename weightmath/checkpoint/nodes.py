@@ -26,7 +26,7 @@ class Global:
 
 
 class Huge:
-    """A whole number of more bytes than any honest one has: to print it would take a time that grows with the square."""
+    """A whole number of more bytes than any honest one has: the time to print it would grow with the square."""
 
     __slots__ = ("nbytes",)
 

@@ -11,7 +11,7 @@ from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
 
 if TYPE_CHECKING:
-    from weightmath.leftovers import Leftover
+    from weightmath.files.leftovers import Leftover
 
 Places = Annotated[
     list[Path] | None,
@@ -27,7 +27,7 @@ def clean(places: Places = None, dry_run: DryRun = False, json: options.Json = F
     back instead. What a run is at work on stays, as do all checkpoints under their own names.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.leftovers import leftovers
+        from weightmath.files.leftovers import leftovers
 
         found = [one for place in places or [Path()] for one in leftovers(place)]
         free = [one for one in found if not one.in_use]

@@ -71,7 +71,7 @@ def make(
     with failing(FAILED, as_json=json):
         from weightmath import delta as deltas
         from weightmath.checkpoint import open_checkpoint
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
 
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         kept = cast(Literal["all", "weights"], keep)
@@ -118,7 +118,7 @@ def apply(
         from weightmath.cli.quantities import size_text
         from weightmath.delta import apply as applied
         from weightmath.delta import open_delta
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
         from weightmath.reports.plain import as_json
 
         files = [open_delta(path) for path in deltas]
@@ -164,7 +164,7 @@ def compare(
         from weightmath.cli.page import Page
         from weightmath.delta import compare as compared
         from weightmath.delta import open_delta
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
         from weightmath.reports.delta import comparison_report
         from weightmath.reports.plain import as_json
 
@@ -222,7 +222,7 @@ def compose(
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta import compose as composed
         from weightmath.delta import open_delta
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
 
         sides = open_delta(first), open_delta(second)
         opened = open_checkpoint(base).section(sides[0].delta.base.section) if base else None
@@ -247,7 +247,7 @@ def from_lora(
         from weightmath.checkpoint import open_checkpoint
         from weightmath.cli.delta_page import show
         from weightmath.delta import from_adapter
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
 
         opened = open_checkpoint(base).section(section)
         from_adapter(adapter, opened, output, threads=threads_of(threads), force=force)

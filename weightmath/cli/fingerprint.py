@@ -18,8 +18,8 @@ def fingerprint(
     the file, or what else the checkpoint holds. It tells accidents, not malice: for that a recipe pins `sha256:`.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.inputs import open_input
-        from weightmath.memory import threads_of
+        from weightmath.engine.memory import threads_of
+        from weightmath.files.inputs import open_input
         from weightmath.reports.fingerprint import fingerprint_report
         from weightmath.reports.plain import as_json
 

@@ -22,8 +22,8 @@ def lock(path: RecipePath, sums: Sums = False, threads: options.Threads = None, 
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.page import Page
+        from weightmath.engine.memory import threads_of
         from weightmath.lock import lock as locked
-        from weightmath.memory import threads_of
         from weightmath.reports.lock import lock_report
         from weightmath.reports.plain import as_json
 

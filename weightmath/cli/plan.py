@@ -10,8 +10,8 @@ from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
 
 if TYPE_CHECKING:
+    from weightmath.algebra.names import Description
     from weightmath.cli.page import Page
-    from weightmath.names import Description
     from weightmath.reports.plan import InputPlan, ListPlan, OutputPlan, PassPlan, PlanReport, Refusal
     from weightmath.run import Job
 
@@ -35,7 +35,7 @@ def plan(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.quantities import parse_size
-        from weightmath.memory import settings_for
+        from weightmath.engine.memory import settings_for
         from weightmath.reports.plain import as_json
         from weightmath.reports.plan import plan_report
         from weightmath.run import prepare

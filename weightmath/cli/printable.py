@@ -8,5 +8,5 @@ _SHOWN = {code: repr(chr(code))[1:-1] for code in _CONTROL if chr(code) not in "
 
 
 def printable(text: str) -> str:
-    """A text with `\\x1b` and the like written out."""
+    r"""A text with `\x1b` and the like written out."""
     return text.translate(_SHOWN)

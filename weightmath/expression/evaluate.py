@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightmath.algebra.graph import Vector, vector
+from weightmath.algebra.names import Table
 from weightmath.errors import E, RecipeError, WeightmathError, at, nearest
 from weightmath.expression.nodes import (
     COMPARISONS,
@@ -24,8 +26,6 @@ from weightmath.expression.nodes import (
     postorder,
 )
 from weightmath.expression.parser import parse
-from weightmath.graph import Vector, vector
-from weightmath.names import Table
 
 # What an expression is made of and gives. Sequences hold numbers, texts or vectors.
 Value = Vector | Table | float | str | bool | Sequence[Any]

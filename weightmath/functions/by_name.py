@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from weightmath import blocks as diffusion
+from weightmath.algebra import blocks as diffusion
+from weightmath.algebra.graph import Vector, by_name, node
+from weightmath.algebra.layers import Layers, Ramp, check_along
+from weightmath.algebra.names import Match, Matrices
+from weightmath.algebra.signature import AnyVector, Plain, Role, Text, Whole
 from weightmath.errors import RecipeError
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, by_name, node
-from weightmath.layers import Layers, Ramp, check_along
-from weightmath.names import Match, Matrices
 from weightmath.scope import Domain
-from weightmath.signature import AnyVector, Plain, Role, Text, Whole
 
 Architecture: TypeAlias = Annotated[str, Role("text", choices=tuple(diffusion.ARCHITECTURES))]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from weightmath.algebra.graph import Vector, node
+from weightmath.algebra.signature import AnyVector
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, node
 from weightmath.scope import Domain
-from weightmath.signature import AnyVector
 
 
 @function

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from weightmath.signature import Signature, checked
+from weightmath.algebra.signature import Signature, checked
 
 F = TypeVar("F", bound=Callable[..., Any])
 

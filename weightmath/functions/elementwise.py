@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from weightmath.algebra.graph import Vector, elementwise
+from weightmath.algebra.signature import Mask, Value
 from weightmath.errors import RecipeError
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, elementwise
-from weightmath.signature import Mask, Value
 
 
 @function

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
+from weightmath.algebra.graph import Vector, node
+from weightmath.algebra.signature import AnyVector, Count, Role
 from weightmath.errors import RecipeError
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, node
 from weightmath.scope import Domain
-from weightmath.signature import AnyVector, Count, Role
 
 Energy: TypeAlias = Annotated[float, Role("plain number", 0, 1, low_open=True)]
 

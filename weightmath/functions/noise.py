@@ -10,10 +10,10 @@ that tensors of one shape get the same mask.
 
 from __future__ import annotations
 
+from weightmath.algebra.graph import Vector, node, vector
+from weightmath.algebra.signature import Chance, Seed, Text
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, node, vector
 from weightmath.scope import Domain
-from weightmath.signature import Chance, Seed, Text
 
 
 @function

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
+from weightmath.algebra.graph import Vector, node, vector
+from weightmath.algebra.signature import AnyVector, Density, Role, Scope
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, node, vector
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
-from weightmath.signature import AnyVector, Density, Role, Scope
 
 RankScope: TypeAlias = Annotated[str, Role("text", choices=("row", "tensor"))]
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated, Any
 
+from weightmath.algebra.graph import Vector, elementwise, node, vector
+from weightmath.algebra.signature import AnyVector, Number, PerModel, PlainShare, Role, Scope, Value, per_model
 from weightmath.errors import RecipeError
 from weightmath.functions.declare import function
-from weightmath.graph import Vector, elementwise, node, vector
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
-from weightmath.signature import AnyVector, Number, PerModel, PlainShare, Role, Scope, Value, per_model
 
 VectorOrList = Annotated[Any, Role("vector or list")]
 

@@ -1,4 +1,4 @@
-"""Elementwise operations on registers: `weightmath.formulas`, written to reuse memory.
+"""Elementwise operations on registers: `weightmath.algebra.formulas`, written to reuse memory.
 
 Each kernel is called as kernel(out, *operands): `out` and element operands are C-contiguous arrays (rows, columns) of
 the compute dtype, the others Python floats or (rows, 1) arrays of it. `IN_PLACE` names those whose out may be an
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weightmath.formulas import COMPARE, UFUNCS
+from weightmath.algebra.formulas import COMPARE, UFUNCS
 from weightmath.kernels.scratch import borrow
 
 Kernel = Callable[..., None]

@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from weightmath.algebra.graph import Vector
 from weightmath.errors import NumericError
-from weightmath.graph import Vector
 from weightmath.kernels.one_thread import one_thread
 from weightmath.kernels.select import keep_count, magnitude_keys, mask_rows, threshold_rows
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 
 STEPS = 100  # of an iteration, at most
 SETTLED = 1e-13  # a step that changes no coefficient by more is the last

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 from weightmath.kernels import matrix
 from weightmath.kernels.rank import rank
 

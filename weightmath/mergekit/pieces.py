@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from weightmath.algebra.show import shown_number
 from weightmath.errors import RecipeError
 from weightmath.mergekit.settings import Setting, constant
-from weightmath.show import shown_number
 
 # A number, one per model, or a table from patterns to numbers and ramps.
 Parameter = float | list[float] | dict[str, float | str]

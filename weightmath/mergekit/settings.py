@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from weightmath.algebra.show import shown_number
 from weightmath.errors import RecipeError, nearest
 from weightmath.recipe.document import Document, Path
-from weightmath.show import shown_number
 
 # What only tensors inside layers are called: no embedding, last norm or head.
 _IN_LAYERS = re.compile(r"attn|attention|mlp|input_layernorm|layers\.")

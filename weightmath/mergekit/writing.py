@@ -7,10 +7,10 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 
+from weightmath.algebra.show import shown_number
 from weightmath.mergekit.pieces import Parameter
 from weightmath.mergekit.translate import Parts
 from weightmath.recipe.document import scalar
-from weightmath.show import shown_number
 
 _WIDTH = 118
 _GLUE = "\0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weightmath import functions as f
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 
 
 def crumbs(delta: Vector, density: Any, gamma: Any, scope: str) -> Vector:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 from weightmath import functions as f
-from weightmath.graph import Vector
-from weightmath.signature import Role, per_model
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Role, per_model
 
 Normalize: TypeAlias = Annotated[str, Role("text", choices=("count", "weights", "none"))]
 

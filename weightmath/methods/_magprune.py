@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
 from weightmath.errors import RecipeError
-from weightmath.graph import Vector
 from weightmath.methods._thinning import thin
 
 

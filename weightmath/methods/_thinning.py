@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from weightmath import functions as f
-from weightmath.graph import Vector
-from weightmath.signature import Role
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Role
 
 Rescale: TypeAlias = Annotated[str, Role("text", choices=("density", "l1", "none"))]
 KeptShare: TypeAlias = Annotated[Vector | float, Role("number", 0, 1, low_open=True)]

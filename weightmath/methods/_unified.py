@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
-from weightmath.graph import Vector
+from weightmath.algebra.graph import Vector
 from weightmath.methods._election import elect
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Number
 
 
 @method

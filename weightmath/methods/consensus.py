@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Count, Model, NonNegative, Number, PerModel, per_model
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Count, Model, NonNegative, Number, PerModel, per_model
 
 
 @method

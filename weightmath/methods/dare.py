@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number, PerModel, Seed, per_model
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._thinning import KeptShare, Rescale, thin
-from weightmath.signature import Model, Number, PerModel, Seed, per_model
 
 
 @method

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number, PerModel, Seed, per_model
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._election import Normalize, agreed
 from weightmath.methods._thinning import KeptShare, Rescale, thin
-from weightmath.signature import Model, Number, PerModel, Seed, per_model
 
 
 @method

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, NonNegative, Number, PerModel, Seed, per_model
 from weightmath.functions import method
 from weightmath.functions.selection import RankScope
-from weightmath.graph import Vector
 from weightmath.methods._election import Normalize, agreed
 from weightmath.methods._magprune import magprune
 from weightmath.methods._thinning import KeptShare, Rescale
-from weightmath.signature import Model, NonNegative, Number, PerModel, Seed, per_model
 
 
 @method

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._unified import unified
-from weightmath.signature import Model
 
 
 @method

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Scope, Whole
 from weightmath.errors import RecipeError
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._unified import unified
-from weightmath.signature import Model, Scope, Whole
 
 
 @method

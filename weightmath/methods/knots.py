@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number, Role
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Number, Role
 
 Kept: TypeAlias = Annotated[float, Role("plain number", 0, 1, low_open=True)]
 

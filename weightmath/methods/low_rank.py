@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Count, Model, Number
 from weightmath.functions import method
 from weightmath.functions.matrix import Energy
-from weightmath.graph import Vector
-from weightmath.signature import Count, Model, Number
 
 
 @method

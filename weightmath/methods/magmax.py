@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import reduce
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Number
 
 
 @method

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number, PerModel, Scope, per_model
 from weightmath.errors import RecipeError
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Number, PerModel, Scope, per_model
 
 # Closer to parallel than this, the line and the arc are the same in float32; closer to opposed, rounding would decide
 # the direction.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Number, PlainShare, Scope
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Number, PlainShare, Scope
 
 TAIL = 1e-4
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Density, Model, Scope
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._election import elect
-from weightmath.signature import Density, Model, Scope
 
 
 @method

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Density, Model, Number, PerModel, Scope, per_model
 from weightmath.functions import method
-from weightmath.graph import Vector
 from weightmath.methods._election import Normalize, agreed
-from weightmath.signature import Density, Model, Number, PerModel, Scope, per_model
 
 
 @method

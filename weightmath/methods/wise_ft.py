@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from weightmath import functions as f
+from weightmath.algebra.graph import Vector
+from weightmath.algebra.signature import Model, Share
 from weightmath.functions import method
-from weightmath.graph import Vector
-from weightmath.signature import Model, Share
 
 
 @method

@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from weightmath import linear
+from weightmath.algebra.graph import Vector
+from weightmath.engine import linear
+from weightmath.engine.plan import Plan
+from weightmath.files.inputs import Opened
 from weightmath.fingerprint import PREFIX
-from weightmath.graph import Vector
-from weightmath.inputs import Opened
-from weightmath.plan import Plan
 from weightmath.provenance import coefficients
 from weightmath.provenance.coefficients import Coefficient
 from weightmath.provenance.lineage import ancestors_of

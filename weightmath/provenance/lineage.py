@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.own_record import own_record
 from weightmath.errors import CheckpointError, at
-from weightmath.inputs import Opened
+from weightmath.files.inputs import Opened
 from weightmath.provenance.coefficients import Coefficient, product, total
 from weightmath.provenance.record import LARGEST, Provenance, Record, decode
 

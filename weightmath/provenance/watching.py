@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Reader, Writer
-from weightmath.cost import tensors_read
+from weightmath.engine.cost import tensors_read
+from weightmath.engine.plan import Plan
+from weightmath.files.inputs import CheckpointSource, Fallback, Opened
+from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.fingerprint import Digests, digests_of
-from weightmath.inputs import CheckpointSource, Fallback, Opened
-from weightmath.outputs import CheckpointSink, Save
-from weightmath.plan import Plan
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Readers = Mapping[Path, Reader]

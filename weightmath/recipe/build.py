@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.names import ByName, Table
 from weightmath.errors import RecipeError
 from weightmath.expression import Value, evaluate, parse
 from weightmath.expression import check as check_expression
 from weightmath.expression.nodes import Name, excerpt, postorder
-from weightmath.graph import Vector, topological
-from weightmath.names import ByName, Table
 from weightmath.recipe.recipe import Expression, Recipe
 from weightmath.recipe.spec import SaveSpec
 from weightmath.scope import Domain

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weightmath.files.inputs import Opened
 from weightmath.fingerprint import fingerprint
-from weightmath.inputs import Opened
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath import buffers, cost
-from weightmath.choice import Chosen
+from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.names import Description
 from weightmath.effects import rules
-from weightmath.execute import Settings
-from weightmath.graph import Vector, topological
-from weightmath.inputs import Opened
-from weightmath.memory import dtype_is_native, peak_bytes
-from weightmath.names import Description
-from weightmath.outputs import Save
-from weightmath.plan import SELECTIONS, STATISTICS, Pass, Plan
+from weightmath.engine import cost
+from weightmath.engine.execute import Settings
+from weightmath.engine.memory import dtype_is_native, peak_bytes
+from weightmath.engine.plan import SELECTIONS, STATISTICS, Pass, Plan
+from weightmath.files import buffers
+from weightmath.files.choice import Chosen
+from weightmath.files.inputs import Opened
+from weightmath.files.outputs import Save
 from weightmath.provenance.watching import bytes_beside
 from weightmath.run import Job
 from weightmath.scope import Domain

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath.effects import Effect, effects
-from weightmath.outputs import Save
+from weightmath.engine.stream import Outcome
+from weightmath.files.outputs import Save
 from weightmath.questions import Claim
 from weightmath.run import Report
-from weightmath.stream import Outcome
 
 
 @dataclass(frozen=True)

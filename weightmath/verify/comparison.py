@@ -11,8 +11,8 @@ import numpy as np
 
 from weightmath.checkpoint import Reader, Section
 from weightmath.dtypes import DType
+from weightmath.files.outputs import Rest, Save, bits_of_rest
 from weightmath.kernels import convert
-from weightmath.outputs import Rest, Save, bits_of_rest
 from weightmath.scope import tile, tile_count
 
 Bits = np.ndarray[Any, np.dtype[Any]]

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Section, open_checkpoint
-from weightmath.cost import bytes_read
-from weightmath.execute import execute
+from weightmath.engine.cost import bytes_read
+from weightmath.engine.execute import execute
+from weightmath.engine.memory import settings_for
+from weightmath.engine.plan import Plan, make_plan
+from weightmath.files.inputs import CheckpointSource, open_readers
+from weightmath.files.outputs import Save
 from weightmath.fingerprint import fingerprint
-from weightmath.inputs import CheckpointSource, open_readers
-from weightmath.memory import settings_for
-from weightmath.outputs import Save
-from weightmath.plan import Plan, make_plan
 from weightmath.provenance.lineage import provenance_of
 from weightmath.provenance.record import Record
 from weightmath.provenance.watching import Watch

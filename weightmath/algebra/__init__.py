@@ -1,0 +1,1 @@
+"""The lazy graph and what can be said of it without files: names, formulas, kinds, signatures."""

@@ -1,0 +1,88 @@
+"""What of a plan is done: noted in a journal chunk by chunk, and found there by the run after one that was stopped.
+
+Noted are the traces of each chunk of a reading (see weightmath.engine.traces), the statistics that rounds have worked
+out before it, and what was copied. Not noted, and so done again, are samples, which are small, and rounds of tensors that
+were in work when the run stopped. What was written counts as done only if it is there when it is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.frame import Frame
+from weightmath.engine.plan import STATISTICS, WHOLE_TENSOR, Plan
+from weightmath.engine.stream import Io, Sink
+from weightmath.engine.tables import Tables
+from weightmath.engine.traces import Kept, Trace, Written, pack, unpack
+
+
+class Journal(Protocol):
+    """Plain values (lists, mappings, texts, numbers) under keys; safe for any thread."""
+
+    def find(self, key: str) -> Any:
+        """What was noted under a key, or None."""
+
+    def note(self, key: str, value: Any) -> None:
+        """Note a value under a key that has none."""
+
+
+class Done:
+    """The journal in the words of one plan; without one, nothing is done and nothing is noted."""
+
+    def __init__(self, plan: Plan, io: Io, journal: Journal | None) -> None:
+        self._plan = plan
+        self._io = io
+        self._journal = journal
+        self._numbers = {node: number for number, node in enumerate(plan.nodes)}
+
+    def note_chunk(self, key: str, frame: Frame) -> None:
+        """Note a chunk, unless some of what it has written could not be found again."""
+        if self._journal is not None and all(
+            trace.crc is not None for trace in frame.traces if isinstance(trace, Written)
+        ):
+            self._note(key, (frame.nbytes, *frame.traces))
+
+    def chunk(self, key: str) -> tuple[int, tuple[Trace, ...]] | None:
+        """Bytes and traces of a chunk that is done; what it has written counts as written again."""
+        found = self._find(key)
+        if found is None:
+            return None
+        nbytes, *traces = found
+        written = [trace for trace in traces if isinstance(trace, Written)]
+        return (nbytes, tuple(traces)) if self._io.recall(written) else None
+
+    def note_round(self, key: str, nodes: Sequence[Vector], entries: Sequence[int], tables: Tables) -> None:
+        """Note the statistics that a round has worked out."""
+        if self._journal is not None:
+            statistics = [node for node in nodes if node.op in STATISTICS]
+            self._note(key, [Kept(node, entry, tables.local[node][entry]) for node in statistics for entry in entries])
+
+    def round(self, key: str, nodes: Sequence[Vector], through: bool) -> list[Kept] | None:
+        """The statistics of a round that is done; None if it must be done (again).
+
+        A round that works out whole tensors, which are not noted, is done only if what uses them is: `through`.
+        """
+        if not through and any(node.op in WHOLE_TENSOR for node in nodes):
+            return None
+        found: list[Kept] | None = self._find(key)
+        return found
+
+    def note_copy(self, key: str, nbytes: int, crc: int | None) -> None:
+        """Note that a job has copied so many bytes with this checksum."""
+        if self._journal is not None and crc is not None:
+            self._note(key, (nbytes, crc))
+
+    def copy(self, key: str, sink: Sink, job: Any) -> int | None:
+        """Bytes of a copy that is done; None if it is not."""
+        found = self._find(key)
+        return found[0] if found is not None and sink.adopt_copy(job, found[1]) else None
+
+    def _note(self, key: str, value: Any) -> None:
+        assert self._journal is not None
+        self._journal.note(key, pack(value, self._numbers.__getitem__))
+
+    def _find(self, key: str) -> Any:
+        found = None if self._journal is None else self._journal.find(key)
+        return None if found is None else unpack(found, self._plan.nodes)

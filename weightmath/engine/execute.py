@@ -1,0 +1,227 @@
+"""The only loop over chunks: groups of tensors go through their programs, chunk by chunk, on all threads.
+
+A tensor whose own statistics are needed goes through *rounds*: each round reads it once more, while it is still in the
+page cache. Between a tensor's round and its next stands a round of the next tensor, so that threads seldom wait for
+each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.crew import Crew
+from weightmath.engine.done import Done, Journal
+from weightmath.engine.frame import Frame, Piece, piece_of, pieces
+from weightmath.engine.grouping import Grouping, readings
+from weightmath.engine.plan import Output, Pass, Plan
+from weightmath.engine.stream import Io, Outcome, Progress, Sink, Source
+from weightmath.engine.tables import Tables
+from weightmath.engine.watch import watched_value
+from weightmath.engine.wide_selection import WideSelection
+from weightmath.engine.work import CopyJob, Group, Unit, Wanted
+from weightmath.scope import TILE, rows_are_cut
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: nothing here changes a bit of the result."""
+
+    threads: int = 2
+    chunk: int = 2 * TILE  # elements
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run computed besides the files."""
+
+    outcomes: Mapping[str, Outcome]
+    watched: tuple[tuple[str, Any], ...]  # text and value: a number, or numbers by cell
+    reads: int  # times the inputs were read
+
+
+def execute(
+    plan: Plan,
+    sources: Mapping[Vector, Source],
+    sinks: Mapping[str, Sink],
+    settings: Settings = Settings(),
+    progress: Progress = lambda nbytes: None,
+    journal: Journal | None = None,
+    only: Mapping[int, Sequence[int]] | None = None,
+) -> Results:
+    """Run a plan: `sources` by input node, `sinks` by output name.
+
+    `progress` is told of bytes read and written, from any thread. What is done is noted in the journal; what it holds
+    already, from a run of the same plan and chunk that was stopped, is not computed again. Raises what sources and
+    sinks raise. The outputs are complete, but not published, when this returns.
+
+    `only` has numbers of tiles by entry: outputs are computed in these tiles, and in small tensors that share a chunk
+    with one. Statistics still read all that they run over. For plans that watch nothing.
+    """
+    run = _Run(plan, sources, sinks, settings, progress, journal, only)
+    reads = 0
+    for one in plan.passes:
+        reads += run.make_pass(one)
+    watched = tuple((each.text, watched_value(each.value, run.tables)) for each in plan.request.watched)
+    return Results(run.io.outcomes(), watched, reads)
+
+
+class _Run:
+    """The state of one run: tables that fill, and what is known of which tensors."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        sources: Mapping[Vector, Source],
+        sinks: Mapping[str, Sink],
+        settings: Settings,
+        progress: Progress,
+        journal: Journal | None,
+        only: Mapping[int, Sequence[int]] | None,
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.sinks = sinks
+        self.progress = progress
+        self.only = only
+        self.tables = Tables(plan)
+        self.io = Io(plan, sources, sinks)
+        self.done = Done(plan, self.io, journal)
+        self.grouping = Grouping(plan)
+        self.selections: dict[Vector, WideSelection] = {}  # under way
+        self.reading = 0  # number of the reading, from 1
+
+    def make_pass(self, one: Pass) -> int:
+        """One pass of the plan; returns how many times the inputs were read for it."""
+        sample, main = readings(one, self.plan)
+        self.selections = {selection.node: selection for selection in main.selections}
+        if sample is not None:
+            self._read_once(sample)
+        self._read_once(main)
+        reads = 1
+        while missed := tuple(selection for selection in main.selections if not selection.finish()):
+            self._read_once(Wanted(selections=missed))
+            reads += 1
+        for node in main.folds:
+            self.tables.finish_wide(node)
+        for selection in main.selections:
+            self.tables.wide[selection.node] = selection.values()
+        return reads
+
+    def _read_once(self, wanted: Wanted) -> None:
+        self.reading += 1
+        crew = Crew(self._stages(wanted), self._work, self._complete)
+        crew.run(self.settings.threads)
+
+    def _work(self, item: Unit | CopyJob) -> None:
+        if isinstance(item, CopyJob):
+            nbytes, crc = item.sink.copy(item.job)
+            self.done.note_copy(item.key, nbytes, crc)
+            self.progress(nbytes)
+            return
+        frame = self._frame(item.pieces)
+        if item.done is None:
+            with np.errstate(all="ignore"):
+                item.group.programs[item.round].run(frame)
+            if item.key:
+                self.done.note_chunk(item.key, frame)
+        else:
+            frame.nbytes, traces = item.done
+            for trace in traces:
+                trace.apply(frame)
+        self.progress(frame.nbytes)
+
+    def _frame(self, pieces: tuple[Piece, ...]) -> Frame:
+        first = self.plan.layout.entries[pieces[0].entry]
+        elements = sum(piece.stop - piece.start for piece in pieces)
+        flat = len(pieces) > 1 or rows_are_cut(first)
+        shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
+        dtype = self.plan.compute_dtypes[pieces[0].entry].bits
+        return Frame(self.plan, self.tables, self.io, self.selections, pieces, shape, dtype)
+
+    def _complete(self, stage: Any) -> None:
+        if stage == CopyJob.stage:
+            return
+        group, number = stage
+        for node in group.programs[number].completes:
+            for entry in group.entries:
+                self.tables.complete(node, entry)
+        if number < len(group.programs) - 1:
+            self.done.note_round(
+                self._round_key(group, number), group.programs[number].completes, group.entries, self.tables
+            )
+        else:
+            for program in group.programs:
+                self.tables.forget(program.completes, group.entries)
+
+    # --- the order of work
+
+    def _stages(self, wanted: Wanted) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
+        """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
+        waiting: list[tuple[Group, list[list[Unit]]]] = []
+        for group in self.grouping.groups(wanted):
+            if wanted.outputs and self.only is not None and self.only.keys().isdisjoint(group.entries):
+                continue
+            waiting.append((group, self._rounds(group, wanted)))
+            yield from self._due(waiting)
+        while waiting:
+            yield from self._due(waiting)
+        yield CopyJob.stage, list(self._copies(wanted.outputs))
+
+    def _due(self, waiting: list[tuple[Group, list[list[Unit]]]]) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
+        """The next round of each waiting group, newest first; groups that are through leave."""
+        for group, rounds in reversed(waiting):
+            yield (group, len(group.programs) - len(rounds)), list(rounds.pop(0))
+        waiting[:] = [(group, rounds) for group, rounds in waiting if rounds]
+
+    def _copies(self, outputs: Sequence[Output]) -> Iterator[CopyJob]:
+        """What is only copied and is not done."""
+        for place, output in enumerate(outputs):
+            sink = self.sinks[output.name]
+            for number, job in enumerate(sink.copies):
+                key = f"output {place} copy {number}"
+                copied = self.done.copy(key, sink, job)
+                if copied is None:
+                    yield CopyJob(sink, job, key)
+                else:
+                    self.progress(copied)
+
+    def _rounds(self, group: Group, wanted: Wanted) -> list[list[Unit]]:
+        """The units of each round of a group; a round that is done has none."""
+        *before, last = (self._units(group, number, wanted) for number in range(len(group.programs)))
+        through = all(unit.done is not None for unit in last)
+        rounds = [last]
+        for number in reversed(range(len(before))):
+            found = self.done.round(self._round_key(group, number), group.programs[number].completes, through)
+            for kept in found or ():
+                self.tables.keep(*kept)
+            rounds.insert(0, before[number] if found is None else [])
+            through = through and found is not None
+        return rounds
+
+    def _round_key(self, group: Group, number: int) -> str:
+        return f"{self.reading}.{group.entries[0]} round {number}"
+
+    def _units(self, group: Group, number: int, wanted: Wanted) -> list[Unit]:
+        """The chunks of a round; those of the last one are noted, but for samples."""
+        chunks = self._chunks(group, number, wanted)
+        if wanted.sampling or number < len(group.programs) - 1:
+            return [Unit(group, number, chunk) for chunk in chunks]
+        keys = [f"{self.reading}.{chunk[0].entry}.{chunk[0].first_tile}" for chunk in chunks]
+        return [Unit(group, number, chunk, key, self.done.chunk(key)) for key, chunk in zip(keys, chunks, strict=True)]
+
+    def _chunks(self, group: Group, number: int, wanted: Wanted) -> list[tuple[Piece, ...]]:
+        if len(group.entries) > 1:
+            return [tuple(piece for e in group.entries for piece in pieces(e, self.plan.layout.entries[e], TILE))]
+        entry = group.entries[0]
+        shape = self.plan.layout.entries[entry]
+        if wanted.sampling and number == len(group.programs) - 1:
+            tiles = sorted({n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
+            return [(piece_of(entry, shape, n, n),) for n in tiles]
+        if wanted.outputs and self.only is not None and number == len(group.programs) - 1:
+            return [(piece_of(entry, shape, n, n),) for n in self.only[entry]]
+        return [(piece,) for piece in pieces(entry, shape, self.settings.chunk)]

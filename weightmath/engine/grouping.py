@@ -1,0 +1,87 @@
+"""Which entries go through their programs together, reading after reading.
+
+Small tensors that are computed alike share a chunk. What a pass has worked out of tensors stays known in later ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.plan import REDUCTIONS, STATISTICS, Pass, Plan
+from weightmath.engine.program import Compiler, Program
+from weightmath.engine.wide_selection import WideSelection
+from weightmath.engine.work import Group, Wanted
+from weightmath.scope import TILE
+
+
+def readings(one: Pass, plan: Plan) -> tuple[Wanted | None, Wanted]:
+    """What a pass reads the inputs for: the samples of its selections, if it has some, and then all else."""
+    folds = tuple(node for node in one.statistics if node.op in REDUCTIONS)
+    selections = tuple(WideSelection(node, plan) for node in one.statistics if node.op not in REDUCTIONS)
+    sample = Wanted(selections=selections, sampling=True) if selections else None
+    return sample, Wanted(folds, selections, one.kept, one.outputs)
+
+
+class Grouping:
+    """The groups of each reading of one run, which are to be asked for in the order of the readings."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
+
+    def groups(self, wanted: Wanted) -> Iterator[Group]:
+        """Entries in the order of work; small ones with the same program share a group."""
+        cache: dict[Any, tuple[Program, ...]] = {}
+        pack: list[int] = []
+        packed = number = 0
+        programs: tuple[Program, ...] = ()
+        for entry in self.plan.order:
+            size = self.plan.layout.entries[entry].size
+            own = self._cached(cache, entry, wanted)
+            if size == 0 or not own:
+                continue
+            packable = len(own) == 1 and own[0].packable and size <= TILE and not wanted.sampling
+            if pack and not (packable and own is programs and packed + size <= TILE):
+                yield Group(number, tuple(pack), programs)
+                number, pack, packed = number + 1, [], 0
+            if packable:
+                pack.append(entry)
+                packed, programs = packed + size, own
+            else:
+                yield Group(number, (entry,), own)
+                number += 1
+        if pack:
+            yield Group(number, tuple(pack), programs)
+        if not wanted.sampling:
+            self._remember(cache)
+
+    def _cached(self, cache: dict[Any, tuple[Program, ...]], entry: int, wanted: Wanted) -> tuple[Program, ...]:
+        key = (self.plan.group_keys[entry], *map(id, wanted.selecting(entry)))
+        if key not in cache:
+            cache[key] = self._programs(entry, wanted)
+        return cache[key]
+
+    def _remember(self, cache: Mapping[Any, tuple[Program, ...]]) -> None:
+        """Statistics that rounds have worked out stay known in later passes; whole tensors do not."""
+        found: dict[object, frozenset[Vector]] = {}
+        for (key, *_), programs in cache.items():
+            completed = (node for program in programs[:-1] for node in program.completes)
+            nodes = frozenset(node for node in completed if node.op in STATISTICS)
+            # Entries of one key may have gone through different programs: known is what all have worked out.
+            found[key] = found.get(key, nodes) & nodes
+        for key, nodes in found.items():
+            self._known[key] = self._known.get(key, frozenset()) | nodes
+
+    def _programs(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
+        """One program per round: statistics of the tensor by their level, then all that is wanted."""
+        compiler = Compiler(self.plan, entry, self._known.get(self.plan.group_keys[entry], frozenset()))
+        folds = [node for node in wanted.folds if self.plan.counts(node, entry)]
+        selections = wanted.selecting(entry)
+        outputs = [output for output in wanted.outputs if self.plan.facts.present[output.value][entry]]
+        if not (folds or selections or outputs or wanted.kept):
+            return ()
+        feeds = [(s.argument, partial(s.step, sampling=wanted.sampling)) for s in selections]
+        return compiler.rounds(folds, outputs, wanted.kept, feeds)

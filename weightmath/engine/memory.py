@@ -1,0 +1,106 @@
+"""How much memory a plan takes, and the chunk and thread counts that fit a budget.
+
+What counts is what threads hold while they compute a chunk: registers, raw bits, and the work arrays of kernels; then
+tables of statistics and the keys that selections collect. None of it grows with the model, but for tables (a few
+numbers per tensor) and, for functions of whole tensors, the largest tensor.
+"""
+
+from __future__ import annotations
+
+import os
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.execute import Settings
+from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
+from weightmath.engine.program import Compiler
+from weightmath.engine.wide_selection import budget_of
+from weightmath.errors import MemoryBudgetError
+from weightmath.scope import TILE, Domain
+
+# Measured: an interpreter with numpy and the command line; torch on top of it.
+_INTERPRETER = 60 << 20
+_TORCH = 200 << 20
+_WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a chunk
+_MOST_THREADS = 8
+_CHUNK = 4 * TILE  # measured: with two threads, smaller chunks lose to handing over the interpreter
+
+
+def working_bytes(plan: Plan, settings: Settings) -> int:
+    """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
+    width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
+    per_thread = (_registers(plan) + _WORK_ARRAYS) * settings.chunk * width
+    return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
+
+
+def peak_bytes(plan: Plan, settings: Settings) -> int:
+    """Bytes that the process is expected to hold at most."""
+    halves = any(not dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
+    return _INTERPRETER + (_TORCH if halves else 0) + working_bytes(plan, settings)
+
+
+def dtype_is_native(plan: Plan, entry: int) -> bool:
+    """Whether an entry is read without torch's help."""
+    return plan.layout.entries[entry].dtype.itemsize >= 4
+
+
+def _registers(plan: Plan) -> int:
+    largest = max(range(len(plan.layout)), key=lambda i: plan.layout.entries[i].size, default=None)
+    if largest is None:
+        return 0
+    outputs = [o for o in plan.request.outputs if plan.facts.present[o.value][largest]]
+    programs = Compiler(plan, largest, frozenset()).rounds((), outputs, (), ())
+    return max(program.registers for program in programs)
+
+
+def _tables(plan: Plan) -> int:
+    statistics = sum(node.op in STATISTICS for node in plan.nodes)
+    return statistics * len(plan.layout) * 100
+
+
+def _selections(plan: Plan) -> int:
+    """Keys that selections hold: of whole tensors, and of what brackets of larger cells collect."""
+    total = 0
+    for node in plan.nodes:
+        if node.op in SELECTIONS:
+            cells = _wide_cells(plan, node)
+            total += cells * budget_of(cells)
+            total += 3 * GATHER_LIMIT * 4 if node.domain >= Domain.TENSOR else 0
+    return total
+
+
+def _wide_cells(plan: Plan, node: Vector) -> int:
+    """How many cells of a selection are read in a pass of their own."""
+    if node.domain < Domain.TENSOR:
+        return len(plan.cells[node.option("scope")][0])
+    large = [entry for entry in plan.layout if not is_local(node, entry)]
+    return sum(entry.rows if node.domain == Domain.ROW else 1 for entry in large)
+
+
+def _whole_tensors(plan: Plan, settings: Settings) -> int:
+    nodes = [node for node in plan.nodes if node.op in WHOLE_TENSOR]
+    largest = [max((e.size for e in plan.layout if not is_inline(node, e)), default=0) for node in nodes]
+    # Measured: a singular value decomposition and what is made of it hold up to 70 bytes per element and operand.
+    return sum(size * len(node.args) for node, size in zip(nodes, largest, strict=True)) * 70
+
+
+def threads_of(asked: int | None) -> int:
+    """The number of worker threads: what was asked for, else as many as there are processors, at most 8."""
+    return asked or min(os.cpu_count() or 1, _MOST_THREADS)
+
+
+def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
+    """Threads and chunk for a budget in bytes; MemoryBudgetError, with the least that would do, if none fits."""
+    count = threads_of(threads)
+    choices = [Settings(count, _CHUNK), Settings(count, TILE), Settings(1, TILE)]
+    if threads:
+        choices = choices[:2]
+    if memory is None:
+        return choices[0]
+    for settings in choices:
+        if peak_bytes(plan, settings) <= memory:
+            return settings
+    least = peak_bytes(plan, choices[-1])
+    raise MemoryBudgetError(
+        f"the work needs {-(-least // 10**6):,} MB, and the budget is {memory / 1e6:,.0f} MB",
+        hint=f"--memory {-(-least // 10**6)}MB",
+    )

@@ -1,0 +1,270 @@
+"""A group of tensors and what is wanted of them become a program: a list of steps over registers.
+
+Steps run one after another on one chunk, in place where they can. What a tensor's names and shapes decide is decided
+here, once for the group: a factor that is 0 drops the vector it multiplies (and the reading of it), a factor of 1 drops
+the multiplication, a mask by name picks one branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from weightmath.algebra.graph import ALIASES, Vector, constant
+from weightmath.engine import selecting, steps
+from weightmath.engine.frame import Frame, Places, Step
+from weightmath.engine.plan import REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.kernels.elementwise import IN_PLACE
+from weightmath.scope import Domain
+
+ZERO = constant(0.0)
+Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step that takes it from its slot
+
+# Operations with a step of their own; all others are formulas.
+_STEPS: Mapping[str, Callable[[Vector, Places], Step]] = {
+    "input": steps.read,
+    "random": steps.draw,
+    "bernoulli": steps.bernoulli,
+    "keep": selecting.keep,
+    "largest_mask": selecting.keep,
+    "cut": selecting.cut,
+    "quantile": selecting.quantile,
+    **dict.fromkeys(REDUCTIONS, steps.reduce_cells),
+    "coefficients": steps.coefficients,
+    "item": steps.item,
+    **dict.fromkeys(WHOLE_TENSOR, steps.whole_tensor),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Steps for one group and round."""
+
+    steps: tuple[Step, ...]
+    slots: int
+    registers: int
+    packable: bool  # whether several small tensors may share a chunk
+    completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
+    reads: tuple[Vector, ...]  # inputs
+
+    def run(self, frame: Frame) -> None:
+        """Compute one chunk."""
+        frame.values = [None] * self.slots
+        for step in self.steps:
+            step(frame)
+
+
+class Compiler:
+    """Compiles what is wanted of one group of tensors; `entry` stands for all of them."""
+
+    def __init__(self, plan: Plan, entry: int, known: frozenset[Vector]) -> None:
+        self.plan = plan
+        self.entry = entry
+        self.shape = plan.layout.entries[entry]
+        self.known = known
+        self._resolved: dict[Vector, Vector] = {}
+        for node in plan.nodes:  # operands first: a sum of thousands of terms is no recursion
+            self.resolve(node)
+
+    # --- what the names and shapes decide
+
+    def resolve(self, node: Vector) -> Vector:
+        """The node that computes this node's values here; ZERO where they are 0."""
+        found = self._resolved.get(node)
+        if found is None:
+            found = self._resolved[node] = self._resolve(node)
+        return found
+
+    def _resolve(self, node: Vector) -> Vector:
+        if node.domain == Domain.ELEMENT and not self._present(node):
+            return ZERO
+        if node.op == "overlay":
+            return self.resolve(node.args[1] if self._present(node.args[1]) else node.args[0])
+        if node.op in ALIASES:
+            return self.resolve(node.args[0])
+        if node.op == "multiply":
+            return self._resolve_product(node)
+        if node.op in ("add", "subtract") and node.domain == Domain.ELEMENT:
+            a, b = map(self.resolve, node.args)
+            if b is ZERO and a.domain == Domain.ELEMENT:
+                return a
+            if a is ZERO and node.op == "add" and b.domain == Domain.ELEMENT:
+                return b
+        if node.op == "where" and self._static(node.args[0]) is not None:
+            return self.resolve(node.args[1] if self._static(node.args[0]) else node.args[2])
+        return node
+
+    def _resolve_product(self, node: Vector) -> Vector:
+        if node.domain < Domain.ELEMENT:
+            return node
+        a, b = node.args
+        for factor, other in ((a, b), (b, a)):
+            if self._static(factor) == 0 or self.resolve(factor) is ZERO:
+                return ZERO
+            if self._static(factor) == 1 and other.domain == Domain.ELEMENT:
+                return self.resolve(other)
+        return node
+
+    def _present(self, node: Vector) -> bool:
+        return bool(self.plan.facts.present[node][self.entry])
+
+    def _static(self, node: Vector) -> float | None:
+        values = self.plan.facts.static.get(node)
+        return None if values is None else float(values[self.entry])
+
+    def inline(self, node: Vector) -> bool:
+        """Whether a statistic or whole-tensor value is worked out in the chunk itself."""
+        return is_inline(node, self.shape)
+
+    def below(self, node: Vector) -> tuple[Vector, ...]:
+        """Operands that must be computed here before this node."""
+        if node.static or (self.stored(node)):
+            return ()
+        if node.op in ("keep", "largest_mask"):
+            return (self.resolve(node.args[0]), node.args[1])
+        return tuple(self.resolve(arg) for arg in _operands(node))
+
+    def stored(self, node: Vector) -> bool:
+        """Whether the node's value is looked up: a statistic, or a whole tensor, that an earlier round worked out."""
+        return node.op in (*STATISTICS, *WHOLE_TENSOR) and (node in self.known or not self.inline(node))
+
+    def rounds(
+        self,
+        folds: Sequence[Vector],
+        outputs: Sequence[Output],
+        kept: Sequence[Vector],
+        feeds: Sequence[Feed],
+    ) -> tuple[Program, ...]:
+        """One program per round: statistics of the tensor by their level, then all that is wanted of it."""
+        templates = [output.template for output in outputs if output.template is not None]
+        fed = [argument for argument, _ in feeds]
+        roots = [*(arg for node in folds for arg in node.args), *(o.value for o in outputs), *templates, *fed, *kept]
+        levels = self._levels(roots)
+        count = max((levels[self.resolve(root)] for root in roots), default=0)
+        local = [
+            [node for node in levels if levels[node] == level and self._is_round(node)] for level in range(1, count + 1)
+        ]
+        here = [node for node in kept if self.inline(node)]
+        return (*(self._compile(nodes) for nodes in local), self._compile(folds, outputs, here, feeds))
+
+    def _levels(self, roots: Sequence[Vector]) -> dict[Vector, int]:
+        """For each node that the roots need, the round in which it can be used; 0 is at once."""
+        levels: dict[Vector, int] = {}
+        for node in self._walk(roots, self._needs):
+            level = max((levels[self.resolve(arg)] for arg in self._needs(node)), default=0)
+            levels[node] = level + self._is_round(node)
+        return levels
+
+    def _is_round(self, node: Vector) -> bool:
+        if node in self.known or node.static:
+            return False
+        if node.op in WHOLE_TENSOR:
+            return not self.inline(node)
+        return node.op in STATISTICS and self.plan.local(node, self.entry) and not self.inline(node)
+
+    def _needs(self, node: Vector) -> tuple[Vector, ...]:
+        if node.static or node in self.known or (node.op in STATISTICS and not self.plan.local(node, self.entry)):
+            return ()
+        return _operands(node)
+
+    def _walk(self, targets: Sequence[Vector], below: Callable[[Vector], Sequence[Vector]]) -> list[Vector]:
+        """Resolved nodes below the targets, operands first."""
+        order: dict[Vector, None] = {}
+        stack = [(self.resolve(target), False) for target in reversed(targets)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                order[node] = None
+            elif node not in order:
+                stack.append((node, True))
+                stack += [(self.resolve(arg), False) for arg in reversed(below(node))]
+        return list(order)
+
+    # --- steps
+
+    def _compile(
+        self,
+        statistics: Sequence[Vector],
+        outputs: Sequence[Output] = (),
+        kept: Sequence[Vector] = (),
+        feeds: Sequence[Feed] = (),
+    ) -> Program:
+        """The program that feeds these statistics, keeps these inline ones, and writes these outputs."""
+        ends = [arg for node in statistics for arg in _operands(node)]
+        templates = [output.template for output in outputs if output.template is not None]
+        fed = [argument for argument, _ in feeds]
+        order = self._walk([*ends, *fed, *kept, *(o.value for o in outputs), *templates], self.below)
+        slots = {node: slot for slot, node in enumerate(order)}
+        pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *templates)}
+        registers = _allocate(order, self.below, pinned)
+
+        def slot(node: Vector) -> int:
+            return slots[self.resolve(node)]
+
+        made = [
+            self._step(node, Places(slots[node], tuple(map(slot, self.below(node))), registers.get(node, -1)))
+            for node in order
+        ]
+        made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
+        made += [steps.remember(node, slot(node)) for node in kept]
+        made += [step(slot(argument)) for argument, step in feeds]
+        made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
+        together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
+        count = max(registers.values(), default=-1) + 1
+        reads = tuple(node for node in order if node.op == "input")
+        return Program(tuple(made), len(order), count, together, tuple(statistics), reads)
+
+    def _is_alone(self, node: Vector) -> bool:
+        """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
+        if node.op in ("gram", "coefficients"):
+            return True
+        if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):
+            return False
+        return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
+
+    def _step(self, node: Vector, places: Places) -> Step:
+        if node.static:
+            return steps.static(node, places)
+        if self.stored(node):
+            return steps.stored(node, places)
+        formula = steps.fold if node.domain < Domain.ELEMENT else steps.apply
+        return _STEPS.get(node.op, formula)(node, places)
+
+
+def _feed(node: Vector, slots: tuple[int, ...]) -> Step:
+    """The step that hands a statistic its operands."""
+    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots))
+
+
+def _operands(node: Vector) -> tuple[Vector, ...]:
+    """What is streamed into a node; a cut's density is known beforehand."""
+    return node.args[:1] if node.op == "cut" else node.args
+
+
+def _allocate(
+    order: Sequence[Vector], below: Callable[[Vector], tuple[Vector, ...]], pinned: set[Vector]
+) -> dict[Vector, int]:
+    """Registers for element values, reused once their last reader is done; in place where the kernel allows it."""
+    last: dict[Vector, int] = {}
+    for place, node in enumerate(order):
+        for arg in below(node):
+            last[arg] = place
+    registers: dict[Vector, int] = {}
+    free: list[int] = []
+    count = 0
+    for place, node in enumerate(order):
+        dying = [
+            arg for arg in dict.fromkeys(below(node)) if last[arg] == place and arg in registers and arg not in pinned
+        ]
+        early = node.op in IN_PLACE
+        if early:
+            free += [registers[arg] for arg in dying]
+        if node.domain == Domain.ELEMENT and not node.static:
+            if free:
+                registers[node] = free.pop()
+            else:
+                registers[node] = count
+                count += 1
+        if not early:
+            free += [registers[arg] for arg in dying]
+    return registers

@@ -1,0 +1,234 @@
+"""Steps: each makes, of a node and the places of its values, a function that computes it in a frame.
+
+No step allocates an array of a chunk's size; what it needs besides registers it borrows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from weightmath.algebra.formulas import FORMULAS
+from weightmath.algebra.graph import Vector
+from weightmath.engine.frame import Frame, Places, Step
+from weightmath.engine.plan import WHOLE_TENSOR, Output
+from weightmath.engine.selecting import cells_of, keys_of
+from weightmath.engine.traces import Kept, KeptRows, States
+from weightmath.kernels import random, whole
+from weightmath.kernels.elementwise import KERNELS
+from weightmath.kernels.reduce import REDUCTIONS
+from weightmath.kernels.scratch import borrow
+from weightmath.kernels.solvers import solve
+from weightmath.scope import Domain
+
+
+def static(node: Vector, at: Places) -> Step:
+    """A number, or one for each tensor of the chunk."""
+    if node.op == "constant":
+        number = float(node.option("value"))
+
+        def known(frame: Frame) -> None:
+            frame.values[at.out] = number
+
+        return known
+
+    def look_up(frame: Frame) -> None:
+        values = frame.plan.facts.static[node]
+        frame.values[at.out] = frame.per_piece([float(values[piece.entry]) for piece in frame.pieces])
+
+    return look_up
+
+
+def stored(node: Vector, at: Places) -> Step:
+    """A statistic, cut or whole tensor that the tables hold."""
+
+    def look_up(frame: Frame) -> None:
+        values = [frame.tables.value(node, piece.entry) for piece in frame.pieces]
+        first = frame.pieces[0]
+        if node.op == "cut":
+            frame.values[at.out] = values
+        elif node.op in WHOLE_TENSOR:
+            frame.values[at.out] = values[0][first.start : first.stop].reshape(frame.shape)
+        elif node.domain == Domain.ROW:
+            of_row = values[0][first.row]
+            frame.values[at.out] = float(of_row) if np.ndim(of_row) == 0 else of_row
+        else:
+            frame.values[at.out] = frame.per_piece(values) if isinstance(values[0], float) else values[0]
+
+    return look_up
+
+
+def read(node: Vector, at: Places) -> Step:
+    """An input, read and converted; truth values become 0 and 1."""
+
+    def step(frame: Frame) -> None:
+        values = frame.register(at.register)
+        frame.nbytes += frame.io.read(node, frame.spans, values.reshape(-1))
+        if node.is_mask:
+            truth = borrow("steps.truth", values.shape, bool)
+            np.copyto(values, np.not_equal(values, 0, out=truth))
+        frame.values[at.out] = values
+
+    return step
+
+
+def apply(node: Vector, at: Places) -> Step:
+    """An operation element by element."""
+    kernel = KERNELS[node.op]
+
+    def step(frame: Frame) -> None:
+        result = frame.register(at.register)
+        kernel(result, *[frame.operand(slot) for slot in at.args])
+        frame.values[at.out] = result
+
+    return step
+
+
+def fold(node: Vector, at: Places) -> Step:
+    """Arithmetic of statistics, in float64."""
+    formula = FORMULAS[node.op]
+
+    def step(frame: Frame) -> None:
+        value = formula(*[frame.values[slot] for slot in at.args])
+        frame.values[at.out] = float(value) if np.ndim(value) == 0 else value
+
+    return step
+
+
+def draw(node: Vector, at: Places) -> Step:
+    """Random numbers of each tensor's own stream."""
+    make = getattr(random, node.option("draw"))
+
+    def step(frame: Frame) -> None:
+        values = frame.register(at.register)
+        flat = values.reshape(-1)
+        for piece, span in frame.spans:
+            make(_key(node, node.option("draw"), frame, piece.entry), piece.start, piece.stop, frame.dtype, flat[span])
+        frame.values[at.out] = values
+
+    return step
+
+
+def bernoulli(node: Vector, at: Places) -> Step:
+    """A random mask with one probability, or one per element."""
+
+    def step(frame: Frame) -> None:
+        values = frame.register(at.register)
+        flat = values.reshape(-1)
+        chance = frame.values[at.args[0]]
+        for piece, span in frame.spans:
+            own = chance if isinstance(chance, float) else np.broadcast_to(chance, frame.shape).reshape(-1)[span]
+            flat[span] = random.bernoulli(_key(node, "bernoulli", frame, piece.entry), piece.start, piece.stop, own)
+        frame.values[at.out] = values
+
+    return step
+
+
+def _key(node: Vector, function: str, frame: Frame, entry: int) -> int:
+    return random.key(node.option("seed"), function, node.option("label"), frame.plan.layout.names[entry])
+
+
+def reduce_cells(node: Vector, at: Places) -> Step:
+    """A statistic of each cell within the chunk."""
+    reduction = REDUCTIONS[node.op]
+
+    def step(frame: Frame) -> None:
+        finished = reduction.finish(reduction.partial(*[cells_of(node, frame.elements(slot)) for slot in at.args]))
+        if node.domain == Domain.ROW:
+            frame.values[at.out] = finished[:, None] if finished.ndim == 1 else finished
+        else:
+            frame.values[at.out] = float(finished[0]) if finished.ndim == 1 else finished[0]
+
+    return step
+
+
+def coefficients(node: Vector, at: Places) -> Step:
+    """What a solver makes of a Gram matrix."""
+
+    def step(frame: Frame) -> None:
+        gram, *numbers = (frame.values[slot] for slot in at.args)
+        frame.values[at.out] = solve(node, gram, numbers)
+
+    return step
+
+
+def item(node: Vector, at: Places) -> Step:
+    """One of several coefficients."""
+
+    def step(frame: Frame) -> None:
+        column = frame.values[at.args[0]][:, node.option("index")]
+        frame.values[at.out] = float(column[0]) if node.domain != Domain.ROW else column[:, None]
+
+    return step
+
+
+def whole_tensor(node: Vector, at: Places) -> Step:
+    """A function of a whole tensor, or of whole rows, that is within the chunk."""
+
+    def step(frame: Frame) -> None:
+        shape = frame.plan.layout.entries[frame.pieces[0].entry].shape
+        here = (frame.shape[0], *shape[1:]) if len(shape) > 1 else shape  # all rows, or those of the chunk
+        operands = [frame.elements(slot).reshape(here) for slot in at.args]
+        result = frame.register(at.register)
+        np.copyto(result, whole.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
+        frame.values[at.out] = result
+
+    return step
+
+
+# --- steps that hand values on
+
+
+def accumulate(node: Vector, at: Places) -> Step:
+    """Partial states of a statistic, tile by tile."""
+    partial = REDUCTIONS[node.op].partial
+
+    def step(frame: Frame) -> None:
+        flats = [np.ascontiguousarray(frame.elements(slot)).reshape(1, -1) for slot in at.args]
+        states = [partial(*[flat[:, here] for flat in flats])[0] for _, _, _, here in frame.tiles()]
+        done = 0
+        for piece in frame.pieces:
+            count = piece.last_tile + 1 - piece.first_tile
+            frame.leave(States(node, piece.entry, piece.first_tile, np.stack(states[done : done + count])))
+            done += count
+
+    return step
+
+
+def gather(node: Vector, at: Places) -> Step:
+    """Whole tensors, or their keys, for what must see them at once."""
+
+    def step(frame: Frame) -> None:
+        piece = frame.pieces[0]
+        for position, slot in enumerate(at.args):
+            values = frame.elements(slot) if node.op in WHOLE_TENSOR else keys_of(node, frame, slot)
+            gathered = frame.tables.gathered(node, piece.entry, position, values.dtype)
+            gathered[piece.start : piece.stop] = values.reshape(-1)
+
+    return step
+
+
+def remember(node: Vector, slot: int) -> Step:
+    """A statistic within the chunk that `show` or `expect` asks for."""
+
+    def step(frame: Frame) -> None:
+        # A statistic of one tensor or row shares its chunk with no other tensor.
+        piece = frame.pieces[0]
+        if node.domain == Domain.ROW:
+            frame.leave(KeptRows(node, piece.entry, piece.row, np.array(frame.values[slot])))
+        else:
+            frame.leave(Kept(node, piece.entry, frame.values[slot]))
+
+    return step
+
+
+def write(output: Output, slot: int, template: int | None) -> Step:
+    """An output, with its template's values beside it."""
+
+    def step(frame: Frame) -> None:
+        flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
+        before = None if template is None else frame.elements(template).reshape(-1)
+        for written in frame.io.write(output, frame.spans, flat, before):
+            frame.nbytes += written.nbytes
+            frame.leave(written)
+
+    return step

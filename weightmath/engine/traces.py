@@ -1,0 +1,135 @@
+"""What a chunk leaves behind, as values, so that a run that was stopped need not compute the chunk again.
+
+Whatever the work on a chunk contributes to the run, statistics, counts, bytes of an output, is a *trace*. A frame
+applies each when it is made and remembers it; a later run applies the same traces instead of computing. `pack` makes
+plain values of them, which JSON keeps to the bit.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.frame import Frame
+from weightmath.kernels.bracket import Cut, Tally
+
+
+class States(NamedTuple):
+    """Partial states of a statistic of an entry: one row per tile, from tile `first` on."""
+
+    node: Vector
+    entry: int
+    first: int
+    states: np.ndarray
+
+    def apply(self, frame: Frame) -> None:
+        """Put them in their places."""
+        frame.tables.states(self.node, self.entry)[self.first : self.first + len(self.states)] = self.states
+
+
+class Kept(NamedTuple):
+    """The value of a statistic of an entry."""
+
+    node: Vector
+    entry: int
+    value: Any
+
+    def apply(self, frame: Frame) -> None:
+        """Put it in its place."""
+        frame.tables.keep(self.node, self.entry, self.value)
+
+
+class KeptRows(NamedTuple):
+    """The values of a statistic for some rows of an entry, from row `first` on."""
+
+    node: Vector
+    entry: int
+    first: int
+    values: np.ndarray
+
+    def apply(self, frame: Frame) -> None:
+        """Put them in their places."""
+        frame.tables.keep_rows(self.node, self.entry, self.first, self.values)
+
+
+class Tallied(NamedTuple):
+    """What each tile of a chunk contributes to a selection from wide cells: entry, row and tally."""
+
+    node: Vector
+    tallies: tuple[tuple[int, int, Tally], ...]
+
+    def apply(self, frame: Frame) -> None:
+        """Hand them to the selection that is under way."""
+        frame.selections[self.node].take(self.tallies)
+
+
+class Written(NamedTuple):
+    """A piece of an output that was written.
+
+    output, entry, start, size   which elements
+    nbytes, crc                  their bytes and those bytes' checksum; None: cannot be looked for later
+    changed                      elements whose bits differ from the template's; all of them without a template
+    nonfinite                    NaN and infinite elements
+    places, moments              of the tiles that are looked at: which, and the sums for relative change and cosine
+    """
+
+    output: str
+    entry: int
+    start: int
+    size: int
+    nbytes: int
+    crc: int | None
+    changed: int
+    nonfinite: int
+    places: tuple[int, ...]
+    moments: np.ndarray
+
+    def apply(self, frame: Frame) -> None:
+        """Count it."""
+        frame.io.count(self)
+
+
+Trace = States | Kept | KeptRows | Tallied | Written
+_RECORDS: Mapping[str, Callable[..., Any]] = {
+    kind.__name__: kind for kind in (States, Kept, KeptRows, Tallied, Written, Cut, Tally)
+}
+
+
+def pack(value: Any, number: Callable[[Vector], int]) -> Any:
+    """A trace, or a value in one, as plain lists, mappings, texts and numbers; `number` is a node's place in the plan.
+
+    Python's JSON writes floats so that they are read back to the bit; arrays are their bytes.
+    """
+    if value is None or isinstance(value, int | float | str):
+        return value
+    if isinstance(value, Vector):
+        return {"node": number(value)}
+    if isinstance(value, np.ndarray):
+        return {"array": [value.dtype.str, list(value.shape), base64.b64encode(value.tobytes()).decode()]}
+    kind = type(value).__name__
+    if kind in _RECORDS:
+        fields = vars(value).values() if isinstance(value, Cut | Tally) else value
+        return {kind: [pack(field, number) for field in fields]}
+    packed = [pack(each, number) for each in value]
+    return packed if isinstance(value, list) else {"tuple": packed}
+
+
+def unpack(value: Any, nodes: Sequence[Vector]) -> Any:
+    """What `pack` was given."""
+    if isinstance(value, list):
+        return [unpack(each, nodes) for each in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "node":
+        return nodes[content]
+    if kind == "tuple":
+        return tuple(unpack(content, nodes))
+    if kind == "array":
+        dtype, shape, text = content
+        return np.frombuffer(bytearray(base64.b64decode(text)), np.dtype(dtype)).reshape(shape)
+    return _RECORDS[kind](*(unpack(field, nodes) for field in content))

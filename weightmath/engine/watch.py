@@ -1,0 +1,82 @@
+"""Values of `show` and `expect`: arithmetic on statistics after the run, a number or one number per cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weightmath.algebra.formulas import FORMULAS
+from weightmath.algebra.graph import Vector
+from weightmath.engine.plan import STATISTICS
+from weightmath.engine.tables import Tables
+from weightmath.kernels.solvers import solve
+from weightmath.scope import Domain, Scope
+
+
+def watched_value(node: Vector, tables: Tables) -> Any:
+    """The value of a statistic: a float where it is the same everywhere, else a mapping from cell or tensor name.
+
+    Rows of a tensor are an array with one number for each.
+    """
+    values = _per_entry(node, tables)
+    names = tables.plan.layout.names
+    if not values:
+        return 0.0 if node.domain <= Domain.GLOBAL else {}
+    if node.domain <= Domain.GLOBAL:
+        return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
+    scopes = _group_scopes(node)
+    if node.domain == Domain.GROUP and len(scopes) == 1:
+        names = tuple(Scope(scopes[0]).cell(name) for name in names)
+    if node.domain == Domain.ROW:
+        rows = [entry.rows for entry in tables.plan.layout]
+        values = [np.broadcast_to(np.reshape(value, -1), count) for value, count in zip(values, rows, strict=True)]
+    return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
+
+
+def _group_scopes(root: Vector) -> tuple[str, ...]:
+    """The scopes of the statistics that a value is made of; what those were taken of does not show."""
+    found: dict[str, None] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.op in STATISTICS:
+            if node.domain == Domain.GROUP:
+                found[str(node.option("scope"))] = None
+        else:
+            stack.extend(node.args)
+    return tuple(found)
+
+
+def _per_entry(root: Vector, tables: Tables) -> list[Any]:
+    """The value for each entry, operands first."""
+    entries = range(len(tables.plan.layout))
+    values: dict[Vector, list[Any]] = {}
+    pending = [root]
+    while pending:
+        node = pending[-1]
+        missing = [] if _is_leaf(node, tables) else [arg for arg in node.args if arg not in values]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        values[node] = [_one(node, entry, values, tables) for entry in entries]
+    return values[root]
+
+
+def _is_leaf(node: Vector, tables: Tables) -> bool:
+    return node.op in STATISTICS or node in tables.plan.facts.static
+
+
+def _one(node: Vector, entry: int, values: dict[Vector, list[Any]], tables: Tables) -> Any:
+    if node in tables.plan.facts.static:
+        return float(tables.plan.facts.static[node][entry])
+    if node.op in STATISTICS:
+        return tables.value(node, entry)
+    operands = [values[arg][entry] for arg in node.args]
+    if node.op == "coefficients":
+        return solve(node, operands[0], operands[1:])[0]
+    if node.op == "item":
+        return operands[0][node.option("index")]
+    with np.errstate(all="ignore"):
+        return FORMULAS[node.op](*operands)

@@ -1,0 +1,72 @@
+"""Pieces of work: what a reading is for, the groups of entries it goes through, and what one thread takes at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.frame import Piece
+from weightmath.engine.plan import Output
+from weightmath.engine.program import Program
+from weightmath.engine.stream import Sink
+from weightmath.engine.traces import Trace
+from weightmath.engine.wide_selection import WideSelection
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one reading of the inputs is for."""
+
+    folds: tuple[Vector, ...] = ()  # wide statistics that add up partial states
+    selections: tuple[WideSelection, ...] = ()
+    kept: tuple[Vector, ...] = ()  # statistics per tensor that `show` and `expect` ask for
+    outputs: tuple[Output, ...] = ()
+    sampling: bool = False
+
+    def selecting(self, entry: int) -> tuple[WideSelection, ...]:
+        """The selections that must see this entry's elements."""
+        if self.sampling:
+            return tuple(selection for selection in self.selections if selection.sampled_tiles(entry))
+        return tuple(selection for selection in self.selections if selection.takes(entry))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Entries that go through their rounds together: one tensor, or some small ones."""
+
+    number: int
+    entries: tuple[int, ...]
+    programs: tuple[Program, ...]  # one per round
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One program on one chunk; what is done already is only applied."""
+
+    group: Group
+    round: int
+    pieces: tuple[Piece, ...]
+    key: str = ""  # in the journal; none for what is not noted
+    done: tuple[int, tuple[Trace, ...]] | None = None  # bytes and traces
+
+    @property
+    def stage(self) -> tuple[Group, int]:
+        """A round of a group."""
+        return self.group, self.round
+
+    @property
+    def after(self) -> tuple[Group, int] | None:
+        """The round before."""
+        return (self.group, self.round - 1) if self.round else None
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """A stretch of the template that an output keeps."""
+
+    sink: Sink
+    job: Any
+    key: str
+    stage = "copies"
+    after = None

@@ -1,0 +1,136 @@
+"""One try at a job: it goes on where an earlier one was stopped, and leaves what it has done to the next.
+
+Beside the first output lies a journal, beside each output what is written of it, under hidden names that follow from
+the outputs'. Both are locked, so that a second run to one target is refused, and both stay when a run is killed,
+interrupted, or stopped by a disk. A run whose numbers are wanting (`expect`, NaN) would fail again and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from weightmath.checkpoint import Checkpoint, Writer
+from weightmath.checkpoint.description import Stamp
+from weightmath.checkpoint.lock import being_written, hidden, is_locked
+from weightmath.engine.journal import JournalFile
+from weightmath.errors import CheckpointError, DiskError, WeightmathError
+from weightmath.files.identity import differences
+from weightmath.files.outputs import Save
+
+KEPT = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
+_STOPPED = (DiskError, CheckpointError, KeyboardInterrupt, MemoryError, OSError)
+
+
+class Attempt:
+    """The journal and the writers of one run, as a context manager that removes or leaves them.
+
+    which      the run's identity
+    inputs     a failed reading is worth another try only while these are unchanged
+    journal    what is done; empty, or that of the attempt before
+    writers    one per save
+    resumed    whether this goes on where another was stopped
+    reasons    why it does not, where there was another
+    Fails      OutputError where another run has an output in hand, and as Writer does
+    """
+
+    def __init__(
+        self, which: Mapping[str, Any], saves: Sequence[Save], inputs: Collection[Checkpoint], *, force: bool
+    ) -> None:
+        self._inputs = inputs
+        self.writers: list[Writer] = []
+        self.journal = JournalFile(saves[0].path)
+        try:
+            self.reasons = _reasons(self.journal.head, which, saves)
+            self.resumed = self.journal.head is not None and not self.reasons
+            if not self.resumed:
+                self.journal.begin(None)  # what it speaks of is about to be overwritten
+            for save in saves:
+                self.writers.append(Writer(save.image, save.path, force=force, resume=self.resumed))
+            if not self.resumed:
+                parts = {str(writer.path): os.stat(writer.part).st_ino for writer in self.writers}
+                self.journal.begin({"run": which, "parts": parts})
+        except BaseException:
+            self._leave() if len(self.journal) else self._remove()
+            raise
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and len(self.journal) and self._is_worth_another(error):
+            if isinstance(error, WeightmathError):
+                error.hint = error.hint or KEPT
+            else:
+                error.args = (*error.args, KEPT)
+            self._leave()
+        else:
+            self._remove()
+
+    def publish(self) -> None:
+        """Give all outputs, which are complete, their names; a run that is killed in the midst of it can be resumed."""
+        for writer in self.writers:
+            writer.commit()
+        self.journal.flush()
+        for writer in self.writers:
+            writer.publish()
+
+    def _is_worth_another(self, error: BaseException) -> bool:
+        return isinstance(error, _STOPPED) and all(map(_is_unchanged, self._inputs))
+
+    def _leave(self) -> None:
+        for writer in self.writers:
+            writer.leave()
+        self.journal.close()
+
+    def _remove(self) -> None:
+        for writer in self.writers:
+            writer.abort()
+        self.journal.remove()
+
+
+def check_nobody_writes(saves: Sequence[Save]) -> None:
+    """OutputError where another run has an output in hand."""
+    for save in saves:
+        part = hidden(save.path, "part")
+        if part.exists() and is_locked(part):
+            raise being_written(save.path)
+
+
+def published_before(which: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:
+    """Outputs that are in place already, as the run was stopped while it published them."""
+    if not hidden(saves[0].path, "journal").exists():
+        return []
+    journal = JournalFile(saves[0].path)
+    journal.close()
+    head = journal.head
+    return _published(head, saves) if head is not None and not differences(head["run"], which) else []
+
+
+def _published(head: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:
+    paths = [save.path for save in saves if save.path.exists()]
+    return [path for path in paths if os.stat(path).st_ino == head["parts"].get(str(path))]
+
+
+def _reasons(head: Mapping[str, Any] | None, which: Mapping[str, Any], saves: Sequence[Save]) -> list[str]:
+    """Why a run cannot go on where that of the journal was stopped; if it can, what that has published is hidden."""
+    if head is None:
+        return []
+    reasons = differences(head["run"], which)
+    if reasons:
+        return reasons
+    for path in _published(head, saves):
+        os.replace(path, hidden(path, "part"))
+    parts = {str(save.path): hidden(save.path, "part") for save in saves}
+    there = {target: os.stat(part).st_ino for target, part in parts.items() if part.exists()}
+    return [] if there == head["parts"] else ["what was written of the outputs is gone"]
+
+
+def _is_unchanged(checkpoint: Checkpoint) -> bool:
+    pairs = zip(checkpoint.files, checkpoint.stamps, strict=True)
+    return all(path.exists() and Stamp.of(os.stat(path)) == stamp for path, stamp in pairs)

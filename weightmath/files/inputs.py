@@ -1,0 +1,178 @@
+"""From an input of a recipe to a vector of its graph: headers only, names as the recipe says them, layouts compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_checkpoint
+from weightmath.delta.as_input import DeltaCheckpoint, as_checkpoint
+from weightmath.delta.container import is_delta
+from weightmath.dtypes import DType
+from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at, nearest
+from weightmath.files.mismatch import Terms, described
+from weightmath.files.naming import Naming
+from weightmath.files.subject import Subject
+from weightmath.layout import Entry, Layout, difference
+
+_AS_NAMED = Naming()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that a recipe reads: its section, and its tensors under their names in the recipe.
+
+    name     what messages call it: the input's name, or `runs[0]` for the first of a list
+    prefix   the section is those of its tensors whose names begin with this
+    """
+
+    name: str
+    section: Section
+    prefix: str
+    tensors: Mapping[str, TensorInfo]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint of the section."""
+        return self.section.checkpoint
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether it is a delta file: its kind is delta, and what it lacks is 0."""
+        return isinstance(self.checkpoint, DeltaCheckpoint)
+
+    @property
+    def input(self) -> str:
+        """The name of the input in the recipe."""
+        return self.name.partition("[")[0]
+
+    @property
+    def place(self) -> str:
+        """The section as `section:` would name it, with the prefix: `state_dict.model_ema.`."""
+        return ".".join(part for part in (self.section.name, self.prefix) if part)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The floating-point tensors under their names in the recipe."""
+        floats = {name: info.entry for name, info in self.tensors.items() if info.entry.dtype.is_float}
+        return Layout.of(Entry(name, entry.shape, entry.dtype) for name, entry in floats.items())
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Where a vector's tensors are read from: the input's own, and those that it takes from the template instead."""
+
+    own: Opened
+    tensors: Mapping[str, TensorInfo]
+    borrowed: Mapping[str, Opened]
+
+
+def open_input(name: str, path: str | Path, *, section: str | None = None, naming: Naming = _AS_NAMED) -> Opened:
+    """Open a checkpoint's headers and name its tensors.
+
+    `section` is a mapping's name, or a prefix that ends in a dot: `model_ema.` are the tensors of the section that
+    begin with it, and they lose it. Fails with CheckpointError for a file that cannot be read or holds no tensors, and
+    RecipeError as `Naming.apply` does.
+    """
+    checkpoint = open_checkpoint(path)
+    if is_delta(checkpoint):
+        checkpoint = as_checkpoint(checkpoint)
+    chosen, prefix = _section(checkpoint, section)
+    inside = {original[len(prefix) :]: original for original in chosen.tensors if original.startswith(prefix)}
+    beside = [original for original in chosen.tensors if not original.startswith(prefix)]
+    found = naming.apply(inside, beside)
+    return Opened(name, chosen, prefix, {new: chosen.tensors[inside[short]] for new, short in found.items()})
+
+
+def _section(checkpoint: Checkpoint, name: str | None) -> tuple[Section, str]:
+    """A section, and the prefix of its tensors that are meant."""
+    if name is None or not name.endswith(".") or name == ".":
+        return checkpoint.section(name), ""
+    holders = [section for section in checkpoint.sections if section.name and name.startswith(f"{section.name}.")]
+    pairs = [(section, name[len(section.name) + 1 :]) for section in holders]
+    pairs = [*sorted(pairs, key=lambda pair: len(pair[1])), (checkpoint.section(), name)]
+    for section, prefix in pairs:
+        if prefix and any(original.startswith(prefix) for original in section.tensors):
+            return section, prefix
+    section = checkpoint.section()
+    firsts = dict.fromkeys(f"{original.partition('.')[0]}." for original in section.tensors)
+    hint = nearest(name, firsts) or f"they begin with: {' '.join(list(firsts)[:8])}"
+    raise CheckpointError(
+        f"no tensor of section `{section.name or '.'}` begins with `{name}`", where=str(checkpoint.path), hint=hint
+    )
+
+
+def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) -> Vector:
+    """The vector of an opened input, compared with what the recipe is about.
+
+    `missing: template` reads what a model lacks from the template, `extra: ignore` leaves out what the template lacks,
+    a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails with LayoutError: a table
+    of all differences, and the line that would help.
+    """
+    own = _comparable(opened, subject, terms.kind)
+    found = difference(subject.layout, own)
+    refused = terms.refused(found)
+    if refused:
+        retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
+        what, hint = described(refused, retyped, terms.kind)
+        fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
+        raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
+    borrowed = {name: template for name in found.missing if terms.borrows}
+    entries = [entry for entry in own if entry.name in subject.layout]
+    entries += [subject.layout[name] for name in borrowed]
+    layout = own if len(entries) == len(own) and not borrowed else Layout.of(entries)
+    tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
+    return input_vector(Input(opened.name, layout, terms.kind, terms.part, Fallback(opened, tensors, borrowed)))
+
+
+def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
+    """The tensors of an input that count, in the shape in which they do."""
+    entries = [entry for entry in opened.layout if subject.selection.reason(entry.name) is None]
+    if kind != "mask" and not subject.rows and len(entries) == len(opened.layout):
+        return opened.layout
+    if kind == "mask":
+        others = {name: opened.tensors[name].entry for name in subject.layout.names if name in opened.tensors}
+        whole = [(name, entry) for name, entry in others.items() if entry.dtype.kind in ("int", "bool")]
+        entries += [Entry(name, entry.shape, entry.dtype) for name, entry in whole]
+    return Layout.of(replace(entry, shape=subject.fitted(entry.name, entry.shape)) for entry in entries)
+
+
+class CheckpointSource:
+    """The engine's view of an input: elements by name, from one or more open checkpoints."""
+
+    def __init__(self, fallback: Fallback, readers: Mapping[Path, Reader]) -> None:
+        self._dtypes = {name: info.entry.dtype for name, info in fallback.tensors.items()}
+        self._places = {
+            name: (readers[fallback.borrowed.get(name, fallback.own).checkpoint.path], info)
+            for name, info in fallback.tensors.items()
+        }
+
+    def dtype(self, name: str) -> DType:
+        """The dtype in which a tensor is stored."""
+        return self._dtypes[name]
+
+    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
+        """Elements start..stop of a tensor, as raw bits."""
+        reader, info = self._places[name]
+        reader.read(info, start, stop, out)
+
+
+def open_readers(stack: ExitStack, checkpoints: Iterable[Checkpoint]) -> dict[Path, Reader]:
+    """One reader per file, closed with the stack."""
+    readers: dict[Path, Reader] = {}
+    for checkpoint in checkpoints:
+        if checkpoint.path not in readers:
+            readers[checkpoint.path] = stack.enter_context(checkpoint.open())
+    return readers
+
+
+def placed(where: str, error: WeightmathError) -> WeightmathError:
+    """The error with the place in the recipe before the file it speaks of."""
+    error.where = f"{where}: {error.where}" if error.where else None
+    return at(where, error)

@@ -1,0 +1,135 @@
+"""The inputs of a recipe, opened: which files, under which names, and as which vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightmath.algebra.graph import Vector
+from weightmath.errors import RecipeError, WeightmathError
+from weightmath.files.choice import Chosen, choose
+from weightmath.files.inputs import Opened, as_vector, open_input, placed
+from weightmath.files.mismatch import Terms
+from weightmath.files.naming import Naming
+from weightmath.files.outputs import left_out
+from weightmath.files.subject import Selection, Subject, check_patterns, subject_of
+from weightmath.layout import Patterns
+from weightmath.recipe import InputSpec, Recipe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe reads.
+
+    models   every checkpoint by its name in messages; those of a list are `runs[0]`, `runs[1]`, ...
+    lists    for each list, which files it consists of
+    """
+
+    recipe: Recipe
+    models: Mapping[str, Opened]
+    lists: Mapping[str, Chosen]
+
+    def of(self, name: str) -> list[Opened]:
+        """The models of an input: one, or those of a list in order."""
+        return [opened for opened in self.models.values() if opened.input == name]
+
+    def template(self, output: str) -> Opened:
+        """The template of an output: the one it names, else the first input that is a whole model; of a list the last.
+
+        Where no input is a whole model, it is the first that is whole.
+        """
+        named = self.recipe.spec.save[output].template
+        if named is not None:
+            return self.of(named)[-1]
+        whole = [name for name, spec in self.recipe.spec.inputs.items() if not spec.part and not self._is_delta(name)]
+        models = [name for name in whole if self.recipe.spec.inputs[name].kind in (None, "model")]
+        if not whole:
+            fact = "no input is a whole model that could be the template"
+            raise RecipeError(
+                fact, where=self.recipe.where("inputs"), hint=f"name one: template: {next(iter(self.models))}"
+            )
+        return self.of((models or whole)[0])[-1]
+
+    def _is_delta(self, name: str) -> bool:
+        return all(opened.is_delta for opened in self.of(name))
+
+    def dropped(self, output: str) -> frozenset[str]:
+        """Tensors of its template's section that an output leaves out."""
+        template, spec = self.template(output), self.recipe.spec.save[output]
+        is_left_out = left_out(template.section, spec.drop, spec.keep)
+        return frozenset(name for name, info in template.tensors.items() if is_left_out(info))
+
+    def grouped(self, vectors: Mapping[str, Vector]) -> dict[str, Vector | list[Vector]]:
+        """Vectors by the names of inputs, as expressions see them: a list is a list."""
+        found: dict[str, Vector | list[Vector]] = {}
+        for name in self.recipe.spec.inputs:
+            models = [vectors[opened.name] for opened in self.of(name)]
+            found[name] = models if name in self.lists else models[0]
+        return found
+
+
+def open_inputs(recipe: Recipe) -> Inputs:
+    """Open the headers of all inputs. Fails with what is wrong and the input's place in the recipe."""
+    models: dict[str, Opened] = {}
+    lists: dict[str, Chosen] = {}
+    for name, spec in recipe.spec.inputs.items():
+        try:
+            if spec.glob is not None:
+                lists[name] = _chosen(recipe, spec, spec.glob)
+                paths = {f"{name}[{i}]": path for i, path in enumerate(lists[name].files)}
+            else:
+                assert spec.path is not None
+                paths = {name: recipe.resolve(spec.path)}
+            models |= {key: _opened(key, path, spec) for key, path in paths.items()}
+        except WeightmathError as error:
+            raise placed(recipe.where("inputs", name), error) from None
+    return Inputs(recipe, models, lists)
+
+
+def _chosen(recipe: Recipe, spec: InputSpec, pattern: str) -> Chosen:
+    counts = {"first": spec.first, "last": spec.last, "best": spec.best}
+    keep = next(((word, count) for word, count in counts.items() if count is not None), None)
+    outputs = [recipe.resolve(path) for path in recipe.outputs.values()]
+    folder = recipe.path.parent if recipe.path else Path()
+    return choose(pattern, folder, sort=spec.sort, keep=keep, exclude=spec.except_, outputs=outputs)
+
+
+def _opened(name: str, path: Path, spec: InputSpec) -> Opened:
+    return open_input(name, path, section=spec.section, naming=Naming(spec.names, spec.strip, spec.rename))
+
+
+def subject_for(recipe: Recipe, inputs: Inputs, template: Opened) -> Subject:
+    """The tensors that a recipe is about; RecipeError for patterns that match none."""
+    spec = recipe.spec
+    for key, patterns in (("only", spec.only), ("except", spec.except_), ("fit", spec.fit)):
+        try:
+            check_patterns(patterns, template.layout.names)
+        except RecipeError as error:
+            raise placed(recipe.where(key), error) from None
+    try:
+        layouts = [opened.layout for opened in inputs.models.values()]
+        selection = Selection(Patterns(spec.only), Patterns(spec.except_), _dropped_by_all(inputs))
+        return subject_of(template.layout, layouts, selection, spec.fit)
+    except WeightmathError as error:
+        raise placed(recipe.where("fit"), error) from None
+
+
+def _dropped_by_all(inputs: Inputs) -> frozenset[str]:
+    """Tensors that every output leaves out."""
+    return frozenset.intersection(*(inputs.dropped(output) for output in inputs.recipe.spec.save))
+
+
+def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subject) -> dict[str, Vector]:
+    """The vector of every opened checkpoint; LayoutError for one that does not have the subject's layout."""
+    found: dict[str, Vector] = {}
+    for name, opened in inputs.models.items():
+        spec = recipe.spec.inputs[opened.input]
+        kind = spec.kind or ("delta" if opened.is_delta else "model")
+        missing, extra = spec.missing or recipe.spec.missing, spec.extra or recipe.spec.extra
+        terms = Terms(kind, missing, extra, spec.part or opened.is_delta)
+        try:
+            found[name] = as_vector(opened, template, subject, terms)
+        except WeightmathError as error:
+            raise placed(recipe.where("inputs", opened.input), error) from None
+    return found
