@@ -1,8 +1,8 @@
 """What of a plan is done: noted in a journal chunk by chunk, and found there by the run after one that was stopped.
 
 Noted are the traces of each chunk of a reading (see weightmath.engine.traces), the statistics that rounds have worked
-out before it, and what was copied. Not noted, and so done again, are samples, which are small, and rounds of tensors that
-were in work when the run stopped. What was written counts as done only if it is there when it is looked for.
+out before it, and what was copied. Not noted, and so done again, are samples, which are small, and rounds of tensors
+that were in work when the run stopped. What was written counts as done only if it is there when it is looked for.
 """
 
 from __future__ import annotations
