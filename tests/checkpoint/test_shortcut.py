@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.checkpoint.test_plan_image import POCKETNET, rich
+from tests.checkpoint.test_plan_image import rich
+from tests.packages import folds
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.rebuild import Tensor
@@ -41,7 +42,7 @@ def test_the_same_description(protocol: int, tmp_path: Path) -> None:
 
 
 def test_real_checkpoints_take_it() -> None:
-    for path in POCKETNET:
+    for path in folds():
         data = open_checkpoint(path).source.pickle
         assert taken(data) == 97
         assert outcome(read_to_describe, data) == outcome(read_pickle, data)
