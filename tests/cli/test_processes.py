@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_run_and_the_next_goes_on(tmp_path: Path, threads: int) 
     process = subprocess.Popen(_command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        journal = tmp_path / ".out.ckpt.weightmath.engine.journal"
+        journal = tmp_path / ".out.ckpt.weightmath.journal"
         while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
             assert time.monotonic() < deadline
             assert process.poll() is None

@@ -27,11 +27,11 @@ def test_what_was_left_is_removed(driver: Driver) -> None:
     (driver.folder / ".mine").write_text("keep")
     (driver.folder / ".mine.part").write_text("keep")
     before = driver.hidden
-    assert before == [".mine", ".mine.part", ".out.ckpt.weightmath.engine.journal", ".out.ckpt.weightmath.part"]
+    assert before == [".mine", ".mine.part", ".out.ckpt.weightmath.journal", ".out.ckpt.weightmath.part"]
     dry = clean(driver.folder, "--dry-run")
     assert (dry.returncode, driver.hidden) == (0, before)
     assert [line.split(" (")[0] for line in dry.stdout.splitlines()] == [
-        "would remove .out.ckpt.weightmath.engine.journal",
+        "would remove .out.ckpt.weightmath.journal",
         "would remove .out.ckpt.weightmath.part",
     ]
     done = clean(driver.folder)
@@ -50,7 +50,7 @@ def test_one_output_of_two(driver: Driver) -> None:
     removed = json.loads(done.stdout)["removed"]
     assert [(one["path"], one["output"], one["kind"]) for one in removed] == [
         (".out.ckpt.weightmath.part", "out.ckpt", "part"),
-        (".out.ckpt.weightmath.engine.journal", "out.ckpt", "journal"),
+        (".out.ckpt.weightmath.journal", "out.ckpt", "journal"),
     ]
     assert removed[0]["bytes"] > 4e6
     assert driver.hidden == [stranger.name]

@@ -108,7 +108,7 @@ def test_what_the_disk_has_lost_is_done_again(driver: Driver) -> None:
 
 def test_a_journal_cut_anywhere(driver: Driver) -> None:
     whole, digests = driver.undisturbed()
-    journal = driver.folder / ".out.ckpt.weightmath.engine.journal"
+    journal = driver.folder / ".out.ckpt.weightmath.journal"
     for share in (0, 0.001, 0.3, 0.62, 0.9, 0.999):
         driver.run(kill=whole["calls"] - 30)
         content = journal.read_bytes()
@@ -121,7 +121,7 @@ def test_a_journal_cut_anywhere(driver: Driver) -> None:
 
 def test_a_journal_with_a_flipped_bit(driver: Driver) -> None:
     whole, digests = driver.undisturbed()
-    journal = driver.folder / ".out.ckpt.weightmath.engine.journal"
+    journal = driver.folder / ".out.ckpt.weightmath.journal"
     for number in range(6):
         driver.run(kill=whole["calls"] - 30)
         content = bytearray(journal.read_bytes())
