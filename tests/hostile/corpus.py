@@ -13,7 +13,6 @@ import torch
 
 from tests.hostile.pickles import Payload, name, payloads, text
 from tests.hostile.zips import Member, build, lies
-from weightmath.checkpoint.torch_legacy import MAGIC
 
 STATE = {"w": torch.arange(20.0).reshape(4, 5), "b": torch.arange(5.0)}
 ROOT = "archive"

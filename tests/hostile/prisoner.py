@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 
-import numpy  # noqa: E402, F401
+import numpy  # noqa: F401
 
-from weightmath.checkpoint import open_checkpoint  # noqa: E402
-from weightmath.cli.inspect import inspect  # noqa: E402
-from weightmath.errors import CheckpointError  # noqa: E402
+from weightmath.checkpoint import open_checkpoint
+from weightmath.cli.inspect import inspect
+from weightmath.errors import CheckpointError
 
 MEMORY = 2 << 30
 SECONDS = 900
