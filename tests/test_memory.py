@@ -62,8 +62,8 @@ def test_torch_counts_where_it_is_needed():
 def test_settings_that_fit():
     a, b = inputs(4, (1000, 1000))
     plan = plan_of(a + 0.5 * b)
-    assert settings_for(plan, 3, None) == Settings(3, 2 * TILE)
-    assert settings_for(plan, 3, peak_bytes(plan, Settings(3, 2 * TILE)) - 1) == Settings(3, TILE)
+    assert settings_for(plan, 3, None) == Settings(3, 4 * TILE)
+    assert settings_for(plan, 3, peak_bytes(plan, Settings(3, 4 * TILE)) - 1) == Settings(3, TILE)
     assert settings_for(plan, None, peak_bytes(plan, Settings(1, TILE))) == Settings(1, TILE)
     with pytest.raises(
         MemoryBudgetError, match=r"the work needs \d+ MB, and the budget is 1 MB\n  hint: --memory \d+MB"
