@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
 from typing import TypeVar
+
+_MOST_WORDS, _LONGEST_WORD = 5_000, 200
 
 
 class WeightmathError(Exception):
@@ -79,5 +82,7 @@ def at(where: str, error: E) -> E:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the closest known word, or None when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    # To compare costs the product of the lengths, and both may come from a file.
+    short = [word for word in islice(known, _MOST_WORDS) if len(word) <= _LONGEST_WORD]
+    close = difflib.get_close_matches(name[:_LONGEST_WORD], short, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else None

@@ -53,7 +53,7 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
 
 def look_at(path: Path) -> dict[str, object]:
     """Open it, list it, show it."""
-    began, what = time.monotonic(), "opened"
+    began, what = time.process_time(), "opened"
     try:
         checkpoint = open_checkpoint(path)
         for section in checkpoint.sections:
@@ -68,7 +68,12 @@ def look_at(path: Path) -> dict[str, object]:
     except BaseException as error:  # noqa: BLE001 - this is what is looked for
         place = list(traceback.walk_tb(error.__traceback__))[-1]
         what = f"failed: {error!r:.200} in {place[0].f_code.co_filename}:{place[1]}"
-    return {"file": path.name, "what": what, "seconds": time.monotonic() - began}
+    return {"file": path.name, "what": what, "seconds": time.process_time() - began, "peak": peak()}
+
+
+def peak() -> int:
+    """The most memory that the process has taken so far, in bytes."""
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
 
 
 def main() -> None:

@@ -28,6 +28,9 @@ def _never_chosen(section: Section) -> bool:
     return section.hidden or any(part.lower().startswith("optim") for part in section.name.split("."))
 
 
+_MOST_AVERAGES = 8  # each is compared with all names
+
+
 def choose(checkpoint: Checkpoint, name: str | None) -> Section:
     """The section of that name, or without a name the one that holds the weights; CheckpointError if none does."""
     if name is not None:
@@ -95,7 +98,8 @@ def _prefixes(names: Sequence[str]) -> list[str]:
         first, dot, rest = name.partition(".")
         if dot and "ema" in first.lower():
             groups.setdefault(first, set()).add(rest)
-    return [f"{first}." for first, inside in groups.items() if _repeats(first, inside, names)]
+    largest = sorted(groups.items(), key=lambda group: -len(group[1]))[:_MOST_AVERAGES]
+    return [f"{first}." for first, inside in largest if _repeats(first, inside, names)]
 
 
 def _repeats(first: str, inside: set[str], names: Sequence[str]) -> bool:

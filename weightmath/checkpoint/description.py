@@ -228,6 +228,8 @@ def check_is_file(path: Path) -> None:
         raise CheckpointError("no such file", where=str(path)) from None
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except ValueError:
+        raise CheckpointError("is no name that a file can have", where=str(path)) from None
     if stat.S_ISDIR(status.st_mode):
         raise CheckpointError("is a directory, not a checkpoint file", where=str(path))
     if not stat.S_ISREG(status.st_mode):

@@ -13,7 +13,7 @@ from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, opcode, run
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, Huge, List, Persistent, Set, Tuple, Value
 from weightmath.errors import CheckpointError
 
-_LONGEST = 1024  # bytes of a whole number that is read
+_LONGEST = 128  # bytes of a whole number that is read
 
 
 def read_pickle(data: bytes, start: int = 0) -> Pickle:

@@ -19,6 +19,7 @@ from weightmath.errors import CheckpointError
 
 STORAGE_CLASSES = {dtype.storage: dtype for dtype in DTYPES.values() if dtype.storage}
 UNTYPED = "UntypedStorage"
+_MOST_DIMENSIONS = 64  # as in torch; a shape that many tensors share could else cost the square of the file's length
 V1, V2, V3 = "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"
 _PARAMETERS = ("_rebuild_parameter", "_rebuild_parameter_with_state")
 _PLAIN_TYPES = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
@@ -172,7 +173,7 @@ def _changes_values(metadata: Value) -> bool:
 
 
 def _counts(value: Value) -> tuple[int, ...] | None:
-    items = value.items if isinstance(value, Tuple) else [None]
+    items = value.items if isinstance(value, Tuple) and len(value.items) <= _MOST_DIMENSIONS else [None]
     return tuple(item for item in items if _is_count(item)) if all(map(_is_count, items)) else None
 
 

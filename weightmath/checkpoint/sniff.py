@@ -35,7 +35,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             is where that can be told
     """
     place = find_in_hub(path) if is_in_hub(path) else Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):  # which has no objection to names that are too long
         return replace(_open_file(find_model(place)), path=place)
     return _open_file(place)
 

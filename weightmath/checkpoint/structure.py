@@ -87,14 +87,15 @@ class _Walk:
         self.swept: set[int] = set()
         # Sharing lets a small pickle describe an exponentially large tree; an honest one costs bytes per value.
         self.visits_left = len(pickle.data) + 1000
+        self.letters_left = 64 * len(pickle.data) + 100_000
 
     def visit(self, value: Value, path: tuple[PathKey, ...], hidden: bool) -> object:
         """What a value means, for the tree; tensors and mappings in it are noted on the way."""
-        if isinstance(value, (str, int, float, bytes)) or value is None:
+        if isinstance(value, (int, float)) or value is None:
             return value
-        self.visits_left -= 1
-        if self.visits_left < 0:
-            raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
+        self.spend(value)
+        if isinstance(value, (str, bytes)):
+            return value
         if isinstance(value, Tensor):
             return self.tensor(value, value, path)
         if isinstance(value, (Global, Huge)):
@@ -109,6 +110,15 @@ class _Walk:
             return self.inside(value, path, hidden)
         finally:
             self.open.discard(id(value))
+
+    def spend(self, value: Value) -> None:
+        """CheckpointError when the walk has come by more than an honest pickle of this length can hold."""
+        if isinstance(value, (str, bytes)):
+            self.letters_left -= len(value)
+        else:
+            self.visits_left -= 1
+        if self.visits_left < 0 or self.letters_left < 0:
+            raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
 
     def inside(self, value: Value, path: tuple[PathKey, ...], hidden: bool) -> object:
         if isinstance(value, Call):

@@ -62,7 +62,7 @@ def _without_middle(cell: str, width: int) -> str:
         return cell
     head = Text(cell)
     head.truncate((width - 1) // 2)
-    tail = cell
+    tail = cell[-width:]
     while cell_len(tail) > width - 1 - head.cell_len:
         tail = tail[1:]
     return f"{head.plain}…{tail}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TENSORS_SHOWN = 40
 _SECTIONS_SHOWN = 6
+_TWINS_SHOWN = 8
 
 
 def inspect(
@@ -78,10 +79,19 @@ def _findings(check: Integrity) -> Iterator[str]:
 
 
 def _section(one: SectionReport) -> list[str]:
+    from weightmath.cli.page import shortened
+
     dtypes = ", ".join(f"{name}: {count:,}" for name, count in one.dtypes.items())
     only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
     name = one.name or "(top level)"
-    return ["*" if one.chosen else "", name, f"{one.tensors:,}", f"{one.values:,}", only, " ".join(one.twins)]
+    return [
+        "*" if one.chosen else "",
+        name,
+        f"{one.tensors:,}",
+        f"{one.values:,}",
+        only,
+        " ".join(shortened(one.twins, _TWINS_SHOWN)),
+    ]
 
 
 def _print_tensors(page: Page, report: CheckpointReport, everything: bool) -> None:

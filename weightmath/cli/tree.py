@@ -101,5 +101,7 @@ def _described(value: object) -> str:
         return "" if value else "{}"
     if isinstance(value, list | tuple):
         return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, str):
+        value = value[: _TEXT_SHOWN + 1]
     text = f"{len(value)} bytes" if isinstance(value, bytes | bytearray) else repr(value)
     return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}..."

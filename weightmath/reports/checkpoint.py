@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo, verify_container
 from weightmath.errors import CheckpointError
+
+_SHARES_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class TensorReport:
 
     start, stop  its range in the flat vector; None outside the vector
     device       where torch.load puts it
-    shares       other tensors of the checkpoint, by dotted path, that lie in the same storage
+    shares       other tensors of the checkpoint, by dotted path, that lie in the same storage; at most 20
     """
 
     name: str
@@ -124,7 +127,8 @@ def _tensors(section: Section) -> tuple[TensorReport, ...]:
 def _tensor(
     info: TensorInfo, users: Mapping[Storage, list[TensorInfo]], start: int | None, stop: int | None
 ) -> TensorReport:
-    shares = tuple(other.dotted for other in users[info.storage] if other is not info)
+    others = (other.dotted for other in users[info.storage] if other is not info)
+    shares = tuple(islice(others, _SHARES_LISTED))  # of one flat storage with thousands of views this is enough
     entry = info.entry
     return TensorReport(entry.name, entry.shape, entry.dtype.name, start, stop, info.storage.device, shares)
 
