@@ -38,14 +38,15 @@ LAYERS = [
     files.attempt engine.memory caveats provenance pins
     run compare
     rehearsal verify lock
-    mergekit
-    reports api
+    mergekit api
+    lab.table
+    reports
     cli
     __main__
     """.strip().splitlines()
 ]
 # Packages whose modules lie in layers of their own; the package itself is a docstring.
-MANY_LAYERS = ("algebra", "engine", "files")
+MANY_LAYERS = ("algebra", "engine", "files", "lab")
 PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 
 # What alone may import each library, besides the standard one.

@@ -70,6 +70,14 @@ class ExpectError(WeightmathError):
     """An `expect` of the recipe does not hold, or an input is not the one that it pins."""
 
 
+class TableError(WeightmathError):
+    """A results table that is damaged, exists, or belongs to something else."""
+
+
+class MetricError(WeightmathError):
+    """An evaluation that fails, or says no number."""
+
+
 E = TypeVar("E", bound=WeightmathError)
 
 
