@@ -92,6 +92,10 @@ def test_the_package_exports_every_function():
         (lambda: f.gram(base), "`x` must be a list"),
         (lambda: f.gram([base, chat]) * base, "is several numbers, not one"),
         (lambda: f.norm(f.gram([base, chat])), "is several numbers, not one"),
+        (lambda: f.principal([base, chat]), "2 runs have at most 1 principal directions, not 2"),
+        (lambda: f.principal([base, chat], k=0), "`k` must be in [1, inf), not 0"),
+        (lambda: f.filter_normalized(chat - base, like=base, one_dimensional="no"), "one of: zero scale"),
+        (lambda: f.plane(base, chat), "`c` is missing"),
     ],
 )
 def test_calls_that_are_refused(call, message):

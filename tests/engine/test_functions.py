@@ -69,6 +69,12 @@ PLAIN: dict[str, list[Callable[[], Any]]] = {
     "weighted_mean": [lambda: f.weighted_mean([a, b], [1, 3]), lambda: f.weighted_mean([a, b, c], [1, TABLE, 2])],
     "all": [lambda: a + f.all(a >= b), lambda: a + f.all(f.norm(a, scope="tensor") > -1)],
     "any": [lambda: a + f.any(a > b), lambda: a + f.any(f.norm(a, scope="layer") > 100)],
+    "plane": [lambda: a + 0.5 * f.plane(a, b, c)[0], lambda: a + 0.5 * f.plane(a, b, c)[1]],
+    "principal": [lambda i=i: a + 0.5 * f.principal([a, b, c])[i] for i in range(2)],
+    "filter_normalized": [
+        lambda: a + f.filter_normalized(f.gaussian(seed=5), a),
+        lambda: a + f.filter_normalized(d, like=a, one_dimensional="scale"),
+    ],
     "truncated_svd": [lambda: a + f.truncated_svd(d, rank=2), lambda: a + f.truncated_svd(d / f.norm(d), energy=0.5)],
 }
 SCOPED: dict[str, Callable[[str], Any]] = {

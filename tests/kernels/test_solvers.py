@@ -5,7 +5,17 @@ import pytest
 
 from weightmath.algebra.graph import Input, input_vector
 from weightmath.functions import coefficients, gram
-from weightmath.kernels.solvers import SOLVERS, geometric_median, karcher, model_stock, nuslerp, slerp, solve
+from weightmath.kernels.solvers import (
+    SOLVERS,
+    geometric_median,
+    gram_schmidt,
+    karcher,
+    model_stock,
+    nuslerp,
+    principal,
+    slerp,
+    solve,
+)
 from weightmath.layout import Layout
 
 
@@ -163,6 +173,43 @@ def test_model_stock_clips_disagreement_and_survives_its_pole():
     np.testing.assert_array_equal(model_stock(grams(opposed), clip=False), [[0, 0]])
 
 
+@pytest.mark.parametrize("direction", [0, 1, 3])
+@pytest.mark.parametrize("near", [None, 1e-3])
+def test_gram_schmidt_is_the_qr_decomposition(direction, near):
+    x = vectors(4, near=near)
+    found = combine(gram_schmidt(grams(x), direction=direction), x)
+    for cell, one in zip(x, found, strict=True):
+        q, r = np.linalg.qr(cell.T)
+        expected = q[:, direction] * np.sign(r[direction, direction])
+        np.testing.assert_allclose(one, expected, atol=1e-13 if near is None else 1e-9)
+
+
+def test_what_lies_among_earlier_vectors_has_no_direction_of_its_own():
+    a, b = np.eye(4)[:2]
+    x = np.stack([[a, 3 * a, b], [0 * a, a, b], [a, a + 1e-7 * b, b]])
+    np.testing.assert_array_equal(gram_schmidt(grams(x), direction=1)[[0, 2]], 0)
+    np.testing.assert_array_equal(gram_schmidt(grams(x), direction=0)[1], 0)
+    np.testing.assert_array_equal(gram_schmidt(grams(x), direction=2), [[0, 0, 1]] * 3)
+
+
+@pytest.mark.parametrize("direction", [0, 2])
+def test_principal_directions_are_those_of_the_singular_value_decomposition(direction):
+    x = vectors(5) * np.linspace(1, 3, 5)[:, None]
+    x -= x.mean(axis=1, keepdims=True)
+    found = combine(principal(grams(x), direction=direction), x)
+    for cell, one in zip(x, found, strict=True):
+        expected = np.linalg.svd(cell)[2][direction]
+        ahead = np.sign((cell[-1] - cell[0]) @ expected)
+        np.testing.assert_allclose(one, ahead * expected, atol=1e-12)
+
+
+def test_a_direction_in_which_nothing_varies_is_zero():
+    line = np.array([[[-1.0, 0], [0, 0], [1, 0]]])
+    np.testing.assert_allclose(combine(principal(grams(line), direction=0), line), [[1, 0]])
+    np.testing.assert_array_equal(principal(grams(line), direction=1), [[0, 0, 0]])
+    np.testing.assert_array_equal(principal(0 * grams(line), direction=0), [[0, 0, 0]])
+
+
 # Each solver with the number of vectors and of numbers that it is tried with.
 CASES = [
     ("slerp", 2, 1, {"straight": 0.9995}),
@@ -170,6 +217,7 @@ CASES = [
     *[("karcher", n, n, {}) for n in (2, 3, 9)],
     *[("geometric_median", n, n + 1, {}) for n in (1, 2, 9)],
     *[("model_stock", n, 0, {"clip": True}) for n in (2, 3, 9)],
+    *[(name, n, 0, {"direction": n - 1}) for name in ("gram_schmidt", "principal") for n in (2, 9)],
 ]
 
 

@@ -3,6 +3,7 @@
 from weightmath.functions.by_name import blocks, layer, match, matrices, only, overlay, ramp, without
 from weightmath.functions.casts import delta, model
 from weightmath.functions.declare import FUNCTIONS, METHODS, Declared, function, method
+from weightmath.functions.directions import filter_normalized, plane, principal
 from weightmath.functions.elementwise import (
     abs,
     clamp,
@@ -58,6 +59,7 @@ __all__ = [
     "density",
     "dot",
     "exp",
+    "filter_normalized",
     "floor",
     "function",
     "gaussian",
@@ -81,6 +83,8 @@ __all__ = [
     "norm",
     "only",
     "overlay",
+    "plane",
+    "principal",
     "quantile",
     "rademacher",
     "ramp",

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from weightmath.algebra.graph import Vector
+from weightmath.kernels.one_thread import one_thread
 
 STEPS = 100  # of an iteration, at most
 SETTLED = 1e-13  # a step that changes no coefficient by more is the last
+DEPENDENT = 1e-6  # a vector is in a span that it leaves by less of its length
 OPPOSED = 1e-6  # unit vectors whose mean is shorter than this have no mean direction
 
 
@@ -189,10 +191,44 @@ def model_stock(gram: np.ndarray, *, clip: bool) -> np.ndarray:
     return np.repeat(share[:, None] / n, n, axis=1)
 
 
+def gram_schmidt(gram: np.ndarray, *, direction: int) -> np.ndarray:
+    """That direction of the orthonormal basis that the vectors make in their order; 0 where it lies among the earlier.
+
+    The Gram matrix is the metric, so that coefficients are orthogonalised as vectors would be.
+    """
+    basis: list[np.ndarray] = []
+    for own in range(direction + 1):
+        rest = np.broadcast_to(np.eye(gram.shape[1])[own], gram.shape[:2])
+        for earlier in basis:
+            rest = rest - _along(earlier, _times(gram, rest)) * earlier
+        length = _length(gram, rest)
+        among = length <= DEPENDENT * np.sqrt(gram[:, own, own, None])
+        basis.append(_ratio(rest, np.where(among, 0.0, length), 0.0))
+    return basis[direction]
+
+
+def principal(gram: np.ndarray, *, direction: int) -> np.ndarray:
+    """That principal direction, at length 1, of centred vectors; 0 where they do not vary in it.
+
+    On it the last vector lies ahead of the first.
+    """
+    bad = ~np.isfinite(gram).all(axis=(1, 2))[:, None]
+    with one_thread():
+        values, directions = np.linalg.eigh(np.where(bad[:, :, None], 0.0, gram))
+    square, along = values[:, -1 - direction, None], directions[:, :, -1 - direction]
+    flat = square <= DEPENDENT**2 * values[:, -1:]
+    unit = _ratio(along, np.sqrt(np.where(flat, 0.0, square)), 0.0)
+    places = _times(gram, unit)
+    backwards = places[:, -1:] < places[:, :1]
+    return np.where(bad, np.nan, np.where(backwards, -unit, unit))
+
+
 SOLVERS: dict[str, Callable[..., np.ndarray]] = {
     "slerp": slerp,
     "nuslerp": nuslerp,
     "karcher": karcher,
     "geometric_median": geometric_median,
     "model_stock": model_stock,
+    "gram_schmidt": gram_schmidt,
+    "principal": principal,
 }
