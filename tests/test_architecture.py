@@ -36,7 +36,7 @@ LAYERS = [
     engine.grouping
     engine.cost engine.execute files.opening files.identity
     files.attempt engine.memory caveats provenance pins
-    run compare
+    run diff
     rehearsal verify lock
     mergekit api
     lab.table

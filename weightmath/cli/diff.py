@@ -35,7 +35,7 @@ def diff(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
-        from weightmath.compare import compare
+        from weightmath.diff import compare
         from weightmath.reports.difference import diff_report
         from weightmath.reports.plain import as_json
 

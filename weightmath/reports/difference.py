@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weightmath.compare import Comparison, Distance, Pair
+from weightmath.diff import Comparison, Distance, Pair
 from weightmath.scope import Scope
 
 

@@ -194,7 +194,7 @@ def _pieces(opened: Opened, names: Sequence[str]) -> Iterator[_Piece]:
 def _bits(slot: str, opened: Opened, readers: Mapping[Path, Reader], piece: _Piece) -> np.ndarray:
     """The bits of a piece as bytes or whole numbers, which compare equal where all bits do."""
     info = opened.tensors[piece.name]
-    bits = borrow(f"compare.{slot}", (piece.stop - piece.start,), info.entry.dtype.bits)
+    bits = borrow(f"diff.{slot}", (piece.stop - piece.start,), info.entry.dtype.bits)
     readers[opened.checkpoint.path].read(info, piece.start, piece.stop, bits)
     width = info.entry.dtype.itemsize
     return bits.view(f"u{width}") if width <= 8 else bits.view("V16")

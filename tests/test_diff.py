@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from weightmath.compare import Comparison, Distance, compare
+from weightmath.diff import Comparison, Distance, compare
 from weightmath.errors import CheckpointError
 
 
