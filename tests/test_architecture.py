@@ -39,7 +39,7 @@ LAYERS = [
     run diff
     rehearsal verify lock
     mergekit api
-    lab.table
+    lab.table lab.geometry
     reports
     cli
     __main__

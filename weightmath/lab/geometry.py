@@ -1,0 +1,95 @@
+"""What inner products tell of n points: cosines, distances, a trajectory's drift, a map of two dimensions.
+
+All of it is float64 arithmetic on matrices of n by n, however long the vectors are. Functions of one matrix take stacks
+of them too, (..., n, n), such as one per tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def cosines(gram: np.ndarray) -> np.ndarray:
+    """The cosines (..., n, n) of a Gram matrix, G[i, j] / sqrt(G[i, i] G[j, j]); 0 with a zero vector."""
+    lengths = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
+    scale = lengths[..., :, None] * lengths[..., None, :]
+    found = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
+    return np.clip(found, -1.0, 1.0)
+
+
+def distances(gram: np.ndarray) -> np.ndarray:
+    """The Euclidean distances (..., n, n) of a Gram matrix, sqrt(G[i, i] + G[j, j] - 2 G[i, j]).
+
+    Exact only as far as the points' common origin is near them: take the Gram matrix of their differences from one.
+    """
+    squares = np.diagonal(gram, axis1=-2, axis2=-1)
+    squared = squares[..., :, None] + squares[..., None, :] - 2 * gram
+    return np.sqrt(np.maximum(squared, 0.0))
+
+
+def moved(gram: np.ndarray) -> np.ndarray:
+    """From the Gram matrix of (o, x1 - o, .., xn - o) the one of (o, x1, .., xn)."""
+    shift = np.eye(gram.shape[-1])
+    shift[:, 0] = 1.0
+    return np.asarray(shift @ gram @ shift.T)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Points in a plane whose distances are as near to the true ones as a plane allows.
+
+    points   (n, 2)
+    share    of the squared distances from the centre that the plane holds, 0 to 1
+    """
+
+    points: np.ndarray
+    share: float
+
+
+def planar_map(distance: np.ndarray) -> Map:
+    """Classical scaling of distances (n, n): the two leading eigenvectors of the centred Gram matrix -J D^2 J / 2.
+
+    The centre of the points is at the origin. Signs are chosen so that the coordinate of largest magnitude is positive
+    along each axis.
+    Reference: Torgerson, Multidimensional scaling: I. Theory and method, Psychometrika 17, 1952.
+    """
+    n = len(distance)
+    centre = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(-0.5 * centre @ (distance * distance) @ centre)
+    values = np.maximum(values, 0.0)
+    points = np.zeros((n, 2))
+    for axis in range(min(2, n)):
+        column = vectors[:, -1 - axis] * np.sqrt(values[-1 - axis])
+        points[:, axis] = column * (np.sign(column[np.argmax(np.abs(column))]) or 1.0)
+    total = float(values.sum())
+    return Map(points, float(values[-2:].sum()) / total if total > 0 else 1.0)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A trajectory of n points.
+
+    steps        (n - 1,) the distance from each point to the next
+    travelled    (n,) the length of the way up to each point
+    from_start   (n,) the distance of each point from the first
+    turns        (n - 2,) the cosine between each step and the next: 1 straight on, 0 at right angles, -1 back
+    """
+
+    steps: np.ndarray
+    travelled: np.ndarray
+    from_start: np.ndarray
+    turns: np.ndarray
+
+
+def drift(distance: np.ndarray) -> Drift:
+    """The drift of points in their order, from their distances (n, n)."""
+    steps = np.diagonal(distance, offset=1).copy()
+    across = np.diagonal(distance, offset=2)
+    product = steps[:-1] * steps[1:]
+    # |a + b|^2 = |a|^2 + |b|^2 + 2 a b
+    inner = (across * across - steps[:-1] ** 2 - steps[1:] ** 2) / 2
+    turns = np.divide(inner, product, out=np.zeros_like(inner), where=product > 0)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    return Drift(steps, travelled, distance[0].copy(), np.clip(turns, -1.0, 1.0))
