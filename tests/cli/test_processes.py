@@ -78,8 +78,17 @@ def _once(command: list[str], environment: dict[str, str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_ctrl_c_ends_the_run_and_the_next_goes_on(tmp_path: Path, threads: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "threads", "word", "code"),
+    [
+        (signal.SIGINT, 1, "interrupted", 130),
+        (signal.SIGINT, 2, "interrupted", 130),
+        (signal.SIGTERM, 2, "terminated", 143),
+    ],
+)
+def test_a_signal_ends_the_run_and_the_next_goes_on(
+    tmp_path: Path, number: int, threads: int, word: str, code: int
+) -> None:
     torch.save({"w": torch.randn(1 << 23)}, tmp_path / "a.ckpt")
     slow = " + ".join(["a", *(f"0.1 * gaussian(seed={i})" for i in range(40))])
     arguments = ("run", "-e", slow, "a=a.ckpt", "-o", "out.ckpt", "--threads", threads)
@@ -91,16 +100,25 @@ def test_ctrl_c_ends_the_run_and_the_next_goes_on(tmp_path: Path, threads: int) 
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     kept = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
-    assert (process.returncode, err) == (130, f"error: interrupted\n  hint: no output was written; {kept}\n")
+    assert (process.returncode, err) == (code, f"error: {word}\n  hint: no output was written; {kept}\n")
     assert sorted(os.listdir(tmp_path)) == [journal.name, ".out.ckpt.weightmath.part", "a.ckpt"]
     again = _run(*arguments, cwd=tmp_path)
     assert "\nthis run went on where an earlier one was stopped\n" in again.stdout
     assert sorted(os.listdir(tmp_path)) == ["a.ckpt", "out.ckpt"]
+
+
+def test_sigterm_that_is_ignored_stays_so() -> None:
+    """As under a supervisor that wants a run to end by itself."""
+    program = (
+        "import signal; from weightmath.cli.signals import end_on_sigterm\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); end_on_sigterm(); signal.raise_signal(signal.SIGTERM)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_a_reader_that_has_seen_enough(folder: Path) -> None:

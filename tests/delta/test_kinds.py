@@ -306,7 +306,7 @@ def test_comparing_counts(both):
     [
         ('\\"version\\":1', '\\"version\\":9', "malformed: version 9"),
         ('\\"encoder\\":\\"int8\\"', '\\"encoder\\":\\"int9\\"', "encoded as int9"),
-        ('\\"shape\\":[64,48]', '\\"shape\\":[99999999,48]', "another number of pieces"),
+        ('\\"shape\\":[64,48]', '\\"shape\\":[99999999,48]', "other pieces"),
         ('\\"shape\\":[64,48]', '\\"shape\\":[-64,48]', "whole numbers"),
         ('\\"kind\\"', '\\"kink\\"', "malformed"),
     ],

@@ -109,7 +109,7 @@ class Draft:
             for file in self._files:
                 os.fsync(file)
             if self._image.is_folder:
-                _sync_folder(self.part)
+                sync_folder(self.part)
         except OSError as error:
             raise self._broken(error) from None
         self.close()
@@ -126,11 +126,11 @@ class Draft:
             if self._image.is_folder and self.path.exists():
                 os.rename(self.path, self._old)
                 os.rename(self.part, self.path)
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
                 shutil.rmtree(self._old)
             else:
                 os.replace(self.part, self.path)
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
         self.release()
@@ -228,7 +228,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """See to it that the names in a folder are on the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """The programs `weightmath` and `wm`. Ctrl-C ends them quietly at any moment, also while they are being loaded."""
+    """The programs `weightmath` and `wm`.
+
+    Ctrl-C and SIGTERM end them quietly at any moment, also while they are being loaded.
+    """
+    from weightmath.cli.signals import TerminatedError, end_on_sigterm
+
+    end_on_sigterm()
     try:
         from weightmath.cli.app import main as run
 
         run()
+    except TerminatedError:
+        raise SystemExit(143) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -1,7 +1,7 @@
 """How a command fails: one message on stderr (with `--json` an object on stdout), an exit code, no traceback.
 
-Exit codes: 0 done, 1 failed while running, 2 refused before any work, 130 interrupted. Anything that is not expected
-here is a bug and keeps its traceback.
+Exit codes: 0 done, 1 failed while running, 2 refused before any work, 130 interrupted (Ctrl-C), 143 terminated
+(SIGTERM). Anything that is not expected here is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from contextlib import contextmanager
 import typer
 
 from weightmath.cli.printable import printable
+from weightmath.cli.signals import TerminatedError
 from weightmath.errors import WeightmathError
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 @contextmanager
@@ -27,7 +28,9 @@ def failing(code: int, *, as_json: bool) -> Iterator[None]:
         _leave(error, code, as_json)
     except KeyboardInterrupt as interrupt:
         hint = "; ".join(["no output was written", *interrupt.args])
-        _leave(WeightmathError("interrupted", hint=hint), INTERRUPTED, as_json)
+        is_asked = isinstance(interrupt, TerminatedError)
+        fact, left = ("terminated", TERMINATED) if is_asked else ("interrupted", INTERRUPTED)
+        _leave(WeightmathError(fact, hint=hint), left, as_json)
     except MemoryError:
         _leave(WeightmathError("the memory of this machine is used up", hint="--memory 512MB"), code, as_json)
     except BrokenPipeError:

@@ -32,7 +32,7 @@ def run(
 
     Nothing of a tensor is read before the whole recipe has been checked, and no output appears before all are complete
     and every `expect` holds. A run that was killed or stopped goes on when the same command is given again.
-    Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
+    Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted; 143: terminated.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar

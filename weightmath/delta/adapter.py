@@ -132,6 +132,8 @@ def _target(module: str, base: Section, file: Path) -> Entry:
 def _product(reader: Reader, pair: _Pair, module: str, config: Mapping[str, Any], entry: Entry) -> tuple[Record, bytes]:
     wide, tall = _numbers(reader, pair.wide), _numbers(reader, pair.tall)
     rank = len(wide)
+    if not rank:
+        raise CheckpointError(f"`{module}` has rank 0", where=str(reader.checkpoint.path))
     wide, tall = wide.reshape(rank, -1), tall.reshape(len(tall), -1)
     if tall.shape != (entry.rows, rank) or wide.shape[1] != entry.row_size:
         raise LayoutError(

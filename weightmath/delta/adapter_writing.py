@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.adapter import CONFIG, WEIGHTS
 from weightmath.delta.container import DeltaFile, Record
@@ -39,7 +40,9 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     try:
         part.mkdir()
         _write(file, records, part)
+        sync_folder(part)
         os.replace(part, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
     finally:

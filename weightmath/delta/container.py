@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -22,7 +23,7 @@ from typing import Any
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.safetensors import CONTAINER, is_safetensors, open_safetensors
 from weightmath.delta.pieces import piece_count
-from weightmath.dtypes import DTYPES, DType
+from weightmath.dtypes import DTYPES, FLOAT32, DType
 from weightmath.errors import CheckpointError, WeightmathError, at
 from weightmath.layout import Entry
 
@@ -32,6 +33,7 @@ REST = ":rest"
 VERSION = 1
 EXACT = ("step", "xor", "plain")
 ENCODINGS = (*EXACT, "sparse", "int8", "sign", "low-rank", "dense")
+_OPTIONAL = {"error": float, "norm": float, "scale": float, "rank": int, "at": int, "source": str}
 _NEWER = "it may come from a newer weightmath: pip install -U weightmath"
 
 
@@ -66,6 +68,11 @@ class Record:
     def is_exact(self) -> bool:
         """Whether it holds bits that need the base's."""
         return self.encoder in EXACT
+
+    @property
+    def factors_size(self) -> int:
+        """Numbers in the two factors of a `low-rank` one."""
+        return (self.rank or 0) * (self.entry.rows + self.entry.row_size)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,14 @@ class DeltaFile:
         begins = self._begins[name]
         return self.checkpoint.places[name].offset + begins[number], begins[number + 1] - begins[number]
 
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """A context whose errors name this file."""
+        try:
+            yield
+        except CheckpointError as error:
+            raise at(str(self.path), error) from None
+
 
 def is_delta(checkpoint: Checkpoint) -> bool:
     """Whether an opened checkpoint is a delta file."""
@@ -179,9 +194,17 @@ def _check_sizes(opened: DeltaFile) -> None:
         if record.encoder not in ENCODINGS:
             fact = f"`{name}` is encoded as {record.encoder}, which this weightmath does not know"
             raise CheckpointError(fact, where=str(opened.path), hint=_NEWER)
-        if len(record.sizes) != (1 if record.encoder == "low-rank" else piece_count(record.entry)):
-            fact = f"`{name}` has another number of pieces than its shape needs"
+        if not _fits(record):
+            fact = f"`{name}` has other pieces than its shape needs"
             raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
+
+
+def _fits(record: Record) -> bool:
+    """Whether a record has as many pieces as its shape needs, and of a product the bytes."""
+    if record.encoder != "low-rank":
+        return len(record.sizes) == piece_count(record.entry)
+    width = (record.stored or FLOAT32).itemsize
+    return bool(record.rank) and record.sizes == (record.factors_size * width,)
 
 
 def to_json(delta: Delta) -> str:
@@ -211,8 +234,8 @@ def from_json(text: str) -> Delta:
         kind=str(plain["kind"]),
         options=dict(plain["options"]),
         base=_side(plain["base"]),
-        tuned=_side(plain["tuned"]) if "tuned" in plain else None,
-        error=plain.get("error"),
+        tuned=_side(plain["tuned"]) if plain.get("tuned") else None,
+        error=_optional(plain, "error", float),
         by=str(plain["by"]),
         records={name: _record_of(name, fields) for name, fields in plain["tensors"].items()},
         whole=WholeFile(int(whole["size"]), str(whole["sha256"]), _counts(whole["rest"])) if whole else None,
@@ -224,7 +247,8 @@ def _shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _side(fields: Mapping[str, Any]) -> Side:
-    return Side(str(fields["file"]), str(fields["section"]), fields.get("fingerprint"), str(fields["layout"]))
+    mark = _optional(fields, "fingerprint", str)
+    return Side(str(fields["file"]), str(fields["section"]), mark, str(fields["layout"]))
 
 
 def _record(record: Record) -> dict[str, Any]:
@@ -245,9 +269,18 @@ def _record(record: Record) -> dict[str, Any]:
 
 def _record_of(name: str, fields: Mapping[str, Any]) -> Record:
     entry = Entry(name, _counts(fields["shape"]), DTYPES[fields["dtype"]])
-    stored = DTYPES[fields["stored"]] if "stored" in fields else None
-    rest = {key: fields.get(key) for key in ("error", "norm", "scale", "rank", "at", "source")}
+    stored = DTYPES[fields["stored"]] if fields.get("stored") else None
+    rest = {key: _optional(fields, key, kind) for key, kind in _OPTIONAL.items()}
     return Record(entry, str(fields["encoder"]), _counts(fields["sizes"]), stored=stored, **rest)
+
+
+def _optional(fields: Mapping[str, Any], key: str, kind: type) -> Any:
+    """The value of a key, which is of that kind and not negative, or None; ValueError for any other."""
+    value = fields.get(key)
+    is_kind = type(value) is kind or (kind is float and type(value) is int)
+    if value is not None and not (is_kind and (kind is str or value >= 0)):
+        raise ValueError(f"`{key}` is {value!r:.40}")
+    return value
 
 
 def _counts(numbers: Sequence[Any]) -> tuple[int, ...]:

@@ -15,7 +15,6 @@ from weightmath.delta.container import DeltaFile, Record
 from weightmath.delta.encoders import ENCODERS, Form
 from weightmath.delta.numbers import decode
 from weightmath.delta.pieces import Piece, pieces_of, step_of
-from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
 
@@ -100,11 +99,10 @@ class DeltaReader:
         content = self.content(record.entry.name, piece.number)
         if not content:
             return np.zeros(piece.count, np.float32)
-        known = ENCODERS.get(record.encoder)
-        if known is None:
-            fact = f"`{record.entry.name}` is encoded as {record.encoder}, which is not known as numbers"
-            raise CheckpointError(fact, where=str(self.file.path))
-        return known[1](content, piece.count, form_of(record))
+        with self.file.named():
+            if record.encoder not in ENCODERS:
+                raise CheckpointError(f"`{record.entry.name}` is stored as bits, not as numbers")
+            return ENCODERS[record.encoder][1](content, piece.count, form_of(record))
 
 
 def form_of(record: Record) -> Form:
@@ -115,8 +113,6 @@ def form_of(record: Record) -> Form:
 def product(content: bytes, record: Record, piece: Piece) -> Array:
     """A piece of a matrix that is stored as two: the rows of the tall one times the wide one."""
     entry, rank, stored = record.entry, record.rank or 0, record.stored or FLOAT32
-    if len(content) != rank * (entry.rows + entry.row_size) * stored.itemsize:
-        raise CheckpointError(f"the factors of `{entry.name}` have another size than it needs", hint=DAMAGED)
     numbers = decode(np.frombuffer(content, stored.bits), stored).astype(np.float32, copy=False)
     tall = numbers[: rank * entry.rows].reshape(entry.rows, rank)
     wide = numbers[rank * entry.rows :].reshape(rank, entry.row_size)

@@ -101,7 +101,8 @@ def _decoded(reader: DeltaReader, record: Record, known: Callable[[int, int], Bi
         there = known(piece.start, piece.stop)
         content = reader.content(record.entry.name, piece.number)
         if content:
-            there = unpack(content, there, record.encoder)  # type: ignore[arg-type]
+            with reader.file.named():
+                there = unpack(content, there, record.encoder)  # type: ignore[arg-type]
         whole = there.view(record.entry.dtype.bits)
         parts.append(whole[max(start - piece.start, 0) : max(min(stop, piece.stop) - piece.start, 0)])
     return np.concatenate(parts)

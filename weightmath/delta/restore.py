@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weightmath.checkpoint import Section
+from weightmath.checkpoint.draft import sync_folder
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
@@ -57,6 +58,7 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
             )
         reader.check_unchanged()
         os.replace(part, path)
+        sync_folder(path.parent)
     return stage.whole.size
 
 

@@ -150,7 +150,7 @@ class DeltaStage:
         records = self.file.delta.records.values()
         if not all(record.is_exact and record.at is not None for record in records):
             raise CheckpointError("is of a whole file, and not all of it is exact", where=str(self.file.path))
-        if self.rest_size < 0 or len(self.whole.rest) != len(rest_pieces(self.rest_size)):
+        if self.rest_size < 0 or len(self.whole.rest) != -(-self.rest_size // REST_PIECE):
             raise CheckpointError("what lies between its tensors has another size", where=str(self.file.path))
 
     @cached_property
@@ -174,7 +174,8 @@ class DeltaStage:
         begin, length = self.file.span(name, number)
         if length:
             way: Way = record.encoder  # type: ignore[assignment]
-            known = unpack(self._content(begin, length), known, way)
+            with self.file.named():
+                known = unpack(self._content(begin, length), known, way)
         return known.view(record.entry.dtype.bits)[start - piece.start : stop - piece.start]
 
     @cached_property
@@ -202,7 +203,9 @@ class DeltaStage:
         sizes = self.whole.rest
         begin = self.file.checkpoint.places[REST].offset + sum(sizes[:number])
         content = self._content(begin, sizes[number])
-        return unpacked(content, stop - start, rest_known(self.before, start, stop))
+        known = rest_known(self.before, start, stop)
+        with self.file.named():
+            return unpacked(content, stop - start, known)
 
     def _content(self, begin: int, length: int) -> bytes:
         content = os.pread(self.descriptor, length, begin)

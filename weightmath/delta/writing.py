@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.safetensors import LENGTH, METADATA
 from weightmath.delta.container import FORMAT, KEY, Delta, to_json
 from weightmath.delta.pieces import pieces_of
@@ -88,6 +89,7 @@ class DeltaWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._part, self.path)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
 
