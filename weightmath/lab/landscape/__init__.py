@@ -1,0 +1,1 @@
+"""What lies between models and around one: lines, planes, neighbourhoods and noise, each as a recipe that is swept."""

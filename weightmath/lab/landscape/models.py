@@ -1,0 +1,78 @@
+"""Checkpoints of one layout, opened as a recipe opens them, and what one pass over them measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weightmath.algebra.graph import Vector
+from weightmath.engine.cost import bytes_read
+from weightmath.engine.execute import execute
+from weightmath.engine.memory import settings_for
+from weightmath.engine.plan import Request, Watched, make_plan
+from weightmath.files import buffers
+from weightmath.files.inputs import CheckpointSource, Fallback, open_readers
+from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
+from weightmath.layout import Layout
+from weightmath.recipe.document import Document
+from weightmath.recipe.recipe import of_document
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Opened checkpoints by the names that recipes give them; the first one's layout is that of all.
+
+    trained   what directions and distances are taken of: all tensors but buffers
+    buffers   tensors that no one trains, such as running statistics
+    """
+
+    inputs: Inputs
+    vectors: Mapping[str, Vector]
+    trained: Layout
+    buffers: tuple[str, ...]
+
+
+def open_models(paths: Mapping[str, Path]) -> Models:
+    """Open checkpoints; only headers are read.
+
+    Fails with CheckpointError for what is none, LayoutError for one that has other tensors than the first.
+    """
+    data = {"inputs": {name: str(path) for name, path in paths.items()}, "save": {"opened.ckpt": next(iter(paths))}}
+    recipe = of_document("", Document("landscape", data, {}))
+    inputs = open_inputs(recipe)
+    template = inputs.template("opened.ckpt")
+    subject = subject_for(recipe, inputs, template)
+    vectors = vectors_of(recipe, inputs, template, subject)
+    apart = tuple(name for name in subject.layout.names if buffers.is_buffer(name))
+    trained = Layout.of((entry for entry in subject.layout if entry.name not in set(apart)), outside=apart)
+    return Models(inputs, vectors, trained, apart)
+
+
+def measure(models: Models, values: Sequence[Vector], progress: Progress = lambda done, total: None) -> list[Any]:
+    """The values of statistics of the models, over their trained tensors, from as few passes as they need."""
+    plan = make_plan(Request(models.trained, (), tuple(Watched(str(value), value) for value in values)))
+    total, done = bytes_read(plan), 0
+
+    def tick(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        progress(done, total)
+
+    with ExitStack() as stack:
+        readers = open_readers(stack, [opened.checkpoint for opened in models.inputs.models.values()])
+        sources = {node: CheckpointSource(_fallback(node), readers) for node in plan.nodes if node.source is not None}
+        results = execute(plan, sources, {}, settings_for(plan, None, None), tick)
+        for reader in readers.values():
+            reader.check_unchanged()
+    return [value for _, value in results.watched]
+
+
+def _fallback(vector: Vector) -> Fallback:
+    assert vector.source is not None
+    origin: Fallback = vector.source.origin
+    return origin
