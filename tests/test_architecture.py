@@ -40,6 +40,7 @@ LAYERS = [
     rehearsal verify lock
     mergekit api
     lab.table lab.geometry
+    lab.landscape
     reports
     cli
     __main__
