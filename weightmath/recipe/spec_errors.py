@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from weightmath.errors import RecipeError, nearest
 from weightmath.recipe.document import Document, Path
-from weightmath.recipe.spec import InputSpec, Keys, RecipeSpec, SaveSpec, shown
+from weightmath.recipe.keys import Keys, shown
+from weightmath.recipe.spec import InputSpec, RecipeSpec, SaveSpec
 
 # What other tools, or common sense, call our keys.
 _OTHER_WORDS = {
