@@ -8,30 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.lab.landscapes import point, save_models, state
 from weightmath import functions as f
 from weightmath.errors import RecipeError
 from weightmath.lab.landscape import recipes
 from weightmath.lab.landscape.coordinates import Axes, axis, path_of, plane_of
 from weightmath.lab.landscape.models import measure, open_models
-from weightmath.recipe import loads
-from weightmath.recipe.overrides import with_overrides
-from weightmath.run import prepare, run
-
-SHAPES = {"conv.weight": (4, 3, 2, 2), "bn.weight": (4,), "bn.running_var": (4,), "fc.weight": (5, 16)}
-
-
-def state(seed: int, norms: bool = True) -> dict[str, torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    made = {name: torch.randn(shape, generator=g) for name, shape in SHAPES.items() if norms or "bn" not in name}
-    return {name: x.abs() if "var" in name else x for name, x in made.items()}
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> dict[str, Path]:
-    for seed, name in enumerate("abcd"):
-        torch.save(state(seed), tmp_path / f"{name}.ckpt")
-        torch.save(state(seed, norms=False), tmp_path / f"plain_{name}.ckpt")
-    return {name: tmp_path / f"{name}.ckpt" for name in "abc"}
+    return save_models(tmp_path)
 
 
 def flat(tensors: dict[str, torch.Tensor]) -> np.ndarray:
@@ -41,16 +28,6 @@ def flat(tensors: dict[str, torch.Tensor]) -> np.ndarray:
 
 def gram_of(steps: list[np.ndarray]) -> np.ndarray:
     return np.stack(steps) @ np.stack(steps).T
-
-
-def point(formula: recipes.Formula, paths: dict[str, Path], **params: float) -> dict[str, torch.Tensor]:
-    """What the recipe of a formula saves at these parameters."""
-    out = next(iter(paths.values())).parent / "point.ckpt"
-    recipe = with_overrides(
-        loads(recipes.text_of(formula, paths, str(out))), sets=[f"{name}={value!r}" for name, value in params.items()]
-    )
-    run(prepare(recipe), threads=1, force=True)
-    return torch.load(out, weights_only=True)
 
 
 def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], rtol: float = 1e-6) -> None:
