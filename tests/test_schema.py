@@ -7,7 +7,9 @@ import pytest
 
 from weightmath.errors import RecipeError
 from weightmath.recipe import document, loads
+from weightmath.recipe.metric import MetricSpec
 from weightmath.recipe.spec import InputSpec, RecipeSpec, SaveSpec
+from weightmath.recipe.vary import VarySpec
 from weightmath.schema import KEYS, schema, text
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +37,7 @@ def test_the_shipped_file_is_current():
 
 
 def test_every_key_says_what_it_means():
-    for model in (RecipeSpec, InputSpec, SaveSpec):
+    for model in (RecipeSpec, InputSpec, SaveSpec, VarySpec, MetricSpec):
         keys = {field.alias or name for name, field in model.model_fields.items()}
         assert set(KEYS[model.__name__]) == keys
     for part in (schema(), *schema()["$defs"].values()):
@@ -47,6 +49,7 @@ def test_recipes_of_the_gallery_are_valid(path):
     VALIDATOR.validate(document.load(path.read_text(), path.name).data)
 
 
+VARIED = "inputs: {a: a.ckpt}\nparams: {t: 0, k: x}\nsave: {'b_{t}.ckpt': a}\n"
 VALID = [
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}",
     "inputs: {a: {path: a.ckpt, section: ema., names: litema, strip: x., rename: {'': 'y.'}}}\nsave: {b.ckpt: a}",
@@ -59,6 +62,15 @@ VALID = [
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}\nshow: [1, norm(a)]\nexpect: [norm(a) > 1]\nmissing: template",
     "inputs: {a: a.ckpt}\nparams: {n: 1e-3, t: x, f: true, l: [1, x]}\nlet: {y: 1, z: a}\nsave: {b.ckpt: a}",
     "inputs: {a: a.ckpt}\nparams:\n  t:\n    '*attn*': ramp(0, 1)\n    '*': 0.5\nsave: {b.ckpt: a}",
+    *(
+        VARIED + more
+        for more in (
+            "vary: {t: [0, 1]}\nmetric: e.py {checkpoint}",
+            "vary:\n  t: linspace(0, 1, 3)\nmetric: {run: 'm:f', of: [x, y], goal: min}",
+            "vary: {zip: {t: [0, 1]}, grid: {k: [x]}}\nmetric: {worker: e.py, goal: {x: min}}",
+            "vary: {random: {t: 'uniform(0, 1)'}, samples: 3, seed: 4}",
+        )
+    ),
 ]
 
 INVALID = [
@@ -89,6 +101,20 @@ INVALID = [
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}\nfit: {'*': cols}",
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}\ncompute: float16",
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}\nshow: {x: 1}",
+    *(
+        VARIED + more
+        for more in (
+            "vary: {}",
+            "vary: {t: 3}",
+            "vary: {t: []}",
+            "vary: {samples: 3}",
+            "vary: {grid: {t: [1]}, sampels: 3}",
+            "vary: {random: {t: [1]}, samples: 0}",
+            "vary: {t: [1]}\nmetric: {of: x}",
+            "vary: {t: [1]}\nmetric: {run: 'm:f', worker: e.py}",
+            "vary: {t: [1]}\nmetric: {run: 'm:f', goal: most}",
+        )
+    ),
 ]
 
 

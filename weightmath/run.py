@@ -102,6 +102,10 @@ def callables() -> dict[str, Callable[..., Any]]:
 
 def prepare(source: Recipe) -> Job:
     """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs."""
+    if source.spec.vary is not None:
+        names = ", ".join(f"`{name}`" for name in source.spec.vary.names)
+        hint = f"weightmath sweep {source.path or 'RECIPE'} measures every point"
+        raise RecipeError(f"{names} varies: the recipe is many", where=source.where("vary"), hint=hint)
     known = callables()
     recipe.check(source, known)
     inputs = open_inputs(source)

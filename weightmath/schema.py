@@ -36,6 +36,8 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "nonfinite": "What to do about NaN and infinities in an output: error, or allow them.",
         "dtype": "What the computed tensors of all outputs are stored in; without it each keeps its own.",
         "provenance": "full: outputs carry how they were made (recipe, fingerprints, ancestors); none: they do not.",
+        "vary": "Values that parameters take in turn, for `sweep` and `search`: alpha: linspace(0, 1, 11).",
+        "metric": "How good each point of `vary` is: python eval.py {checkpoint}, or {run: ..., of: ..., goal: min}.",
     },
     "InputSpec": {
         "path": "The checkpoint, relative to the recipe.",
@@ -75,6 +77,19 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "dtype": "Of stored numbers: float32, float16 or bfloat16.",
         "max_error": "The relative error that no tensor exceeds; tensors that would are stored dense.",
     },
+    "VarySpec": {
+        "grid": "Lists by parameter, or linspace(0, 1, 11), logspace(-3, 0, 4): every combination is a point.",
+        "zip": "Lists of one length by parameter: the first of each is a point, the second of each, ...",
+        "random": "Lists or ranges by parameter: uniform(0, 1), loguniform(1e-3, 1), integers(1, 8).",
+        "samples": "How many points are drawn of what varies at random.",
+        "seed": "Which points are drawn; 0 without it.",
+    },
+    "MetricSpec": {
+        "run": "A command whose last line is a number or JSON, {checkpoint} the path; or module:function.",
+        "worker": "A command that is started once, reads a path a line and answers JSON a line.",
+        "of": "Which of its numbers count, the first above all.",
+        "goal": "Whether more of it is better or less: max, min; or by the names of numbers.",
+    },
 }
 
 _TEXT: Schema = {"type": "string"}
@@ -83,6 +98,8 @@ _EXPRESSION: Schema = {"type": ["string", "number", "boolean"]}
 _NAME: Schema = {"pattern": "^[A-Za-z_][A-Za-z_0-9]*$", "not": {"enum": sorted(RESERVED)}}
 _TABLE: Schema = {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["number", "string"]}}
 _PLAIN: Schema = {"type": ["number", "string", "boolean"]}
+_VALUES: Schema = {"anyOf": [{"type": "array", "minItems": 1, "items": _PLAIN}, _TEXT]}
+_LONG = ("grid", "zip", "random")
 
 
 def schema() -> Schema:
@@ -140,6 +157,15 @@ def _take_short_forms(keys: Schema, parts: Schema) -> None:
         "description": KEYS["SaveSpec"]["as"],
         **_either({"enum": kinds}, "AsSpec"),
     }
+    varied = {"propertyNames": _NAME, "additionalProperties": _VALUES}
+    for key in ("grid", "zip", "random"):
+        parts["VarySpec"]["properties"][key].update(varied)
+    grid = {**varied, "type": "object", "minProperties": 1, "not": {"anyOf": [{"required": [key]} for key in _LONG]}}
+    keys["vary"] = {"description": KEYS["RecipeSpec"]["vary"], **_either(grid, "VarySpec")}
+    keys["metric"] = {"description": KEYS["RecipeSpec"]["metric"], **_either({**_TEXT, "minLength": 1}, "MetricSpec")}
+    parts["VarySpec"]["anyOf"] = [{"required": [key]} for key in _LONG]
+    parts["VarySpec"]["properties"]["samples"]["minimum"] = 1
+    parts["MetricSpec"]["oneOf"] = [{"required": ["run"]}, {"required": ["worker"]}]
     parts["InputSpec"]["oneOf"] = [{"required": ["path"]}, {"required": ["glob"]}]
     parts["InputSpec"]["properties"]["sort"]["pattern"] = "^(number|name|entry:.+)$"
     for key in ("first", "last", "best"):

@@ -124,7 +124,7 @@ save:
 
 KEYS = (
     "inputs params let show expect save only except missing extra integers buffers fit compute nonfinite dtype "
-    "provenance"
+    "provenance vary metric"
 )
 MISTAKES = [
     (

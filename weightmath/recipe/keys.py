@@ -139,6 +139,14 @@ def shown(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def type_of(value: object) -> str:
+    """The type of a parameter's value, in a word."""
+    if isinstance(value, bool):
+        return "true or false"
+    names = {int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    return names.get(type(value), "nothing")
+
+
 def _count(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise fault(f"{shown(value)} is not a number of checkpoints", "a whole number from 1 on: last: 5")

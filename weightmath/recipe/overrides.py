@@ -14,6 +14,7 @@ import yaml
 from weightmath.errors import RecipeError, nearest
 from weightmath.recipe import document as yaml_document
 from weightmath.recipe.document import Document
+from weightmath.recipe.keys import type_of
 from weightmath.recipe.recipe import Recipe, of_document
 
 
@@ -98,16 +99,9 @@ def _value(text: str, before: object, where: str) -> object:
     value: object = yaml_document.scalar(text)
     if text[0] in "[{":
         value = yaml_document.load(f"value: {text}", where).data["value"]
-    if _type(value) != _type(before) and {_type(value), _type(before)} != {"a number", "a table"}:
-        raise RecipeError(f"{json.dumps(value)} is {_type(value)}, and the recipe has {_type(before)}", where=where)
+    if type_of(value) != type_of(before) and {type_of(value), type_of(before)} != {"a number", "a table"}:
+        raise RecipeError(f"{json.dumps(value)} is {type_of(value)}, and the recipe has {type_of(before)}", where=where)
     return value
-
-
-def _type(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    names = {int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
-    return names.get(type(value), "nothing")
 
 
 def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,9 @@ from weightmath.expression.nodes import COMPARISONS, Binary, Call, Node, Unary, 
 from weightmath.recipe import document as yaml_document
 from weightmath.recipe import spec_errors
 from weightmath.recipe.document import Document
+from weightmath.recipe.keys import type_of
 from weightmath.recipe.spec import RecipeSpec
+from weightmath.recipe.vary import places_in
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def of_document(text: str, document: Document, path: Path | None = None) -> Reci
         raise spec_errors.translated(error, document) from None
     recipe = Recipe(text, path, document, spec, {name: name for name in spec.save})
     _check_names(recipe)
+    _check_vary(recipe)
     for expression in (*recipe.cells(), *recipe.expressions()):
         _check_expression(recipe, expression)
     for name, output in spec.save.items():
@@ -155,6 +158,31 @@ def _check_names(recipe: Recipe) -> None:
                 hint = f"give one of them another name; the first is at {first}"
                 raise RecipeError(f"`{name}` is defined twice", where=recipe.where(section, name), hint=hint)
             owner[name] = section
+
+
+def _check_vary(recipe: Recipe) -> None:
+    """Refuse what varies and is no parameter or of another type, and names of files that say what nothing is."""
+    spec = recipe.spec
+    if spec.vary is None:
+        if spec.metric is not None:
+            hint = "vary: {alpha: 'linspace(0, 1, 11)'}"
+            raise RecipeError("there is a `metric` and nothing varies", where=recipe.where("metric"), hint=hint)
+        return
+    for name in spec.vary.names:
+        place = recipe.where("vary", name)
+        if name not in spec.params:
+            hint = nearest(name, spec.params) or f"params: {{{name}: 0}}"
+            raise RecipeError(f"`{name}` varies and is no parameter", where=place, hint=hint)
+        known, given = type_of(spec.params[name]), {type_of(value) for value in spec.vary.values_of(name)}
+        if given != {known}:
+            other = next(iter(given - {known}))
+            raise RecipeError(f"`{name}` is {known}, and varies over {other}", where=place)
+    for output in spec.save:
+        for name in places_in(output):
+            if name not in spec.params:
+                hint = nearest(name, spec.params) or f"those that can: {' '.join(spec.params)}"
+                fact = f"`{{{name}}}` in a file's name is no parameter"
+                raise RecipeError(fact, where=recipe.where("save", output), hint=hint)
 
 
 def _check_expression(recipe: Recipe, expression: Expression) -> None:

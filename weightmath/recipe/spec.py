@@ -31,6 +31,10 @@ from weightmath.recipe.keys import (
     fault,
     one_or_more,
 )
+from weightmath.recipe.metric import MetricSpec
+from weightmath.recipe.metric import short_form as metric_of
+from weightmath.recipe.vary import VarySpec
+from weightmath.recipe.vary import short_form as vary_of
 
 Kind = Literal["model", "delta", "mask", "other"]
 Missing = Literal["error", "template"]
@@ -165,6 +169,8 @@ class RecipeSpec(Keys):
     `integers` and `buffers` go from patterns to policies, the first match decides; integers that no pattern matches
     are the template's, buffers that none matches follow the formula where it is an average. Of tensors that match `fit`
     the leading rows that all inputs have are merged.
+
+    A recipe with `vary` is many recipes, one for each setting of its parameters, and `metric` says how good each is.
     """
 
     inputs: Annotated[dict[Identifier, Annotated[InputSpec, BeforeValidator(_input)]], Field(min_length=1)]
@@ -184,3 +190,5 @@ class RecipeSpec(Keys):
     nonfinite: Literal["error", "allow"] = "error"
     dtype: DTypeName | None = None
     provenance: Literal["full", "none"] = "full"
+    vary: Annotated[VarySpec | None, BeforeValidator(vary_of)] = None
+    metric: Annotated[MetricSpec | None, BeforeValidator(metric_of)] = None
