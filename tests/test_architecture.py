@@ -40,6 +40,8 @@ LAYERS = [
     rehearsal verify lock
     mergekit api
     lab.table lab.geometry
+    lab.comparison lab.spectrum
+    lab.compare
     lab.landscape
     reports
     cli

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from weightmath.flat import flatten as flatten
     from weightmath.flat import repackage as repackage
     from weightmath.flat import unflatten as unflatten
+    from weightmath.lab.compare import compare as compare
     from weightmath.layout import Entry as Entry
     from weightmath.layout import Layout as Layout
 
@@ -37,6 +38,7 @@ _HOMES = {
     "flatten": "flat",
     "repackage": "flat",
     "unflatten": "flat",
+    "compare": "lab.compare",
     "Vector": "algebra.graph",
     "Entry": "layout",
     "Layout": "layout",

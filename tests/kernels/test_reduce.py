@@ -9,11 +9,15 @@ import pytest
 
 from weightmath.kernels.reduce import REDUCTIONS
 
-VECTORS = {"dot": 2, "cosine": 2, "gram": 3}
+VECTORS = {"dot": 2, "cosine": 2, "gram": 3, "blas_gram": 3, "opposed": 3}
 
 
 def plain_cosine(a, b):
     return a @ b / (math.sqrt(a @ a) * math.sqrt(b @ b))
+
+
+def plain_gram(*vs):
+    return np.array([[math.fsum(a * b) for b in vs] for a in vs])
 
 
 PLAIN = {
@@ -27,7 +31,9 @@ PLAIN = {
     "max": lambda x: x.max(),
     "count": np.count_nonzero,
     "density": lambda x: np.count_nonzero(x) / x.size,
-    "gram": lambda *vs: np.array([[math.fsum(a * b) for b in vs] for a in vs]),
+    "gram": plain_gram,
+    "blas_gram": plain_gram,
+    "opposed": lambda *vs: np.array([[np.count_nonzero(np.sign(a) * np.sign(b) == -1) for b in vs] for a in vs]),
 }
 
 
@@ -103,6 +109,14 @@ def test_nothing_is_zero_and_changes_nothing(name):
     np.testing.assert_array_equal(reduction.fold(state, nothing), state)
 
 
+def test_blocks_of_blas_add_up():
+    blas = REDUCTIONS["blas_gram"]
+    xs = vectors("blas_gram", (1, 30_001))
+    np.testing.assert_allclose(
+        blas.finish(blas.partial(*xs))[0], plain_gram(*(x[0].astype("f8") for x in xs)), rtol=1e-12
+    )
+
+
 def test_std_of_a_constant_is_exactly_zero():
     std = REDUCTIONS["std"]
     assert sum([0.1] * 3) / 3 != 0.1
@@ -137,7 +151,7 @@ def test_nan_is_carried_on(name):
     np.testing.assert_array_equal(np.isnan(reduction.finish(state)), [False, True])
 
 
-@pytest.mark.parametrize("name", ["sum", "min", "max", "dot", "gram"])
+@pytest.mark.parametrize("name", ["sum", "min", "max", "dot", "gram", "blas_gram"])
 def test_zero_has_no_sign(name):
     reduction = REDUCTIONS[name]
     xs = [np.full((1, 4), -0.0, "float32"), np.ones((1, 4), "float32")][: VECTORS.get(name, 1)]

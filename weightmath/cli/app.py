@@ -12,6 +12,7 @@ import typer
 from weightmath import __version__
 from weightmath.cli.check import check
 from weightmath.cli.clean import clean
+from weightmath.cli.compare import compare
 from weightmath.cli.delta import delta
 from weightmath.cli.diff import diff
 from weightmath.cli.fingerprint import fingerprint
@@ -67,6 +68,11 @@ register(
 register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
 register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
+register(
+    compare,
+    "weightmath compare fold*.pt",
+    "weightmath compare chat.ckpt code.ckpt --base base.ckpt --density 0.1 --csv tensors.csv",
+)
 register(fingerprint, "weightmath fingerprint model.ckpt")
 register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")
 app.add_typer(delta)

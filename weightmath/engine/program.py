@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
 from weightmath.engine.frame import Frame, Places, Step
-from weightmath.engine.plan import REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.scope import Domain
 
@@ -216,7 +216,7 @@ class Compiler:
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
-        if node.op in ("gram", "coefficients"):
+        if node.op in (*PAIRWISE, "coefficients"):
             return True
         if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):
             return False

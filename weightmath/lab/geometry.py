@@ -16,7 +16,7 @@ def cosines(gram: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
     scale = lengths[..., :, None] * lengths[..., None, :]
     found = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
-    return np.clip(found, -1.0, 1.0)
+    return np.asarray(np.clip(found, -1.0, 1.0))
 
 
 def distances(gram: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def distances(gram: np.ndarray) -> np.ndarray:
     """
     squares = np.diagonal(gram, axis1=-2, axis2=-1)
     squared = squares[..., :, None] + squares[..., None, :] - 2 * gram
-    return np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def moved(gram: np.ndarray) -> np.ndarray:

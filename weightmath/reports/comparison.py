@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from weightmath.lab import spectrum
+from weightmath.lab.comparison import Comparison, Part
+from weightmath.scope import Scope
 
 Matrix = tuple[tuple[float, ...], ...]
+Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,6 @@ class SpectrumRow:
     """
 
     name: str
-    rows: int
-    columns: int
     largest: tuple[float, ...]
     stable_rank: tuple[float, ...]
     effective_rank: tuple[float, ...]
@@ -72,7 +80,7 @@ class CompareReport:
 
     models            short names, `paths` where they lie
     base              the short name of the base, or None
-    of                "models" or, with a base, "changes": what norms, gram, cosine, opposed, overlap and spectrum are of
+    of                what norms, gram, cosine, opposed, overlap and spectrum are of: "models", or with a base "changes"
     reference         what relative changes are against: the base, or the first model
     tensors, elements that are compared
     left_out          names of tensors that not all have in one shape
@@ -111,3 +119,86 @@ class CompareReport:
     layers: tuple[PartRow, ...]
     by_tensor: tuple[PartRow, ...]
     spectrum: tuple[SpectrumRow, ...] | None
+
+
+def compare_report(found: Comparison) -> CompareReport:
+    """The record of a comparison."""
+    whole, points = found.whole, [(float(x), float(y)) for x, y in found.map.points]
+    return CompareReport(
+        models=found.models,
+        paths=tuple(str(path) for path in found.paths),
+        base=found.base,
+        of="models" if found.base is None else "changes",
+        reference=found.models[0] if found.base is None else found.base,
+        tensors=whole.tensors,
+        elements=whole.elements,
+        left_out=found.left_out,
+        norms=_row(whole.norms),
+        relative_changes=_finite(whole.relative_changes),
+        gram=_matrix(whole.gram),
+        cosine=_matrix(whole.cosine),
+        distance=_matrix(whole.distance),
+        opposed=_matrix(whole.opposed_share),
+        overlap=None if found.overlap is None else _matrix(found.overlap),
+        density=found.density,
+        map=tuple(points if found.base is None else points[1:]),
+        map_base=None if found.base is None else points[0],
+        map_share=found.map.share,
+        drift=DriftRecord(**{name: _row(column) for name, column in vars(whole.drift).items()}),
+        layers=tuple(map(_part, found.layers)),
+        by_tensor=tuple(map(_part, found.by_tensor)),
+        spectrum=None if found.spectra is None else tuple(_spectrum(*pair) for pair in found.spectra.items()),
+    )
+
+
+def csv_rows(report: CompareReport) -> list[list[Cell]]:
+    """The tensors as a table with a head: norm, relative change and step of each model; one row a tensor."""
+    models = report.models
+    head: list[Cell] = ["tensor", "layer", "elements", *(f"norm {name}" for name in models)]
+    head += [f"relative change {name}" for name in models]
+    head += [f"step {a} to {b}" for a, b in pairwise(models)]
+    head += ["lowest cosine", "opposed"]
+    return [head, *map(_csv_row, report.by_tensor)]
+
+
+def _csv_row(one: PartRow) -> list[Cell]:
+    numbers = (*one.norms, *one.relative_changes, *one.steps, one.lowest_cosine, one.opposed)
+    return [one.name, Scope("layer").cell(one.name), one.elements, *numbers]
+
+
+def _part(part: Part) -> PartRow:
+    pairs = np.triu_indices(len(part.opposed), 1)
+    cosines, opposed = part.cosine[pairs], part.opposed_share[pairs]
+    return PartRow(
+        part.name,
+        part.tensors,
+        part.elements,
+        _row(part.norms),
+        _finite(part.relative_changes),
+        _row(part.drift.steps),
+        float(cosines.min()) if len(cosines) else None,
+        float(opposed.mean()) if len(opposed) else None,
+    )
+
+
+def _spectrum(name: str, values: np.ndarray) -> SpectrumRow:
+    return SpectrumRow(
+        name,
+        _row(values[:, 0]),
+        _row(map(spectrum.stable_rank, values)),
+        _row(map(spectrum.effective_rank, values)),
+        tuple(spectrum.rank_of_energy(each, 0.9) for each in values),
+        _matrix(values),
+    )
+
+
+def _row(numbers: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(number) for number in numbers)
+
+
+def _finite(numbers: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(None if math.isinf(number) else number for number in _row(numbers))
+
+
+def _matrix(rows: np.ndarray) -> Matrix:
+    return tuple(map(_row, rows))

@@ -1,0 +1,172 @@
+"""Several checkpoints compared in one reading of each: the engine sums products and signs, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.engine.cost import bytes_read
+from weightmath.engine.execute import execute
+from weightmath.engine.memory import settings_for
+from weightmath.engine.plan import Plan, Request, Watched, make_plan
+from weightmath.errors import KindError, LayoutError, RecipeError
+from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
+from weightmath.functions.statistics import reduction
+from weightmath.kernels.select import keep_count
+from weightmath.lab.comparison import Comparison, Part
+from weightmath.lab.spectrum import spectra
+from weightmath.layout import Layout
+
+Progress = Callable[[int, int], None]
+
+
+def compare(
+    checkpoints: Sequence[str | Path],
+    base: str | Path | None = None,
+    *,
+    density: float | None = None,
+    spectrum: bool = False,
+    section: str | None = None,
+    threads: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Comparison:
+    """Compare checkpoints, reading each once: norms, inner products, cosines, distances, signs, drift, a map.
+
+    With a base the numbers are of the changes, model - base. Compared are the floating-point tensors that all have in
+    one shape. Products are sums in float64 of float32 differences: a distance is exact to about a ten-millionth of the
+    distance from the reference, which is the base or else the first checkpoint.
+
+    Parameters
+        density   also the overlap of the largest elements of each two, this share of all of them, in (0, 1]: exact,
+                  which takes further passes
+        spectrum  also the singular values of every matrix, a tensor of k axes counting as one of [first, all others];
+                  read again, one tensor at a time
+        section   the section of all; None: each one's own is found
+        threads   worker threads; None: as many as there are processors, at most 8
+        progress  told bytes done and bytes in all, from any thread
+    Fails with CheckpointError for what is no checkpoint, lacks the section or changes meanwhile; LayoutError where no
+    tensor is common to all; KindError for a delta file with a base; RecipeError for no checkpoints, or a density out of
+    its range.
+    """
+    _check(checkpoints, density)
+    paths = [Path(path) for path in checkpoints]
+    names = short_names([*paths, *([] if base is None else [Path(base)])])
+    models = [open_input(name, path, section=section) for name, path in zip(names, paths, strict=False)]
+    origin = [] if base is None else [open_input(names[-1], base, section=section)]
+    if origin:
+        _check_no_deltas([*models, *origin])
+    layout, left_out = _common([*origin, *models])
+    points = [_vector(one, layout) for one in (*origin, *models)]
+    vectors = [model - points[0] for model in points[1:]] if origin else points
+    plan = _plan(points, vectors, layout, density)
+    with ExitStack() as stack:
+        readers = open_readers(stack, [one.checkpoint for one in (*origin, *models)])
+        sources = {point: CheckpointSource(_origin(point), readers) for point in points}
+        settings = settings_for(plan, threads, None)
+        results = execute(plan, sources, {}, settings, _Meter(bytes_read(plan), progress))
+        found = spectra(layout, list(sources.values()), has_base=bool(origin)) if spectrum else None
+        for reader in readers.values():
+            reader.check_unchanged()
+    products, opposed, *common = (value for _, value in results.watched)
+    return Comparison(
+        models=tuple(model.name for model in models),
+        paths=tuple(paths),
+        base=origin[0].name if origin else None,
+        by_tensor=tuple(Part(e.name, 1, e.size, products[e.name], opposed[e.name]) for e in layout),
+        left_out=left_out,
+        density=density,
+        overlap=_overlap(common, len(models), keep_count(density, layout.size)) if density else None,
+        spectra=found,
+    )
+
+
+def _check(checkpoints: Sequence[str | Path], density: float | None) -> None:
+    if not checkpoints:
+        raise RecipeError("nothing to compare", hint="name one checkpoint or more")
+    if density is not None and not 0 < density <= 1:
+        raise RecipeError(f"the density must be in (0, 1], and is {density:g}")
+
+
+def _check_no_deltas(opened: Sequence[Opened]) -> None:
+    for one in opened:
+        if one.is_delta:
+            fact = "a delta file is a change already, and with a base the changes of models are compared"
+            raise KindError(fact, where=str(one.checkpoint.path), hint="compare delta files without a base")
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each of several files: without folders and ending, as far as that tells them apart."""
+    for shorten in (lambda path: path.stem, lambda path: path.name, lambda path: f"{path.parent.name}/{path.stem}"):
+        names = [shorten(path) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path} ({number})" for number, path in enumerate(paths, 1)]
+
+
+def _common(opened: Sequence[Opened]) -> tuple[Layout, tuple[str, ...]]:
+    """The floating-point tensors that all have in one shape, and the names of the others."""
+    names = sorted({name for one in opened for name in one.layout.names})
+    entries, left_out = [], []
+    for name in names:
+        found = [one.layout[name] for one in opened if name in one.layout]
+        if len(found) == len(opened) and len({entry.shape for entry in found}) == 1:
+            entries.append(found[0])
+        else:
+            left_out.append(name)
+    if not entries:
+        where = str(opened[-1].checkpoint.path)
+        raise LayoutError("no floating-point tensor is in all checkpoints, in one shape", where=where)
+    return Layout.of(entries), tuple(left_out)
+
+
+def _vector(opened: Opened, layout: Layout) -> Vector:
+    own = Layout.of(opened.layout[name] for name in layout.names)
+    tensors = {name: opened.tensors[name] for name in layout.names}
+    return input_vector(Input(opened.name, own, "other", origin=Fallback(opened, tensors, {})))
+
+
+def _origin(vector: Vector) -> Fallback:
+    assert vector.source is not None
+    origin: Fallback = vector.source.origin
+    return origin
+
+
+def _plan(points: Sequence[Vector], vectors: Sequence[Vector], layout: Layout, density: float | None) -> Plan:
+    """Products, opposite signs, and for a density how many of their largest elements each two have in common."""
+    questions = [
+        reduction("blas_gram", points[0], *(point - points[0] for point in points[1:]), scope="tensor"),
+        reduction("opposed", *vectors, scope="tensor"),
+    ]
+    if density is not None:
+        masks = [f.largest_mask(vector, density) for vector in vectors]
+        questions += [f.count(one & other) for one, other in combinations(masks, 2)]
+    return make_plan(Request(layout, (), tuple(Watched(str(one), one) for one in questions), _order(points[0], layout)))
+
+
+def _order(first: Vector, layout: Layout) -> tuple[int, ...]:
+    """The tensors as they lie in the first file."""
+    return tuple(layout.index[name] for name in _origin(first).own.tensors if name in layout)
+
+
+def _overlap(common: Sequence[float], models: int, kept: int) -> np.ndarray:
+    found = np.eye(models)
+    for (i, j), count in zip(combinations(range(models), 2), common, strict=True):
+        found[i, j] = found[j, i] = count / kept
+    return found
+
+
+class _Meter:
+    """Adds up the bytes that threads report."""
+
+    def __init__(self, total: int, told: Progress) -> None:
+        self._total, self._told, self._done = total, told, 0
+
+    def __call__(self, nbytes: int) -> None:
+        self._done += nbytes
+        self._told(self._done, self._total)
