@@ -131,3 +131,23 @@ def test_what_is_no_plain_lora_is_refused(base):
     with pytest.raises(LayoutError, match="no products"):
         delta.to_adapter(delta.open_delta("x.delta"), "adapter")
     assert not Path("adapter").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"alpha_pattern": {"(a+)+b": 1}}, "more than a name with wildcards"),
+        ({"alpha_pattern": {"a.*b.*c.*d.*e.*": 1}}, "more than a name with wildcards"),
+        ({"alpha_pattern": {"layers[": 1}}, "no regular expression"),
+        ({"alpha_pattern": ["layers"]}, "no table"),
+        ({"alpha_pattern": {"layers": None}}, "an alpha is None"),
+        ({"lora_alpha": "12"}, "an alpha is '12'"),
+        ({"lora_alpha": True}, "an alpha is True"),
+    ],
+)
+def test_configurations_from_strangers(base, config, message):
+    peft(**config)
+    with pytest.raises(CheckpointError, match=message) as error:
+        delta.from_adapter("adapter", base, "x.delta")
+    assert str(error.value).startswith("adapter/adapter_config.json: ")
+    assert not Path("x.delta").exists()

@@ -10,10 +10,8 @@ The change of MODULE.weight is B A * alpha / r; alpha / sqrt(r) with use_rslora.
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Reader, Section, open_checkpoint
+from weightmath.checkpoint.description import check_is_file
+from weightmath.checkpoint.strict_json import strict_json
 from weightmath.delta.container import Delta, Record
 from weightmath.delta.make import described
 from weightmath.delta.numbers import decode
@@ -29,7 +29,7 @@ from weightmath.delta.options import Options
 from weightmath.delta.sides import BY, side_of
 from weightmath.delta.writing import DeltaWriter
 from weightmath.dtypes import FLOAT32
-from weightmath.errors import CheckpointError, LayoutError, nearest
+from weightmath.errors import CheckpointError, LayoutError, at, nearest
 from weightmath.layout import Entry
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,6 +40,9 @@ _PARTS = {
     ".lora_A.weight": "wide", ".lora_B.weight": "tall", ".lora_A.default.weight": "wide",
     ".lora_B.default.weight": "tall", ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
 }  # fmt: skip
+_COSTLY = re.compile(r"\)[*+?{]|\(\?|\\\d")  # repeated groups, look-arounds, references to what was matched
+_LONGEST = 1 << 20
+_REPEATED = re.compile(r"[*+{]")
 _KOHYA = re.compile(r"lora_(unet|te|te1|te2|transformer)_")
 
 
@@ -62,7 +65,7 @@ def from_adapter(
     """
     folder = Path(adapter) if Path(adapter).is_dir() else Path(adapter).parent
     file = folder / WEIGHTS if Path(adapter).is_dir() else Path(adapter)
-    config = _config(folder / CONFIG) if file.name == WEIGHTS else {}
+    scale = _scale(folder / CONFIG) if file.name == WEIGHTS else _Scale()
     checkpoint = open_checkpoint(file)
     pairs = _pairs(checkpoint)
     targets = {module: _target(module, base, file) for module in pairs}
@@ -72,7 +75,7 @@ def from_adapter(
         writer = stack.enter_context(DeltaWriter(path, list(targets.values()), inputs, force=force))
         records = []
         for module, pair in pairs.items():
-            record, content = _product(reader, pair, module, config, targets[module])
+            record, content = _product(reader, pair, module, scale, targets[module])
             writer.close_tensor(record.entry.name, writer.add(content))
             records.append(record)
         reader.check_unchanged()
@@ -82,19 +85,62 @@ def from_adapter(
     return delta
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class _Scale:
+    """By what the products of an adapter are multiplied; PEFT's configuration says it."""
+
+    alpha: float | None = None
+    alphas: tuple[tuple[re.Pattern[str], float], ...] = ()
+    is_root: bool = False
+
+    def of(self, module: str, rank: int, own: float | None) -> float:
+        """The factor of a module's product; `own` is an alpha that stands beside its matrices."""
+        alpha = self._alpha(module.removeprefix(_PEFT)) if own is None else own
+        return (rank if alpha is None else alpha) / (math.sqrt(rank) if self.is_root else rank)
+
+    def _alpha(self, module: str) -> float | None:
+        return next((alpha for pattern, alpha in self.alphas if pattern.match(module)), self.alpha)
+
+
+def _scale(path: Path) -> _Scale:
+    """What PEFT's configuration says about the scale; CheckpointError where it is no plain LoRA's."""
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError("no such file", where=str(path), hint="it says by what the product is scaled") from None
-    except ValueError:
-        raise CheckpointError("is not JSON", where=str(path)) from None
-    if not isinstance(found, dict) or found.get("peft_type") != "LORA":
-        kind = found.get("peft_type") if isinstance(found, dict) else None
-        raise CheckpointError(f"is an adapter of type {kind}, not LORA", where=str(path))
-    if found.get("use_dora"):
-        raise CheckpointError("uses DoRA, which is no sum of a base and a product", where=str(path))
-    return found
+        check_is_file(path)
+        if path.stat().st_size > _LONGEST:
+            raise CheckpointError(f"has {path.stat().st_size:,} bytes, and at most {_LONGEST:,} are read")
+        found = strict_json(path.read_bytes())
+        if not isinstance(found, dict) or found.get("peft_type") != "LORA":
+            kind = found.get("peft_type") if isinstance(found, dict) else None
+            raise CheckpointError(f"is an adapter of type {kind}, not LORA")
+        if found.get("use_dora"):
+            raise CheckpointError("uses DoRA, which is no sum of a base and a product")
+        patterns = found.get("alpha_pattern") or {}
+        if not isinstance(patterns, dict):
+            raise CheckpointError("its alpha_pattern is no table")
+        alphas = tuple((_pattern(pattern), _number_of(alpha)) for pattern, alpha in patterns.items())
+        alpha = found.get("lora_alpha")
+        return _Scale(None if alpha is None else _number_of(alpha), alphas, bool(found.get("use_rslora")))
+    except CheckpointError as error:
+        raise at(str(path), error) from None
+
+
+def _number_of(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise CheckpointError(f"an alpha is {value!r:.40}, which is no number")
+    return float(value)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """A name that a module's ends with, perhaps with wildcards, as PEFT compares them.
+
+    PEFT takes any regular expression; one from a stranger may take forever, so that there are limits here.
+    """
+    if len(text) > 200 or _COSTLY.search(text) or len(_REPEATED.findall(text)) > 4:
+        raise CheckpointError(f"its alpha_pattern `{text:.40}` is more than a name with wildcards")
+    try:
+        return re.compile(rf"(.*\.)?({text})$")
+    except re.error as error:
+        raise CheckpointError(f"its alpha_pattern `{text:.40}` is no regular expression: {error}") from None
 
 
 def _pairs(checkpoint: Checkpoint) -> dict[str, _Pair]:
@@ -129,7 +175,7 @@ def _target(module: str, base: Section, file: Path) -> Entry:
     return replace(found[0], dtype=FLOAT32)
 
 
-def _product(reader: Reader, pair: _Pair, module: str, config: Mapping[str, Any], entry: Entry) -> tuple[Record, bytes]:
+def _product(reader: Reader, pair: _Pair, module: str, scale: _Scale, entry: Entry) -> tuple[Record, bytes]:
     wide, tall = _numbers(reader, pair.wide), _numbers(reader, pair.tall)
     rank = len(wide)
     if not rank:
@@ -141,23 +187,14 @@ def _product(reader: Reader, pair: _Pair, module: str, config: Mapping[str, Any]
             f"{list(entry.shape)}",
             where=str(reader.checkpoint.path),
         )
-    alpha = float(_numbers(reader, pair.alpha).reshape(-1)[0]) if pair.alpha else _alpha(config, module, rank)
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    scaled = (tall.astype(np.float64) * scale).astype(np.float32)
+    alpha = _numbers(reader, pair.alpha).reshape(-1) if pair.alpha else np.empty(0)
+    factor = scale.of(module, rank, float(alpha[0]) if alpha.size else None)
+    scaled = (tall.astype(np.float64) * factor).astype(np.float32)
     # |B A| by way of two small products: the whole matrix is never needed.
     square = float(np.sum((scaled.T.astype(np.float64) @ scaled) * (wide.astype(np.float64) @ wide.T)))
     content = scaled.tobytes() + np.ascontiguousarray(wide).tobytes()
     norm = math.sqrt(max(square, 0.0))
     return Record(entry, "low-rank", (len(content),), norm=norm, stored=FLOAT32, rank=rank), content
-
-
-def _alpha(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """A module's alpha: by the first pattern of the configuration that its name ends with, else everybody's."""
-    own = module.removeprefix(_PEFT)
-    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", own):
-            return float(alpha)
-    return float(config.get("lora_alpha", rank))
 
 
 def _numbers(reader: Reader, name: str) -> Array:
