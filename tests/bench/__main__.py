@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
@@ -18,13 +18,13 @@ from typing import Any
 
 from tests.bench.cases import CASES, Case, chosen
 from tests.bench.measure import ProgramError
-from tests.bench.peers import PEERS
+from tests.bench.peers import PEERS, Peer
 from tests.bench.results import Result, answers, growth, measured
 from tests.bench.table import show
 from tests.bench.workload import Kind, Models
 
 # Bytes of a model of size 1. Full: 1.07e9 values of half precision, as many as Stable Diffusion 1.5 has.
-SCALES = {"tiny": 2_000_000, "small": 64_000_000, "full": 2_132_000_000}
+SCALES = {"tiny": 2_000_000, "small": 64_000_000, "medium": 533_000_000, "full": 2_132_000_000}
 
 _ABOUT = """
 Measures weightmath against the floor of its machine: a plain program that reads the same bytes and writes the same
@@ -42,12 +42,11 @@ def main() -> int:
     except KeyError as unknown:
         print(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}", file=sys.stderr)
         return 2
-    if asked.peers:
-        _say(*(f"{peer.name} is left out: {peer.package} is not installed" for peer in PEERS if not peer.version))
+    peers = _peers(asked.peers) if asked.peers else {}
     with tempfile.TemporaryDirectory(prefix="weightmath-bench-", dir=asked.folder) as folder:
-        _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), 2 if asked.peers else 1)}")
+        _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), bool(peers))}")
         try:
-            results, quick = _measure(cases, asked, Path(folder))
+            results, quick = _measure(cases, asked, Path(folder), peers)
         except ProgramError as failed:
             _say(str(failed))
             return 1
@@ -62,11 +61,19 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=_ABOUT)
-    parser.add_argument("--scale", choices=SCALES, default="small", help="2 MB, 64 MB (default) or 2.1 GB a model")
+    parser.add_argument(
+        "--scale", choices=SCALES, default="small", help="2 MB, 64 MB (default), 533 MB or 2.1 GB a model"
+    )
     parser.add_argument(
         "--case", nargs="+", action="extend", default=[], metavar="NAME", help="cases by name or glob, or all"
     )
-    parser.add_argument("--peers", action="store_true", help="also what else is installed: mergekit, sd-mecha, a guide")
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const=sys.executable,
+        metavar="PYTHON",
+        help="also mergekit, sd-mecha and a guide's own code, where this interpreter (the present one) has them",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
     parser.add_argument("--threads", type=int, help="of weightmath, for all cases")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program (3)")
@@ -74,13 +81,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _peers(python: str) -> dict[Peer, str]:
+    """The peers that are installed for an interpreter, with their versions."""
+    found = {peer: peer.version(python) for peer in PEERS}
+    _say(
+        *(f"{peer.name} is left out: {peer.package} is not installed" for peer, version in found.items() if not version)
+    )
+    return {peer: version for peer, version in found.items() if version}
+
+
 def _on(case: Case, threads: int | None) -> Case:
     return replace(case, threads=threads) if threads else case
 
 
-def _disk(cases: Sequence[Case], unit: int, folder: Path, copies: int) -> str:
-    """How much space the largest set takes, models each so many times; SystemExit where there is not as much."""
-    most = max(int(unit * case.kind.size) * (case.models * copies + max(1, case.writes)) for case in cases)
+def _disk(cases: Sequence[Case], unit: int, folder: Path, twice: bool) -> str:
+    """How much space the largest set takes; SystemExit where there is not as much.
+
+    Models in another form are there as .ckpt too, and all of them are as safetensors for peers.
+    """
+    most = max(
+        int(unit * case.kind.size) * (case.models * (1 + (twice or case.kind.form != "ckpt")) + max(1, case.writes))
+        for case in cases
+    )
     free = shutil.disk_usage(folder).free
     if free < most:
         raise SystemExit(f"{folder}: {most / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB are free")
@@ -88,26 +110,27 @@ def _disk(cases: Sequence[Case], unit: int, folder: Path, copies: int) -> str:
 
 
 def _measure(
-    cases: Sequence[Case], asked: argparse.Namespace, folder: Path
+    cases: Sequence[Case], asked: argparse.Namespace, folder: Path, peers: Mapping[Peer, str]
 ) -> tuple[list[Result], dict[str, dict[str, float]]]:
     results: list[Result] = []
     quick: dict[str, dict[str, float]] = {}
-    for models, group in _sets(cases, SCALES[asked.scale], folder, safetensors=asked.peers):
+    for models, group in _sets(cases, SCALES[asked.scale], folder, peers):
         _say(*(f"{case.name} ..." for case in group))
-        results += measured(group, models, asked.repeats, peers=asked.peers)
+        results += measured(group, models, asked.repeats, peers, asked.peers)
         if models.kind == Kind() and not quick and any(case.models >= 3 for case in group):
             quick = answers(models, asked.repeats)
     return results, quick
 
 
 def _sets(
-    cases: Sequence[Case], unit: int, folder: Path, *, safetensors: bool
+    cases: Sequence[Case], unit: int, folder: Path, peers: Iterable[Peer]
 ) -> Iterator[tuple[Models, Sequence[Case]]]:
     """Cases by the kind of their models, which exist while it is their turn."""
     for kind, group in groupby(cases, lambda case: case.kind):
         together = list(group)
         models = Models(kind, int(unit * kind.size), folder)
-        models.make(max(case.models for case in together), safetensors=safetensors)
+        shared = any(case.name in peer.cases for peer in peers for case in together)
+        models.make(max(case.models for case in together), forms=["safetensors"] if shared else [])
         yield models, together
         models.remove()
 

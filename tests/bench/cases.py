@@ -13,25 +13,30 @@ from tests.bench.workload import Kind
 class Case:
     """A recipe over m0, m1, ..., and what the floor does in its place: read each model once, write each output once.
 
-    recipe   what follows `inputs:`
+    recipe   what follows `inputs:`; or the words of another command than `run`, with {m0} for a model and {folder} for
+             where they lie; the word after -o is its output
     models   how many it takes
     writes   outputs as large as a model
+    before   words of a command that runs once, unmeasured
+    cold     whether the models are dropped from the page cache before each run
     threads  of weightmath; the floor has one
     main     whether it is measured when no case is named
     """
 
     name: str
-    recipe: str
+    recipe: str | tuple[str, ...]
     models: int
     kind: Kind = field(default_factory=Kind)
     writes: int = 1
+    before: tuple[str, ...] = ()
+    cold: bool = False
     threads: int = 2
     main: bool = False
 
     @property
     def start(self) -> str:
         """The program whose start-up is taken out: torch's import, where half precision makes weightmath import it."""
-        return "python" if self.kind.dtype == "float32" else "torch"
+        return "python" if self.kind.dtype == "float32" or isinstance(self.recipe, tuple) else "torch"
 
 
 def _saves(*values: str) -> str:
@@ -56,6 +61,10 @@ save:
     drop: ["state_dict.model.blocks.[1-9]*"]
 """
 
+_MAKE = ("delta", "make", "{m0}", "{m1}", "-o")
+_APPLY = ("delta", "apply", "{m0}", "{folder}/made.delta", "-o", "{folder}/out.ckpt")
+_SCALED = _saves("model(0.99 * m0)")
+
 CASES: tuple[Case, ...] = (
     Case("average of 3", AVERAGE, 3, main=True),
     Case("average of 2", _saves("weighted_average([m0, m1], weights=[0.7, 0.3])"), 2),
@@ -71,18 +80,25 @@ CASES: tuple[Case, ...] = (
     Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2),
     Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11),
     Case("statistics", _STATISTICS, 2, writes=0),
+    # The floor of deltas reads both models and writes one, as if a delta were as large as a model.
+    Case("make delta", (*_MAKE, "{folder}/out.delta"), 2),
+    Case("apply delta", _APPLY, 2, before=(*_MAKE, "{folder}/made.delta")),
     Case("float32", AVERAGE, 3, Kind("float32")),
     Case("bfloat16", AVERAGE, 3, Kind("bfloat16")),
+    Case("safetensors", AVERAGE, 3, Kind(form="safetensors")),
+    Case("4 shards", AVERAGE, 3, Kind(form="sharded")),
+    Case("cold cache", AVERAGE, 3, cold=True),
     Case("100,000 tensors", AVERAGE, 3, Kind(shape="small")),
-    Case("size 1/8", AVERAGE, 3, Kind(size=0.125), main=True),
-    Case("size 1/2", AVERAGE, 3, Kind(size=0.5)),
-    Case("size 2", AVERAGE, 3, Kind(size=2), main=True),
+    Case("size 1/8", _SCALED, 1, Kind(size=0.125), main=True),
+    Case("size 1/2", _SCALED, 1, Kind(size=0.5)),
+    Case("size 2", _SCALED, 1, Kind(size=2)),
+    Case("size 8", _SCALED, 1, Kind(size=8), main=True),
     Case("1 thread", AVERAGE, 3, threads=1),
     Case("ties 1 thread", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, threads=1),
 )
 
 # Between these two, all that is fixed falls out: what is left is what a further byte costs.
-SMALLEST, LARGEST = "size 1/8", "size 2"
+SMALLEST, LARGEST = "size 1/8", "size 8"
 
 
 def chosen(patterns: Sequence[str]) -> list[Case]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+from tests.bench.workload import remove
+
 # The commands' own entry point, without a script that has to be on the path.
 WEIGHTMATH = (sys.executable, "-c", "from weightmath.cli import main; main()")
 BARE = (sys.executable, "-I", "-S")
@@ -31,10 +33,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Program:
-    """A command, and the files that it makes, which are deleted after each run."""
+    """A command.
+
+    outputs  files and folders that it makes, which are deleted after each run
+    cold     files that are dropped from the page cache before each run
+    """
 
     command: Sequence[str]
     outputs: tuple[Path, ...] = ()
+    cold: tuple[Path, ...] = ()
 
 
 class ProgramError(Exception):
@@ -43,6 +50,8 @@ class ProgramError(Exception):
 
 def run(program: Program) -> tuple[Cost, str]:
     """Run a program and wait for it; returns its cost and what it printed. Raises ProgramError with its last words."""
+    for path in program.cold:
+        _forget(path)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
@@ -52,8 +61,15 @@ def run(program: Program) -> tuple[Cost, str]:
         out.seek(0)
         err.seek(0)
         if process.returncode:
-            raise ProgramError(f"{' '.join(program.command)}: exit code {process.returncode}: {err.read()[-2000:]}")
+            words = (err.read() or out.read())[-2000:]
+            raise ProgramError(f"{' '.join(program.command)}: exit code {process.returncode}: {words}")
         return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MAXRSS_UNIT), out.read()
+
+
+def _forget(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -71,17 +87,8 @@ def alternate(programs: Mapping[Key, Program], repeats: int) -> tuple[dict[Key, 
             cost, printed[name] = run(program)
             costs[name].append(cost)
             for path in program.outputs:
-                _remove(path)
+                remove(path)
     return costs, printed
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        for below in path.iterdir():
-            _remove(below)
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,11 @@ def ratios(own: Sequence[Cost], start: Sequence[Cost], floor: Sequence[Cost]) ->
         "wall": Spread.of([(one.wall - before.wall) / copy.wall for one, before, copy in turns]),
         "cpu": Spread.of([(one.cpu - before.cpu) / copy.cpu for one, before, copy in turns]),
     }
+
+
+def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> Spread:
+    """How many times as long one program takes as the other, turn by turn."""
+    return Spread.of([one.wall / other.wall for one, other in zip(theirs, ours, strict=True)])
 
 
 def medians(costs: Sequence[Cost]) -> dict[str, Any]:

@@ -1,47 +1,47 @@
 """What others do with the same models: mergekit, sd-mecha, and the few lines that a guide to merging shows.
 
-Each runs in a process of its own, in the environment of the benchmark, and only where its package is installed; none is
-a requirement of the tests. Their numbers include their imports, as their users' waits do.
+Each runs in a process of its own, under the interpreter that `--peers` names, and only where its package is installed
+there; none is a requirement of the tests. Their numbers include their imports, as their users' waits do.
 """
 
 from __future__ import annotations
 
-import sys
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.bench.measure import Program
 from tests.bench.workload import Models
 
+Arguments = Callable[[Models, Path], Sequence[str]]
+_VERSION = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Peer:
     """A program that can do some of the cases.
 
     package   whose version is shown; without it, the peer is left out
-    cases     by a case's name: what makes its command from the models and the output's path, writing what it needs
+    cases     by a case's name: what makes its arguments from the models and the output's path, writing what it needs
     suffix    of what it writes
     """
 
     name: str
     package: str
-    cases: dict[str, Callable[[Models, Path], Sequence[str]]]
+    cases: dict[str, Arguments]
     suffix: str = ".safetensors"
 
-    @property
-    def version(self) -> str | None:
-        """The installed version; None where it is not installed."""
-        try:
-            return version(self.package)
-        except PackageNotFoundError:
-            return None
+    def version(self, python: str) -> str | None:
+        """The version that is installed for an interpreter; None where it is not."""
+        command = [python, "-c", _VERSION, self.package]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or None
 
-    def program(self, case: str, models: Models) -> Program:
+    def program(self, case: str, models: Models, python: str) -> Program:
         """Its program for a case that it knows."""
         output = models.folder / f"{case} {self.name}{self.suffix}"
-        return Program(self.cases[case](models, output), (output,))
+        return Program([python, *self.cases[case](models, output)], (output,))
 
 
 # --- the guide's own numpy code: everything in one vector, all at once
@@ -61,7 +61,7 @@ torch.save({"state_dict": out}, sys.argv[1])
 
 
 def _guide(models: Models, output: Path) -> Sequence[str]:
-    return [sys.executable, "-c", _GUIDE, str(output), *(str(models.path(i)) for i in range(3))]
+    return ["-c", _GUIDE, str(output), *(str(models.path(i)) for i in range(3))]
 
 
 # --- mergekit-pytorch: in 0.1.5 it lists the names of a nested .ckpt and then fails to find them, so safetensors
@@ -69,13 +69,13 @@ def _guide(models: Models, output: Path) -> Sequence[str]:
 _MERGEKIT = "from mergekit.scripts.merge_raw_pytorch import main; main()"
 
 
-def _mergekit(config: str) -> Callable[[Models, Path], Sequence[str]]:
-    def command(models: Models, output: Path) -> Sequence[str]:
+def _mergekit(config: str) -> Arguments:
+    def arguments(models: Models, output: Path) -> Sequence[str]:
         path = output.with_suffix(".yaml")
         path.write_text(config.format(*(models.path(i, "safetensors") for i in range(4))))
-        return [sys.executable, "-c", _MERGEKIT, str(path), str(output), "--quiet"]
+        return ["-c", _MERGEKIT, str(path), str(output), "--quiet", "--async-write", "--num-threads", "2"]
 
-    return command
+    return arguments
 
 
 _MERGEKIT_AVERAGE = """
@@ -88,14 +88,13 @@ dtype: float32
 out_dtype: float16
 """
 
-_MERGEKIT_TIES = """
-merge_method: ties
+_MERGEKIT_SPARSE = """
 base_model: {0}
 models: [{{model: {0}}}, {{model: {1}}}, {{model: {2}}}, {{model: {3}}}]
 parameters: {{density: 0.2, weight: 1.0}}
 dtype: float32
 out_dtype: float16
-"""
+merge_method: """
 
 
 # --- sd-mecha: reads and writes safetensors only
@@ -108,12 +107,12 @@ sd_mecha.merge({recipe}, output=output)
 """
 
 
-def _mecha(recipe: str, count: int) -> Callable[[Models, Path], Sequence[str]]:
-    def command(models: Models, output: Path) -> Sequence[str]:
+def _mecha(recipe: str, count: int) -> Arguments:
+    def arguments(models: Models, output: Path) -> Sequence[str]:
         paths = (str(models.path(i, "safetensors")) for i in range(count))
-        return [sys.executable, "-c", _MECHA.format(recipe=recipe), str(output), *paths]
+        return ["-c", _MECHA.format(recipe=recipe), str(output), *paths]
 
-    return command
+    return arguments
 
 
 _MECHA_AVERAGE = "sd_mecha.weighted_sum(sd_mecha.weighted_sum(models[0], models[1], alpha=0.375), models[2], alpha=0.2)"
@@ -121,11 +120,15 @@ _MECHA_AVERAGE = "sd_mecha.weighted_sum(sd_mecha.weighted_sum(models[0], models[
 _MECHA_TIES = "models[0] + sd_mecha.ties_sum(*[m - models[0] for m in models[1:]], k=0.2, vote_sgn=True)"
 
 PEERS = (
-    Peer("guide, torch", "torch", {"average of 3": _guide}, ".ckpt"),
+    Peer("numpy guide", "numpy", {"average of 3": _guide}, ".ckpt"),
     Peer(
         "mergekit",
         "mergekit",
-        {"average of 3": _mergekit(_MERGEKIT_AVERAGE), "ties tensor": _mergekit(_MERGEKIT_TIES)},
+        {
+            "average of 3": _mergekit(_MERGEKIT_AVERAGE),
+            "ties tensor": _mergekit(f"{_MERGEKIT_SPARSE}ties"),
+            "dare": _mergekit(f"{_MERGEKIT_SPARSE}dare_linear"),
+        },
     ),
     Peer("sd-mecha", "sd-mecha", {"average of 3": _mecha(_MECHA_AVERAGE, 3), "ties tensor": _mecha(_MECHA_TIES, 4)}),
 )

@@ -5,13 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tests.bench.cases import AVERAGE, LARGEST, SMALLEST, Case
-from tests.bench.measure import BARE, PYTHON, TORCH, WEIGHTMATH, Cost, Program, Spread, alternate, medians, ratios
-from tests.bench.peers import PEERS
-from tests.bench.workload import Models
+from tests.bench.measure import (
+    BARE,
+    PYTHON,
+    TORCH,
+    WEIGHTMATH,
+    Cost,
+    Program,
+    Spread,
+    alternate,
+    medians,
+    ratios,
+    run,
+    times,
+)
+from tests.bench.peers import Peer
+from tests.bench.workload import Models, files
 
 _FLOOR = Path(__file__).with_name("floor.py")
 
@@ -24,7 +38,7 @@ class Result:
     floor, start, weightmath  median seconds, `wall` and `cpu`, and the most memory, `peak`, of the whole process
     ratio          (weightmath - start) / floor, `wall` and `cpu`
     peers          of each, its version and the same numbers of its whole process, and `times`: how many times
-                   weightmath's whole process it takes
+                   weightmath's whole process it takes, turn by turn
     """
 
     name: str
@@ -40,58 +54,87 @@ class Result:
     peers: Mapping[str, Mapping[str, Any]]
 
 
-def measured(cases: Sequence[Case], models: Models, repeats: int, *, peers: bool = False) -> list[Result]:
-    """Measure cases on models that have been made; all programs of all cases take turns."""
+def measured(
+    cases: Sequence[Case], models: Models, repeats: int, peers: Mapping[Peer, str], python: str
+) -> list[Result]:
+    """Measure cases on models that have been made; all programs of all cases take turns.
+
+    `peers`: with their versions; they run under `python`.
+    """
     programs = {("start", "python"): Program(PYTHON), ("start", "torch"): Program(TORCH)}
     for case in cases:
         programs[case.name, "floor"] = floor(case, models)
         programs[case.name, "weightmath"] = weightmath(case, models)
-        for peer in PEERS if peers else ():
-            if case.name in peer.cases and peer.version:
-                programs[case.name, peer.name] = peer.program(case.name, models)
+        for peer in peers:
+            if case.name in peer.cases:
+                programs[case.name, peer.name] = peer.program(case.name, models, python)
     largest = max(cases, key=lambda case: case.models)
     alternate({"floor": floor(largest, models)}, 1)  # warms the page cache
     costs, printed = alternate(programs, repeats)
-    return [_result(case, models, costs, printed[case.name, "weightmath"]) for case in cases]
+    return [_result(case, models, costs, printed[case.name, "weightmath"], peers) for case in cases]
 
 
-def _result(case: Case, models: Models, costs: Mapping[tuple[str, str], Sequence[Cost]], printed: str) -> Result:
+def _result(
+    case: Case, models: Models, costs: Mapping[tuple[str, str], Sequence[Cost]], printed: str, peers: Mapping[Peer, str]
+) -> Result:
     own = {program: runs for (name, program), runs in costs.items() if name == case.name}
     start = costs["start", case.start]
-    ours = medians(own["weightmath"])
-    beside = {peer.name: {"version": peer.version, **medians(own[peer.name])} for peer in PEERS if peer.name in own}
     return Result(
         name=case.name,
         dtype=case.kind.dtype,
         threads=case.threads,
         read=case.models * models.bytes(),
         written=case.writes * models.bytes(),
-        passes=json.loads(printed)["reads"],
+        passes=json.loads(printed).get("reads", 1),
         floor=medians(own["floor"]),
         start=medians(start),
-        weightmath=ours,
+        weightmath=medians(own["weightmath"]),
         ratio=ratios(own["weightmath"], start, own["floor"]),
-        peers={name: {**cost, "times": cost["wall"] / ours["wall"]} for name, cost in beside.items()},
+        peers={
+            peer.name: {
+                "version": version,
+                **medians(own[peer.name]),
+                "times": times(own[peer.name], own["weightmath"]),
+            }
+            for peer, version in peers.items()
+            if peer.name in own
+        },
     )
 
 
 def floor(case: Case, models: Models) -> Program:
-    """The floor of a case."""
+    """The floor of a case, on its models as single files."""
     outputs = tuple(models.folder / f"floor{i}" for i in range(case.writes))
-    inputs = [models.path(i) for i in range(case.models)]
-    return Program([*BARE, str(_FLOOR), str(len(inputs)), *map(str, [*inputs, *outputs])], outputs)
+    inputs = tuple(models.path(i, "ckpt") for i in range(case.models))
+    command = [*BARE, str(_FLOOR), str(len(inputs)), *map(str, [*inputs, *outputs])]
+    return Program(command, outputs, inputs if case.cold else ())
 
 
 def weightmath(case: Case, models: Models) -> Program:
-    """`weightmath run` on a case; writes its recipe beside the models."""
-    recipe = _write(models, case.name, case.recipe, case.models)
-    outputs = tuple(models.folder / f"out{i}.ckpt" for i in range(max(1, case.writes)))
-    return Program([*WEIGHTMATH, "run", str(recipe), "--json", "--threads", str(case.threads)], outputs)
+    """weightmath on a case; writes its recipe, or makes what it takes, beside the models."""
+    if isinstance(case.recipe, str):
+        outputs = tuple(models.folder / models.kind.output(i) for i in range(max(1, case.writes)))
+        words = ["run", str(_write(models, case.name, case.recipe, case.models))]
+    else:
+        words = _filled(case.recipe, case, models)
+        outputs = tuple(Path(path) for option, path in pairwise(words) if option == "-o")
+        if case.before:
+            run(Program([*WEIGHTMATH, *_filled(case.before, case, models), "--force"]))
+    cold = [file for i in range(case.models) for file in files(models.path(i))] if case.cold else []
+    return Program([*WEIGHTMATH, *words, "--json", "--threads", str(case.threads)], outputs, tuple(cold))
+
+
+def _filled(words: Sequence[str], case: Case, models: Models) -> list[str]:
+    """A command's words with paths in their places."""
+    places = {"folder": models.folder, **{f"m{i}": models.path(i) for i in range(case.models)}}
+    return [word.format_map(places) for word in words]
 
 
 def _write(models: Models, name: str, recipe: str, count: int) -> Path:
     inputs = "".join(f"  m{i}: {models.path(i).name}\n" for i in range(count))
     path = models.folder / f"{name.replace('/', ' of ')}.yaml"
+    for number in range(recipe.count(".ckpt:")):
+        recipe = recipe.replace(f"out{number}.ckpt:", f"{models.kind.output(number)}:")
     path.write_text(f"inputs:\n{inputs}{recipe}")
     return path
 

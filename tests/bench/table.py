@@ -66,7 +66,7 @@ def _peers(results: Sequence[Result]) -> Table:
         if each.peers:
             table.add_row(each.name, "weightmath", *_cost(each.weightmath), "1.0")
         for name, peer in each.peers.items():
-            table.add_row("", f"{name} {peer['version']}", *_cost(peer), f"{peer['times']:.1f}")
+            table.add_row("", f"{name} {peer['version']}", *_cost(peer), str(peer["times"]))
     return table
 
 

@@ -26,6 +26,9 @@ FLOORS = 50
 PEAK = 600e6
 
 
+PLAIN_RECIPES = [case for case in CASES if case.kind == Kind() and isinstance(case.recipe, str)]
+
+
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.bench", *words]
     return subprocess.run(command, cwd=workload.ROOT, capture_output=True, text=True, check=False)
@@ -36,6 +39,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     made = Models(Kind(), 500_000, tmp_path_factory.mktemp("models"))
     made.make(8)
     return made
+
+
+def outputs_of(program: Program) -> tuple[Path, ...]:
+    """What a program makes, made anew."""
+    for path in program.outputs:
+        workload.remove(path)
+    run(program)
+    return program.outputs
 
 
 def state(path: Path) -> dict[str, torch.Tensor]:
@@ -80,10 +91,10 @@ def test_unknown_case_lists_what_there_is() -> None:
 
 def test_average_is_right_and_so_is_the_guides(models: Models) -> None:
     (case,) = cases.chosen(["average of 3"])
-    run(results.weightmath(case, models))
-    guide = peers.PEERS[0].program(case.name, models)
-    run(guide)
-    ours, theirs = state(models.folder / "out0.ckpt"), state(guide.outputs[0])
+    ours, theirs = (
+        state(outputs_of(program)[0])
+        for program in (results.weightmath(case, models), peers.PEERS[0].program(case.name, models, sys.executable))
+    )
     inputs = [state(models.path(i)) for i in range(3)]
     for name in inputs[0]:
         expected = sum(w * model[name].double() for w, model in zip((0.5, 0.3, 0.2), inputs, strict=True))
@@ -92,12 +103,34 @@ def test_average_is_right_and_so_is_the_guides(models: Models) -> None:
         torch.testing.assert_close(theirs[name], ours[name])
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.kind == Kind()], ids=lambda case: str(case.name))
+@pytest.mark.parametrize("case", PLAIN_RECIPES, ids=lambda case: str(case.name))
 def test_recipe_would_run(case: Case, models: Models) -> None:
     job = prepare(load(results.weightmath(case, models).command[4]))
     assert len(job.inputs) == case.models
     written = sum(save.image.size for save in job.saves)
     assert written == pytest.approx(case.writes * models.bytes(), rel=0.1, abs=0.1 * models.bytes())
+
+
+def test_a_delta_is_made_and_gives_the_tuned_file_back(models: Models) -> None:
+    make, apply = cases.chosen(["make delta", "apply delta"])
+    (delta,) = outputs_of(results.weightmath(make, models))
+    assert delta.stat().st_size < models.bytes()
+    (again,) = outputs_of(results.weightmath(apply, models))
+    assert again.read_bytes() == models.path(1).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["safetensors", "4 shards"])
+def test_other_forms_give_the_values_of_the_first(name: str, models: Models, tmp_path: Path) -> None:
+    (case,) = cases.chosen([name])
+    others = Models(case.kind, models.nbytes, tmp_path)
+    others.make(3)
+    (written,) = outputs_of(results.weightmath(case, others))
+    parts = [load_file(path) for path in workload.files(written) if path.suffix == ".safetensors"]
+    merged = {name: tensor for part in parts for name, tensor in part.items()}
+    (average,) = cases.chosen(["average of 3"])
+    expected = state(outputs_of(results.weightmath(average, models))[0])
+    assert merged.keys() == expected.keys()
+    assert all(torch.equal(tensor, merged[name]) for name, tensor in expected.items())
 
 
 def test_cases_are_chosen_by_name_glob_and_kind() -> None:
@@ -127,14 +160,11 @@ def test_small_tensors_are_100000_at_most() -> None:
 
 def test_models_are_seeded_and_differ_like_fine_tunes(models: Models, tmp_path: Path) -> None:
     again = Models(models.kind, models.nbytes, tmp_path)
-    again.make(2, safetensors=True)
+    again.make(2)
     assert again.path(1).read_bytes() == models.path(1).read_bytes()
     base, tuned = (torch.cat([t.double().ravel() for t in state(models.path(i)).values()]) for i in range(2))
     assert base.std().item() == pytest.approx(0.02, rel=0.05)
     assert (tuned - base).std().item() == pytest.approx(0.002, rel=0.05)
-    tensors, same = state(models.path(1)), load_file(again.path(1, "safetensors"))
-    assert set(same) == set(tensors)
-    assert all(torch.equal(tensor, same[name]) for name, tensor in tensors.items())
     again.remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -194,4 +224,4 @@ def test_growth_is_what_a_further_byte_costs() -> None:
 
 
 def test_peer_without_its_package_has_no_version() -> None:
-    assert peers.Peer("nobody", "no-such-package-anywhere", {}).version is None
+    assert peers.Peer("nobody", "no-such-package-anywhere", {}).version(sys.executable) is None

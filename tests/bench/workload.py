@@ -10,16 +10,20 @@ process stays small, because a child's peak memory counts what its parent held w
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).parents[2]
 ITEMSIZE = {"float16": 2, "bfloat16": 2, "float32": 4}
+_FORMS = {"ckpt": ".ckpt", "safetensors": ".safetensors", "sharded": ""}
+_SHARDS = 4
 _SMALL = 300  # elements of a small tensor
 _MANY = 100_000  # small tensors at most, whatever the size
 _BLOCKS = 127  # of 9 tensors: 1,143, as Stable Diffusion 1.5 has
@@ -29,16 +33,25 @@ _ROUND = 1 << 20  # elements that are made at a time
 
 @dataclass(frozen=True)
 class Kind:
-    """What models of a set are like: blocks of a network; or `shape="small"`: up to 100,000 vectors of 300 elements."""
+    """What models of a set are like: blocks of a network; or `shape="small"`: up to 100,000 vectors of 300 elements.
+
+    form   a .ckpt, a .safetensors, or a folder of four safetensors shards with their index
+    size   in sizes of the scale
+    """
 
     dtype: str = "float16"
     shape: Literal["network", "small"] = "network"
-    size: float = 1.0  # in sizes of the scale
+    form: Literal["ckpt", "safetensors", "sharded"] = "ckpt"
+    size: float = 1.0
 
     @property
     def name(self) -> str:
         """Names the files."""
-        return f"{self.shape}-{self.dtype}-{self.size:g}"
+        return f"{self.shape}-{self.dtype}-{self.form}-{self.size:g}"
+
+    def output(self, number: int) -> str:
+        """What a recipe calls an output in the form of the models."""
+        return f"out{number}{_FORMS[self.form] or '/'}"
 
 
 @dataclass(frozen=True)
@@ -49,24 +62,37 @@ class Models:
     nbytes: int
     folder: Path
 
-    def path(self, number: int, suffix: str = "ckpt") -> Path:
-        """Where model `number` lies."""
-        return self.folder / f"{self.kind.name}-m{number}.{suffix}"
+    def path(self, number: int, form: str | None = None) -> Path:
+        """Where model `number` lies, in the form of the kind or another one that was made."""
+        return self.folder / f"{self.kind.name}-m{number}{_FORMS[form or self.kind.form]}"
 
-    def make(self, count: int, *, safetensors: bool = False) -> None:
-        """Write models 0 to count - 1, and each as safetensors too where that is asked for."""
-        words = [self.kind.dtype, self.kind.shape, str(self.nbytes), str(count), str(self.path(0, "{}"))]
-        command = [sys.executable, "-m", "tests.bench.workload", *words]
-        subprocess.run([*command, *(["--safetensors"] if safetensors else [])], cwd=ROOT, check=True)
+    def make(self, count: int, *, forms: Sequence[str] = ()) -> None:
+        """Write models 0 to count - 1: each as .ckpt, in the form of the kind, and in further ones."""
+        words = [self.kind.dtype, self.kind.shape, str(self.nbytes), str(count), str(self.path(0, "ckpt"))]
+        command = [sys.executable, "-m", "tests.bench.workload", *words, "--forms", self.kind.form, *forms]
+        subprocess.run(command, cwd=ROOT, check=True)
 
     def remove(self) -> None:
         """Delete them."""
         for path in self.folder.glob(f"{self.kind.name}-m*"):
-            path.unlink()
+            remove(path)
 
     def bytes(self) -> int:
-        """The size of a checkpoint that has been made."""
-        return self.path(0).stat().st_size
+        """The size of a checkpoint that has been made; it is the same in all forms but for their headers."""
+        return self.path(0, "ckpt").stat().st_size
+
+
+def files(path: Path) -> list[Path]:
+    """A file, or those of a folder."""
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with its files; or nothing."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def shapes(shape: str, elements: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -133,22 +159,40 @@ def _mapped(layout: dict[str, tuple[int, ...]], dtype: str, path: Path) -> Itera
         start = stop
 
 
+def _save_shards(tensors: dict[str, Any], folder: Path) -> None:
+    """A folder as Hugging Face writes it: shards of about as many tensors each, and their index."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    names = list(tensors)
+    weight_map: dict[str, str] = {}
+    for number in range(_SHARDS):
+        own = names[number * len(names) // _SHARDS : (number + 1) * len(names) // _SHARDS]
+        file = f"model-{number + 1:05}-of-{_SHARDS:05}.safetensors"
+        save_file({name: tensors[name] for name in own}, folder / file)
+        weight_map |= dict.fromkeys(own, file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.workload")
     parser.add_argument("dtype", choices=ITEMSIZE)
     parser.add_argument("shape", choices=["network", "small"])
     parser.add_argument("nbytes", type=int)
     parser.add_argument("count", type=int)
-    parser.add_argument("path", help="of the first one, with {} for its suffix")
-    parser.add_argument("--safetensors", action="store_true")
+    parser.add_argument("path", type=Path, help="of the first .ckpt")
+    parser.add_argument("--forms", nargs="*", default=[], choices=_FORMS)
     asked = parser.parse_args()
     for number in range(asked.count):
-        path = Path(asked.path.replace("-m0.", f"-m{number}."))
-        tensors = _write(asked.dtype, asked.shape, asked.nbytes, number, Path(str(path).format("ckpt")))
-        if asked.safetensors:
+        path = asked.path.with_name(asked.path.name.replace("-m0.", f"-m{number}."))
+        tensors = _write(asked.dtype, asked.shape, asked.nbytes, number, path)
+        if "safetensors" in asked.forms:
             from safetensors.torch import save_file
 
-            save_file(tensors, str(path).format("safetensors"))
+            save_file(tensors, path.with_suffix(".safetensors"))
+        if "sharded" in asked.forms:
+            _save_shards(tensors, path.with_suffix(""))
 
 
 if __name__ == "__main__":
