@@ -39,8 +39,9 @@ LAYERS = [
     run diff
     rehearsal verify lock
     mergekit api
-    lab.table lab.geometry
-    lab.comparison lab.spectrum
+    lab.table lab.numbers lab.geometry
+    lab.programs
+    lab.metric lab.comparison lab.spectrum
     lab.compare
     lab.landscape
     reports

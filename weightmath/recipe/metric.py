@@ -9,10 +9,12 @@ metric: "evaluation:accuracy"                                a function of a sta
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, StrictStr, model_validator
+from pydantic import BeforeValidator, StrictStr, ValidationError, model_validator
 
+from weightmath.errors import RecipeError
 from weightmath.recipe.keys import Keys, PathText, fault, one_or_more
 
 PLACE = "{checkpoint}"
@@ -60,6 +62,16 @@ class MetricSpec(Keys):
         if isinstance(self.goal, dict) and self.of and set(self.goal) != set(self.of):
             raise fault("`goal` and `of` name other numbers", "leave `of` out", at=("goal",))
         return self
+
+
+def metric_spec(data: Mapping[str, object]) -> MetricSpec:
+    """The metric that these keys mean. RecipeError where they do not fit together."""
+    try:
+        return MetricSpec.model_validate(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        context = fault.get("ctx", {})
+        raise RecipeError(context.get("fact", fault["msg"]), where="metric", hint=context.get("hint")) from None
 
 
 def short_form(value: object) -> object:

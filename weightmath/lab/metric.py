@@ -1,0 +1,157 @@
+"""Metrics: how good a point is, said by a command, by a program that stays, or by a function of the user's own.
+
+A command gets a checkpoint's path in place of `{checkpoint}` and prints, on its last line, a number or JSON of numbers.
+It is started without a shell, in the folder of the recipe. A worker is started once, reads a path a line from its input
+and answers each with a line. A function `module:function` gets a state dict, name -> torch tensor, and no file is
+written; its code runs in this process, so it must be allowed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from weightmath.errors import MetricError
+from weightmath.lab.numbers import numbers_of
+from weightmath.lab.programs import Command, Worker
+from weightmath.recipe.metric import Goal, MetricSpec, is_function, metric_spec
+
+State = Mapping[str, Any]
+Function = Callable[[State], Any]
+
+
+class Metric:
+    """An evaluation, as a context manager: what it has started ends with it. Any thread may evaluate.
+
+    needs_file   whether it measures a checkpoint's file; else it measures a state dict
+    """
+
+    def __init__(self, measure: _Measure, spec: MetricSpec) -> None:
+        self._measure = measure
+        self._spec = spec
+        self.needs_file = measure.needs_file
+
+    def evaluate(self, state: State | None = None, checkpoint: Path | None = None) -> dict[str, float]:
+        """The numbers of a point, by name; one without a name is called as `of` says, else `metric`.
+
+        Fails with MetricError where the evaluation fails, or says no number, or not those that `of` and `goal` name.
+        """
+        found = numbers_of(self._measure(state, checkpoint), self._spec.goals)
+        missing = [name for name in self._spec.goals if name not in found]
+        if missing:
+            raise MetricError(f"the metric gives no `{missing[0]}`", hint=f"it gives: {' '.join(found)}")
+        return found
+
+    def goals(self, found: Mapping[str, float]) -> dict[str, Goal]:
+        """The goal of each number that counts, given those of one point: a number that is alone counts by itself."""
+        alone = self._spec.goal if isinstance(self._spec.goal, str) and len(found) == 1 else None
+        return self._spec.goals or (dict.fromkeys(found, alone) if alone else {})
+
+    def stop(self) -> None:
+        """End what runs now; evaluations that other threads wait for fail."""
+        self._measure.stop()
+
+    def __enter__(self) -> Metric:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def parse_metric(
+    spec: str | MetricSpec | Function,
+    *,
+    allow_code: bool = False,
+    folder: str | Path = ".",
+    of: tuple[str, ...] = (),
+    goal: Goal | None = None,
+) -> Metric:
+    """The metric that a recipe, a command line or a line of Python means.
+
+    Parameters
+        spec        a command with `{checkpoint}`, `module:function`, what a recipe says, or a function itself
+        allow_code  whether `module:function` may be imported and run in this process
+        folder      where commands run and modules are looked for first: the recipe's folder
+        of, goal    which numbers count, and whether more or less is better; in place of the recipe's
+    Fails with RecipeError for a metric that is none, and MetricError for `module:function` without leave.
+    """
+    function = None if isinstance(spec, str | MetricSpec) else spec
+    given = spec.model_dump(exclude_defaults=True) if isinstance(spec, MetricSpec) else {"run": _text(spec)}
+    whole = metric_spec({**given, **({"of": of} if of else {}), **({"goal": goal} if goal else {})})
+    if function is None and whole.run is not None and is_function(whole.run):
+        function = _imported(whole.run, Path(folder), allow_code)
+    return Metric(_measure(whole, function, Path(folder)), whole)
+
+
+def _measure(spec: MetricSpec, function: Function | None, folder: Path) -> _Measure:
+    if function is not None:
+        return _Called(function)
+    return Command(spec.run, folder) if spec.run is not None else Worker(str(spec.worker), folder)
+
+
+def _imported(name: str, folder: Path, allowed: bool) -> Function:
+    if not allowed:
+        fact = "is code that would run in this process, which only you can allow"
+        raise MetricError(fact, where=f"metric {name}", hint="--allow-code, if you trust it")
+    module, _, function = name.partition(":")
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))  # for good: the function may import its neighbours later
+    try:
+        found: Any = importlib.import_module(module)
+        for part in function.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # noqa: BLE001 - whatever a module of the user's does while it is imported
+        raise MetricError(f"cannot be imported: {_told(error)}", where=f"metric {name}") from None
+    checked: Function = found
+    return checked
+
+
+class _Called:
+    """A function of a state dict."""
+
+    needs_file = False
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __call__(self, state: State | None, checkpoint: Path | None) -> Any:
+        assert state is not None
+        try:
+            return self._function(state)
+        except Exception as error:  # noqa: BLE001 - whatever a function of the user's does
+            raise MetricError(f"fails: {_told(error)}", where=f"metric {_text(self._function)}") from None
+
+    def stop(self) -> None:
+        """A function is not interrupted."""
+
+
+def _told(error: Exception) -> str:
+    """An error of code that is not ours, with the line where it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"\n  {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _text(metric: str | Function) -> str:
+    """A metric as a command line would say it."""
+    if isinstance(metric, str):
+        return metric
+    name = getattr(metric, "__qualname__", type(metric).__name__).replace("<", "").replace(">", "")
+    return f"{metric.__module__}:{name}"
+
+
+class _Measure(Protocol):
+    """What measures one point: a number, or a mapping of numbers, not checked yet."""
+
+    needs_file: bool
+
+    def __call__(self, state: State | None, checkpoint: Path | None) -> Any: ...
+
+    def stop(self) -> None: ...
