@@ -46,6 +46,8 @@ from weightmath.questions import Answers, answers, questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
 
+NO_AVERAGE = "a buffer, and the formula is no average"  # why a tensor is the template's
+
 
 @dataclass(frozen=True)
 class Job:
@@ -136,7 +138,7 @@ def _records(source: Recipe, inputs: Inputs, plan: Plan, built: Built) -> tuple[
     histories, doubts = histories_of(inputs.models)
     templates = {name: inputs.template(name).name for name in built.saves}
     records = {
-        name: compose(source, built, plan, name, template, inputs.models, histories)
+        name: compose(built.saves[name].recipe or source, built, plan, name, template, inputs.models, histories)
         for name, template in templates.items()
     }
     return records, doubts
@@ -193,7 +195,7 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
         raise at(source.where("buffers"), error) from None
     average = all(linear.is_average(output.value, plan) for output in plan.request.outputs)
     table = buffers.Policies(source.spec.buffers, "merge" if average else "template")
-    reasons = {True: "`buffers: template`", False: "a buffer, and the formula is no average"}
+    reasons = {True: "`buffers: template`", False: NO_AVERAGE}
     return {name: reasons[table.is_given(name)] for name in plan.layout.names if table.policy(name) == "template"}
 
 
@@ -290,9 +292,9 @@ def run(
         results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal)
         marks = watch.inputs(readers, settings.threads) if watch else {}
         job.pins.check_vectors(marks)
-        _check_finite(job, results)
+        check_finite(job, results)
         found = answers(job.built, results.watched)
-        _check_claims(job, found)
+        check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
         if watch and job.records:
@@ -332,7 +334,8 @@ class _Meter:
         self._told(self._done, self._total)
 
 
-def _check_finite(job: Job, results: Results) -> None:
+def check_finite(job: Job, results: Results) -> None:
+    """NumericError where an output has NaN or infinities that the recipe does not allow."""
     if job.recipe.spec.nonfinite == "error":
         for name, outcome in results.outcomes.items():
             bad = {tensor: change.nonfinite for tensor, change in outcome.tensors.items() if change.nonfinite}
@@ -347,7 +350,8 @@ def _check_finite(job: Job, results: Results) -> None:
                 )
 
 
-def _check_claims(job: Job, found: Answers) -> None:
+def check_claims(job: Job, found: Answers) -> None:
+    """ExpectError where an expectation does not hold."""
     for number, claim in enumerate(found.claims):
         if not claim.held:
             measured = "" if claim.left is None else f": {claim.left:.6g} against {claim.right:.6g}"

@@ -19,10 +19,11 @@ from weightmath.scope import Domain
 
 @dataclass(frozen=True)
 class Output:
-    """One output: the vector, and how it is to be saved."""
+    """One output: the vector, how it is to be saved, and the recipe that would make it alone, where that is another."""
 
     value: Vector
     spec: SaveSpec
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
