@@ -28,7 +28,7 @@ from xxhash import xxh3_128_digest
 from weightmath.checkpoint import Section
 from weightmath.engine.crew import Crew
 from weightmath.layout import Entry
-from weightmath.scope import TILE, tile, tile_at, tile_count
+from weightmath.scope import TILE, tile_at, tile_count, tile_span
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
@@ -69,16 +69,11 @@ class _Partly:
         self.digests: dict[int, bytes] = {}
         self._pieces: dict[int, dict[int, bytes]] = {}
 
-    def span(self, number: int) -> tuple[int, int]:
-        """First and last + 1 element of a tile."""
-        found = tile(self.entry, number)
-        return found.start, found.stop
-
     def add(self, number: int, start: int, bits: Bits) -> None:
         """A piece of a tile, from its element `start` on."""
         pieces = self._pieces.setdefault(number, {})
         pieces[start] = bits.tobytes()
-        done, stop = self.span(number)
+        done, stop = tile_span(self.entry, number)
         while done in pieces:
             done += len(pieces[done]) // bits.itemsize
         if done == stop:
@@ -117,7 +112,7 @@ class Digests:
         partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
         number, seen, stop = tile_at(partly.entry, start), start, start + len(bits)
         while seen < stop:
-            first, last = partly.span(number)
+            first, last = tile_span(partly.entry, number)
             if number not in partly.digests:
                 if start <= first and last <= stop:
                     partly.digests[number] = xxh3_128_digest(bits[first - start : last - start].data)
@@ -156,7 +151,7 @@ class Digests:
             if name not in self._folded:
                 partly = self._partly.get(name) or _Partly(entry)
                 lacking = (number for number in range(partly.count) if number not in partly.digests)
-                yield name, [_Run(name, *partly.span(number)) for number in lacking]
+                yield name, [_Run(name, *tile_span(partly.entry, number)) for number in lacking]
 
     def complete(self, read: Read, threads: int = 1) -> None:
         """See all that is missing, as `read(name, start, stop, out)` reads it, from several threads."""

@@ -116,14 +116,20 @@ def tile_count(entry: Entry) -> int:
 
 def tile(entry: Entry, number: int) -> Tile:
     """The tile of that number, in flat order."""
-    if rows_are_cut(entry):
-        row, piece = divmod(number, -(-entry.row_size // TILE))
-        start = row * entry.row_size + piece * TILE
-        return Tile(start, min(start + TILE, (row + 1) * entry.row_size), row, 1)
-    rows = TILE // entry.row_size
-    first = number * rows
-    last = min(first + rows, entry.rows)
-    return Tile(first * entry.row_size, last * entry.row_size, first, last - first)
+    start, stop = tile_span(entry, number)
+    row = start // entry.row_size
+    return Tile(start, stop, row, 1 if rows_are_cut(entry) else (stop - start) // entry.row_size)
+
+
+def tile_span(entry: Entry, number: int) -> tuple[int, int]:
+    """The elements of the tile of that number: the first, and the last + 1."""
+    size = entry.row_size
+    if size > TILE:
+        row, piece = divmod(number, -(-size // TILE))
+        start = row * size + piece * TILE
+        return start, min(start + TILE, (row + 1) * size)
+    step = TILE // size * size
+    return number * step, min((number + 1) * step, entry.size)
 
 
 def tile_at(entry: Entry, element: int) -> int:

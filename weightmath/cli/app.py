@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from collections.abc import Callable
@@ -93,6 +94,8 @@ register(schema, "weightmath schema > recipe.schema.json")
 
 def main() -> None:
     """The programs `weightmath` and `wm`."""
+    # Modules, layouts and plans are many small objects that stay: the default looks through them some hundred times.
+    gc.set_threshold(100_000)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a letter shows "?" in its place.
         if isinstance(stream, io.TextIOWrapper):

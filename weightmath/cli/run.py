@@ -110,7 +110,7 @@ def _print_output(page: Page, output: OutputReport) -> None:
 def _distance(output: OutputReport) -> str:
     change = "undefined" if output.relative_change is None else f"{output.relative_change:.4g}"
     cosine = "undefined" if output.cosine is None else f"{output.cosine:.6f}"
-    sampled = " (of every eighth tile)" if output.sampled else ""
+    sampled = " (of a sample)" if output.sampled else ""
     return f"relative change {change}, cosine {cosine}{sampled}"
 
 

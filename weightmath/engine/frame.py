@@ -61,6 +61,7 @@ class Frame:
     shape: tuple[int, int] = (0, 0)
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
     values: list[Any] = field(default_factory=list)
+    stored: dict[int, Any] = field(default_factory=dict)  # of templates that are inputs, by slot: how they are stored
     traces: list[Any] = field(default_factory=list)  # what this chunk has left behind
     nbytes: int = 0  # read and written
 

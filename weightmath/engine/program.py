@@ -22,7 +22,6 @@ Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step
 
 # Operations with a step of their own; all others are formulas.
 _STEPS: Mapping[str, Callable[[Vector, Places], Step]] = {
-    "input": steps.read,
     "random": steps.draw,
     "bernoulli": steps.bernoulli,
     "keep": selecting.keep,
@@ -201,8 +200,11 @@ class Compiler:
         def slot(node: Vector) -> int:
             return slots[self.resolve(node)]
 
+        compared = set(map(self.resolve, templates))
         made = [
-            self._step(node, Places(slots[node], tuple(map(slot, self.below(node))), registers.get(node, -1)))
+            self._step(
+                node, Places(slots[node], tuple(map(slot, self.below(node))), registers.get(node, -1)), node in compared
+            )
             for node in order
         ]
         made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
@@ -222,11 +224,13 @@ class Compiler:
             return False
         return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
 
-    def _step(self, node: Vector, places: Places) -> Step:
+    def _step(self, node: Vector, places: Places, is_template: bool) -> Step:
         if node.static:
             return steps.static(node, places)
         if self.stored(node):
             return steps.stored(node, places)
+        if node.op == "input":
+            return steps.read(node, places, is_template=is_template)
         formula = steps.fold if node.domain < Domain.ELEMENT else steps.apply
         return _STEPS.get(node.op, formula)(node, places)
 

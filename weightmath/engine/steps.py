@@ -57,15 +57,19 @@ def stored(node: Vector, at: Places) -> Step:
     return look_up
 
 
-def read(node: Vector, at: Places) -> Step:
-    """An input, read and converted; truth values become 0 and 1."""
+def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
+    """An input, read and converted; truth values become 0 and 1. A template's bits are kept, to compare with."""
+    slot = f"execute.stored.{at.out}" if is_template else "execute.in"
 
     def step(frame: Frame) -> None:
         values = frame.register(at.register)
-        frame.nbytes += frame.io.read(node, frame.spans, values.reshape(-1))
+        nbytes, stored = frame.io.read(node, frame.spans, values.reshape(-1), slot)
+        frame.nbytes += nbytes
         if node.is_mask:
             truth = borrow("steps.truth", values.shape, bool)
             np.copyto(values, np.not_equal(values, 0, out=truth))
+        if is_template:
+            frame.stored[at.out] = stored
         frame.values[at.out] = values
 
     return step
@@ -227,7 +231,7 @@ def write(output: Output, slot: int, template: int | None) -> Step:
     def step(frame: Frame) -> None:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
         before = None if template is None else frame.elements(template).reshape(-1)
-        for written in frame.io.write(output, frame.spans, flat, before):
+        for written in frame.io.write(output, frame.spans, flat, before, frame.stored.get(template)):
             frame.nbytes += written.nbytes
             frame.leave(written)
 

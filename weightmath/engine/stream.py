@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,14 +24,19 @@ from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
 from weightmath.scope import tile
 
-# Beyond this size the relative change and cosine are taken from every eighth tile.
-_SAMPLED_ABOVE = 1 << 24
-_SAMPLE_STRIDE = 8
+_LOOKED_AT = 1 << 25  # elements that the relative change and cosine are taken of, tiles at equal distances
 
 Progress = Callable[[int], None]
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
 D = TypeVar("D", DType, "DType | None")
 _NO_MOMENTS = np.zeros((0, 3))
+
+
+class Raw(NamedTuple):
+    """A chunk as it is stored."""
+
+    dtype: DType
+    bits: np.ndarray
 
 
 class Source(Protocol):
@@ -114,31 +119,42 @@ class Io:
         self._sources = sources
         self._sinks = sinks
         self._lock = threading.Lock()
-        sampled = plan.layout.size > _SAMPLED_ABOVE
-        self._stride = _SAMPLE_STRIDE if sampled else 1
+        self._stride = -(-plan.layout.size // _LOOKED_AT) or 1
         looked_at = -(-plan.tile_base[-1] // self._stride)
         self._outcomes = {
-            output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=sampled) for output in plan.request.outputs
+            output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=self._stride > 1)
+            for output in plan.request.outputs
         }
 
-    def read(self, node: Vector, spans: Spans, out: np.ndarray) -> int:
-        """The pieces of a chunk of an input, in the compute dtype; returns the bytes read."""
+    def read(self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in") -> tuple[int, Raw | None]:
+        """The pieces of a chunk of an input, in the compute dtype.
+
+        Returns the bytes read, and the chunk as it is stored if all of it is of one dtype: valid until `slot`, or
+        `out`, is used again.
+        """
         source = self._sources[node]
         nbytes = 0
+        raws: list[Raw] = []
         for dtype, run in _runs(spans, lambda piece: source.dtype(self._name(piece))):
             here = _extent(run)
             part = out[here]
             plain = dtype.bits == out.dtype and dtype.is_native
-            bits = part if plain else borrow("execute.in", part.shape, dtype.bits)
+            bits = part if plain else borrow(slot, part.shape, dtype.bits)
             for piece, span in run:
                 source.read(self._name(piece), piece.start, piece.stop, bits[_within(span, here)])
             if not plain:
                 convert.decode(bits, dtype, part)
             nbytes += bits.nbytes
-        return nbytes
+            raws.append(Raw(dtype, bits))
+        return nbytes, raws[0] if len(raws) == 1 else None
 
-    def write(self, output: Output, spans: Spans, values: np.ndarray, before: np.ndarray | None) -> list[Written]:
-        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template."""
+    def write(
+        self, output: Output, spans: Spans, values: np.ndarray, before: np.ndarray | None, stored: Raw | None = None
+    ) -> list[Written]:
+        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template.
+
+        before, stored   the template's values, and how they are stored where that is known
+        """
         sink = self._sinks[output.name]
         found: list[Written] = []
         for dtype, run in _runs(spans, lambda piece: sink.dtype(self._name(piece))):
@@ -146,7 +162,11 @@ class Io:
                 continue
             here = _extent(run)
             bits = _encoded("execute.out", values[here], dtype)
-            unequal = None if before is None else _unequal(bits, _encoded("execute.before", before[here], dtype))
+            unequal = None
+            if stored is not None and stored.dtype == dtype:
+                unequal = _unequal(bits, stored.bits[here])
+            elif before is not None:
+                unequal = _unequal(bits, _encoded("execute.before", before[here], dtype))
             screened = convert.nonfinite(bits, dtype)
             for piece, span in run:
                 own = bits[_within(span, here)]

@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 
 from weightmath.dtypes import DType
-from weightmath.kernels.scratch import borrow
-
-_EXPONENTS = {"float16": (2, 0x7C00), "bfloat16": (2, 0x7F80), "float32": (4, 0x7F800000), "float8_e5m2": (1, 0x7C)}
-
 
 _thread = threading.local()
 
@@ -61,18 +57,14 @@ def _stored(bits: np.ndarray, dtype: DType) -> Any:
 
 def nonfinite(bits: np.ndarray, dtype: DType) -> int:
     """How many stored elements (1-D, raw bits) are NaN or infinite."""
-    if dtype.name == "float8_e4m3fn":
-        return int(np.count_nonzero((bits & 0x7F) == 0x7F))
-    if dtype.name == "float64":
-        return int(np.count_nonzero(~np.isfinite(bits)))
-    width, exponent = _EXPONENTS[dtype.name]
-    whole = bits.view(f"u{width}")
-    masked = borrow("convert.masked", whole.shape, whole.dtype)
-    np.bitwise_and(whole, whole.dtype.type(exponent), out=masked)
-    # The maximum is a cheap screen; counting is for the rare chunk that fails it.
-    if masked.size == 0 or masked.max() < exponent:
+    sign, exponent, mantissa = _fields(dtype)
+    # float8_e4m3fn has no infinities: of the numbers with the largest exponent only the last is NaN.
+    least = exponent | mantissa if dtype.name == "float8_e4m3fn" else exponent
+    whole, signed = bits.view(f"u{dtype.itemsize}"), bits.view(f"i{dtype.itemsize}")
+    # Bits of one sign are in the order of magnitude, so that two maxima screen all; counting is for the rare chunk.
+    if whole.size == 0 or (signed.max() < least and whole.max() < (sign | least)):
         return 0
-    return int(np.count_nonzero(masked == exponent))
+    return int(np.count_nonzero((whole & (sign - 1)) >= least))
 
 
 _MANTISSA_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7, "float8_e5m2": 2, "float8_e4m3fn": 3}

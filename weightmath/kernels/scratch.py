@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,24 @@ def borrow(slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarra
     Valid until the same thread borrows the same slot again, so a slot is named after the one function that
     fills it (`"reduce.x"`), and nothing that leaves that function may live in it.
     """
-    slots: dict[str, np.ndarray] = _thread.__dict__
-    wanted = np.dtype(dtype)
-    nbytes = math.prod(shape) * wanted.itemsize
+    views: dict[Any, np.ndarray] = _thread.__dict__.setdefault("views", {})
+    found = views.get((slot, shape, dtype))
+    if found is None:
+        found = views[slot, shape, dtype] = _view(slot, shape, np.dtype(dtype), views)
+    return found
+
+
+_MOST_VIEWS = 500  # a view is made in microseconds, which count for small chunks: those of one shape share it
+
+
+def _view(slot: str, shape: tuple[int, ...], dtype: np.dtype, views: dict[Any, np.ndarray]) -> np.ndarray:
+    slots: dict[str, np.ndarray] = _thread.__dict__.setdefault("slots", {})
+    nbytes = math.prod(shape) * dtype.itemsize
     held = slots.get(slot)
     if held is None or held.nbytes < nbytes:
         held = slots[slot] = np.empty(nbytes, np.uint8)
-    return held[:nbytes].view(wanted).reshape(shape)
+        for key in [key for key in views if key[0] == slot]:  # of memory that is given up
+            del views[key]
+    elif len(views) >= _MOST_VIEWS:
+        views.clear()
+    return held[:nbytes].view(dtype).reshape(shape)

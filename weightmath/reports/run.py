@@ -24,7 +24,7 @@ class OutputReport:
     elements          of merged tensors; `elements_changed` of them differ from the template
     relative_change   norm(output - template) / norm(template) over merged tensors; None for a template of zeros
     cosine            between output and template, over merged tensors; None where one of them is zero
-    sampled           whether relative change and cosine are of every eighth tile only
+    sampled           whether relative change and cosine are of a sample of tiles, as for large models
     nonfinite         NaN and infinite elements, which `nonfinite: allow` lets pass
     """
 
