@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
@@ -44,7 +45,12 @@ class Program:
     registers: int
     packable: bool  # whether several small tensors may share a chunk
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
-    reads: tuple[Vector, ...]  # inputs
+    nodes: tuple[Vector, ...]  # what the steps compute or look up, operands first
+
+    @cached_property
+    def reads(self) -> tuple[Vector, ...]:
+        """The inputs."""
+        return tuple(node for node in self.nodes if node.op == "input")
 
     def run(self, frame: Frame) -> None:
         """Compute one chunk."""
@@ -213,8 +219,7 @@ class Compiler:
         made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = max(registers.values(), default=-1) + 1
-        reads = tuple(node for node in order if node.op == "input")
-        return Program(tuple(made), len(order), count, together, tuple(statistics), reads)
+        return Program(tuple(made), len(order), count, together, tuple(statistics), tuple(order))
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
