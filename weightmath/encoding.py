@@ -6,7 +6,7 @@ front to back, and the hidden file goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path, PurePath
@@ -73,13 +73,16 @@ def check_encoded(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force:
             check_free(save.encoding.path, files, force=force)
 
 
-def encode(save: Save, threads: int, *, force: bool) -> int:
-    """Make the delta file of the numbers that were computed; its bytes. They are removed, whatever happens."""
+def encode(save: Save, threads: int, *, record: Callable[[str], str] | None = None, force: bool) -> int:
+    """Make the delta file of the numbers that were computed; its bytes. They are removed, whatever happens.
+
+    record   the provenance that it carries, made of the fingerprint of its numbers: an encoding changes them
+    """
     assert save.encoding is not None
     path, options, entries = save.encoding
     try:
         dense = open_checkpoint(save.path).section("")
-        from_dense(dense, save.template.section, entries, path, options, threads=threads, force=force)
+        from_dense(dense, save.template.section, entries, path, options, record=record, threads=threads, force=force)
     finally:
         save.path.unlink(missing_ok=True)
     return path.stat().st_size

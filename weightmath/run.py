@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -306,13 +307,19 @@ def run(
         attempt.publish()
     for save in job.saves:
         if save.encoding:
-            encode(save, settings.threads, force=force)
+            encode(save, settings.threads, record=_record_of(job, save, marks), force=force)
     seconds = time.monotonic() - started
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     deltas = {name: opened.checkpoint.source for name, opened in job.inputs.items() if opened.is_delta}
     strange = without_base(deltas, marks.values()) if watch else []
     warnings = (*job.warnings, *over, *strange, *_without_effect(results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
+
+
+def _record_of(job: Job, save: Save, marks: Mapping[str, str]) -> Callable[[str], str] | None:
+    """The provenance record of an output as text, by its own fingerprint; None where it carries none."""
+    record = job.records.get(save.name)
+    return None if record is None else partial(record.text, inputs=marks)
 
 
 def _fallback(vector: Vector) -> Fallback:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.delta.conftest import state
 from tests.delta.test_whole_file import section
 from weightmath import delta
 from weightmath.delta import Options
+from weightmath.delta.container import checksum_of
 from weightmath.delta.decoding import DeltaReader
 from weightmath.errors import CheckpointError, LayoutError, NumericError, RecipeError
 
@@ -304,19 +306,28 @@ def test_comparing_counts(both):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('\\"version\\":1', '\\"version\\":9', "malformed: version 9"),
-        ('\\"encoder\\":\\"int8\\"', '\\"encoder\\":\\"int9\\"', "encoded as int9"),
-        ('\\"shape\\":[64,48]', '\\"shape\\":[99999999,48]', "other pieces"),
-        ('\\"shape\\":[64,48]', '\\"shape\\":[-64,48]', "whole numbers"),
-        ('\\"kind\\"', '\\"kink\\"', "malformed"),
+        ('"version":1', '"version":9', "malformed: version 9"),
+        ('"encoder":"int8"', '"encoder":"int9"', "encoded as int9"),
+        ('"shape":[64,48]', '"shape":[99999999,48]', "other pieces"),
+        ('"shape":[64,48]', '"shape":[-64,48]', "whole numbers"),
+        ('"norm":', '"norm":-', "`norm` is -"),
+        ('"kind"', '"kink"', "malformed"),
     ],
 )
 def test_descriptions_that_contradict_their_file(both, old, new, message):
     delta.make(*both, "x.delta", Options("int8"))
     content = Path("x.delta").read_bytes()
     length = int.from_bytes(content[:8], "little")
-    header = content[8 : 8 + length].decode().replace(old, new, 1).encode()
-    assert header != content[8 : 8 + length]
-    Path("x.delta").write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
-    with pytest.raises(CheckpointError, match=message):
-        delta.open_delta("x.delta")
+    fields = json.loads(content[8 : 8 + length])
+    texts = fields["__metadata__"]
+    assert old in texts["weightmath.delta"]
+    texts["weightmath.delta"] = texts["weightmath.delta"].replace(old, new, 1)
+    for sum_, found in (
+        (texts["weightmath.delta.crc32"], "checksum"),
+        (checksum_of(texts["weightmath.delta"]), message),
+    ):
+        texts["weightmath.delta.crc32"] = sum_
+        header = json.dumps(fields).encode()
+        Path("x.delta").write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+        with pytest.raises(CheckpointError, match=found):
+            delta.open_delta("x.delta")

@@ -20,6 +20,7 @@ from weightmath import functions, methods, recipe
 from weightmath.algebra.graph import Input, input_vector
 from weightmath.checkpoint import Checkpoint, open_checkpoint, plan_image, verify_container
 from weightmath.delta import DeltaFile, apply, from_adapter, open_delta
+from weightmath.delta.container import checksum_of
 from weightmath.delta.decoding import DeltaReader
 from weightmath.dtypes import DTYPES
 from weightmath.errors import CheckpointError, OutputError, WeightmathError
@@ -124,6 +125,7 @@ def description(data: bytes, folder: Path) -> None:
     end = 8 + int.from_bytes(honest[:8], "little")
     fields = json.loads(honest[8:end])
     fields["__metadata__"]["weightmath.delta"] = data[1:].decode(errors="replace")
+    fields["__metadata__"]["weightmath.delta.crc32"] = checksum_of(fields["__metadata__"]["weightmath.delta"])
     text = json.dumps(fields).encode()
     delta(len(text).to_bytes(8, "little") + text + honest[end:], folder)
 

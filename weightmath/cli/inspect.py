@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from weightmath.cli.page import Page
     from weightmath.reports.checkpoint import CheckpointReport, SectionReport, TensorReport
 
+Check = Annotated[
+    bool, typer.Option("--check", help="Read all bytes and compare the file's checksums, and an output's fingerprint.")
+]
+
 _TENSORS_SHOWN = 40
 _SECTIONS_SHOWN = 6
 _TWINS_SHOWN = 8
@@ -24,13 +28,14 @@ def inspect(
     path: options.Checkpoint,
     section: options.Section = None,
     everything: options.All = False,
-    check: Annotated[bool, typer.Option("--check", help="Read all bytes and compare the file's checksums.")] = False,
+    check: Check = False,
     json: options.Json = False,
 ) -> None:
     """Show what a checkpoint holds: sections, tensors, shared storages, everything else.
 
     The section marked * is the vector, unless a recipe names another. A tensor's range is its place in the flat vector,
-    which is sorted by name. Nothing in the file is executed. With --check the exit code is 1 where a checksum differs.
+    which is sorted by name. Nothing in the file is executed. With --check the exit code is 1 where a checksum or
+    the fingerprint that an output carries differs.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
@@ -67,11 +72,13 @@ def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -
     print_tree(page, checkpoint.tree, report.section, everything=everything)
     if report.check is not None:
         page.heading("check")
-        page.listed(list(_findings(report.check)))
+        page.listed(list(_findings(report.check, report.recorded)))
 
 
-def _findings(check: Integrity) -> Iterator[str]:
+def _findings(check: Integrity, recorded: bool | None) -> Iterator[str]:
     yield from check.problems
+    if recorded:
+        yield "the weights have the fingerprint that was recorded when they were made"
     if check.without:
         yield "the file has no checksums; its sizes fit its headers"
     elif not check.problems:

@@ -66,6 +66,7 @@ def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
         tree=dict(tensors),
         drafts=(("", tensors, False),) if tensors else (),
         source=file,
+        texts=checkpoint.texts,
     )
 
 

@@ -1,6 +1,7 @@
 """The delta file: a safetensors file, so that nothing in it can be executed, and its metadata say what it means.
 
-    __metadata__  {"format": "weightmath-delta", "weightmath.delta": JSON of a `Delta`}
+    __metadata__  {"format": "weightmath-delta", "weightmath.delta": JSON of a `Delta`, "weightmath.delta.crc32": the
+                  checksum of that JSON, 8 hexadecimal digits}; of a recipe's output also its provenance record
     name          of each tensor the encoded pieces, one after the other, as U8; `sizes` in the JSON are their lengths.
                   Of an encoder that stores numbers as they are (dense) the tensor itself, which others can read too
 
@@ -20,20 +21,24 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.safetensors import CONTAINER, is_safetensors, open_safetensors
 from weightmath.delta.pieces import piece_count
+from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import DTYPES, FLOAT32, DType
 from weightmath.errors import CheckpointError, WeightmathError, at
 from weightmath.layout import Entry
 
 FORMAT = "weightmath-delta"
 KEY = "weightmath.delta"
+CRC = "weightmath.delta.crc32"
 REST = ":rest"
 VERSION = 1
 EXACT = ("step", "xor", "plain")
 ENCODINGS = (*EXACT, "sparse", "int8", "sign", "low-rank", "dense")
 _OPTIONAL = {"error": float, "norm": float, "scale": float, "rank": int, "at": int, "source": str}
+_READ = 4 << 20
 _NEWER = "it may come from a newer weightmath: pip install -U weightmath"
 
 
@@ -102,6 +107,7 @@ class Delta:
     options   those that it was made with
     error     relative error over all tensors; None for exact ones
     by        what wrote it
+    sums      CRC-32 of each tensor's bytes in the file, and of the rest's
     """
 
     kind: str
@@ -112,6 +118,7 @@ class Delta:
     by: str
     records: Mapping[str, Record]
     whole: WholeFile | None = None
+    sums: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,12 @@ def delta_of(checkpoint: Checkpoint) -> DeltaFile:
     if not is_delta(checkpoint):
         hint = "weightmath delta make BASE TUNED -o FILE writes one"
         raise CheckpointError("is no delta file", where=where, hint=hint)
+    texts = checkpoint.texts or {}
+    if texts.get(CRC) != checksum_of(texts[KEY]):
+        fact = "its description as a delta does not have the checksum that was written with it"
+        raise CheckpointError(fact, where=where, hint=DAMAGED)
     try:
-        delta = from_json((checkpoint.texts or {})[KEY])
+        delta = from_json(texts[KEY])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"its description as a delta is malformed: {error}", where=where, hint=_NEWER) from None
     opened = DeltaFile(checkpoint.path, delta, checkpoint)
@@ -189,14 +200,14 @@ def _check_sizes(opened: DeltaFile) -> None:
         wanted[REST] = sum(opened.delta.whole.rest)
     if lengths != wanted:
         fact = "its tensors are not those that its description names"
-        raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
+        raise CheckpointError(fact, where=str(opened.path), hint=DAMAGED)
     for name, record in opened.delta.records.items():
         if record.encoder not in ENCODINGS:
             fact = f"`{name}` is encoded as {record.encoder}, which this weightmath does not know"
             raise CheckpointError(fact, where=str(opened.path), hint=_NEWER)
         if not _fits(record):
             fact = f"`{name}` has other pieces than its shape needs"
-            raise CheckpointError(fact, where=str(opened.path), hint="copy it again")
+            raise CheckpointError(fact, where=str(opened.path), hint=DAMAGED)
 
 
 def _fits(record: Record) -> bool:
@@ -205,6 +216,25 @@ def _fits(record: Record) -> bool:
         return len(record.sizes) == piece_count(record.entry)
     width = (record.stored or FLOAT32).itemsize
     return bool(record.rank) and record.sizes == (record.factors_size * width,)
+
+
+def checksum_of(text: str) -> str:
+    """The CRC-32 of a description, as it stands beside it."""
+    return f"{crc32(text.encode()):08x}"
+
+
+def problems_of(file: DeltaFile) -> list[str]:
+    """Read all bytes of a delta file and compare them with their checksums; what is wrong, one line each."""
+    problems = []
+    with file.checkpoint.open() as reader:
+        for tensor in file.checkpoint.tensors:
+            name, at_byte, found = tensor.entry.name, file.checkpoint.places[tensor.entry.name].offset, 0
+            for start in range(0, tensor.entry.nbytes, _READ):
+                length = min(_READ, tensor.entry.nbytes - start)
+                found = crc32(reader.read_bytes(at_byte + start, length), found)
+            if file.delta.sums.get(name) != found:
+                problems.append(f"`{name}`: its bytes do not have the checksum that was written with them")
+    return problems
 
 
 def to_json(delta: Delta) -> str:
@@ -220,6 +250,7 @@ def to_json(delta: Delta) -> str:
         "by": delta.by,
         "whole": asdict(delta.whole) if delta.whole else None,
         "tensors": records,
+        "sums": dict(delta.sums),
     }
     return json.dumps(_shortened(plain), separators=(",", ":"), ensure_ascii=False)
 
@@ -239,6 +270,7 @@ def from_json(text: str) -> Delta:
         by=str(plain["by"]),
         records={name: _record_of(name, fields) for name, fields in plain["tensors"].items()},
         whole=WholeFile(int(whole["size"]), str(whole["sha256"]), _counts(whole["rest"])) if whole else None,
+        sums=dict(zip(plain["sums"], _counts(list(plain["sums"].values())), strict=True)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ def from_dense(
     path: Path,
     options: Options,
     *,
+    record: Callable[[str], str] | None = None,
     threads: int = 2,
     force: bool = False,
 ) -> Delta:
@@ -36,12 +37,13 @@ def from_dense(
 
     dense     where the numbers lie
     entries   the tensors of the delta, by their names in both; of a longer tensor the leading rows
+    record    the provenance that the file carries, made of the fingerprint that its numbers have
     Fails     as `make` does
     """
     with ExitStack() as stack:
         reader = stack.enter_context(dense.checkpoint.open())
         inputs = [*base.checkpoint.files, *dense.checkpoint.files]
-        writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, force=force))
+        writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, record=record, force=force))
         records = [
             number_record(writer, entry, partial(_numbers, reader, dense.tensors[name], entry), options, threads)
             for name, entry in entries.items()

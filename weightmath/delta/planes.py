@@ -41,6 +41,7 @@ def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Arr
 
 def packed_after(content: bytes, known: bytes) -> bytes:
     """Bytes, compressed against bytes that whoever unpacks them has too."""
+    # No checksum here: one that fails would speak of damage where the base is another.
     return zstandard.ZstdCompressor(level=_REST_LEVEL, dict_data=_dictionary(known)).compress(content)
 
 
@@ -63,7 +64,7 @@ def _dictionary(known: bytes) -> zstandard.ZstdCompressionDict | None:
 def _compressor() -> zstandard.ZstdCompressor:
     """One per thread: they must not be shared."""
     if not hasattr(_thread, "compressor"):
-        _thread.compressor = zstandard.ZstdCompressor(level=LEVEL)
+        _thread.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     found: zstandard.ZstdCompressor = _thread.compressor
     return found
 

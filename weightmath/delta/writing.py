@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from weightmath.checkpoint import open_checkpoint
+from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.draft import sync_folder
+from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.safetensors import LENGTH, METADATA
-from weightmath.delta.container import FORMAT, KEY, Delta, to_json
+from weightmath.delta.as_input import as_checkpoint
+from weightmath.delta.container import CRC, FORMAT, KEY, Delta, checksum_of, to_json
 from weightmath.delta.pieces import pieces_of
 from weightmath.errors import OutputError
+from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
 
 # Measured on descriptions of all kinds: what they take besides names and sizes, in bytes.
-_HEAD, _PER_TENSOR, _PER_PIECE = 3072, 400, 9
+_HEAD, _PER_TENSOR, _PER_PIECE = 3072, 420, 9
 _ALIGNED = 64
 _WASTE = 200  # of a file, the part that room which was not needed may be
 _MOVED = 4 << 20
@@ -29,22 +35,33 @@ class DeltaWriter:
 
     entries   the tensors that it will have at most, from which the room for the header follows
     inputs    files that the delta is made of, which it never replaces
+    record    what the file carries of its provenance, made of the fingerprint that its numbers have when they are read
     Fails     OutputError if the target exists without `force`, is an input, a folder, or cannot be written
     """
 
     def __init__(
-        self, path: str | Path, entries: Sequence[Entry], inputs: Sequence[Path], *, rest: int = 0, force: bool = False
+        self,
+        path: str | Path,
+        entries: Sequence[Entry],
+        inputs: Sequence[Path],
+        *,
+        rest: int = 0,
+        record: Callable[[str], str] | None = None,
+        force: bool = False,
     ) -> None:
         self.path = Path(path)
         check_free(self.path, inputs, force=force)
         count = sum(max(1, len(pieces_of(entry))) for entry in entries) + rest
-        # A name is written three times: as a key, as a source, as a tensor.
-        names = sum(3 * _length_in_json(entry.name) + 22 * len(entry.shape) for entry in entries)
+        # A name is written four times: as a key, as a source, as a tensor, with its checksum.
+        names = sum(4 * _length_in_json(entry.name) + 22 * len(entry.shape) for entry in entries)
         self._room = _HEAD + _PER_TENSOR * len(entries) + _PER_PIECE * count + names
+        self._record = record
+        self._room += _length_in_json(record(UNKNOWN)) if record else 0
         self._room += -(LENGTH + self._room) % _ALIGNED
         self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         self._fields: dict[str, Any] = {}
-        self._end = 0
+        self._end = self._sum = 0
+        self._sums: dict[str, int] = {}
         try:
             self._file = self._part.open("xb")
             self._file.seek(LENGTH + self._room)
@@ -67,31 +84,42 @@ class DeltaWriter:
         except OSError as error:
             raise self._broken(error) from None
         self._end += len(content)
+        self._sum = crc32(content, self._sum)
         return len(content)
 
     def close_tensor(self, name: str, size: int, entry: Entry | None = None) -> None:
         """Say that the last `size` bytes are a tensor: raw bytes, or the elements of `entry`."""
         code = entry.dtype.safetensors if entry else "U8"
         shape = list(entry.shape) if entry else [size]
+        self._sums[name], self._sum = self._sum, 0
         self._fields[name] = {"dtype": code, "shape": shape, "data_offsets": [self._end - size, self._end]}
 
     def finish(self, delta: Delta) -> None:
         """Write the header, flush the file and give it its name."""
-        metadata = {"format": FORMAT, KEY: to_json(delta)}
-        header = json.dumps({METADATA: metadata, **self._fields}, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(header) > self._room:
-            raise OutputError(f"the header needs {len(header):,} bytes; {self._room:,} were kept", where=str(self.path))
+        text = to_json(replace(delta, sums=self._sums))
+        texts = {"format": FORMAT, KEY: text, CRC: checksum_of(text)}
         try:
-            room = self._room_for(len(header))
-            self._file.seek(0)
-            self._file.write(room.to_bytes(LENGTH, "little") + header.ljust(room))
-            self._file.flush()
+            if self._record is not None:
+                self._write_header(texts, self._room)
+                texts[RECORD] = self._record(_fingerprint(self._part))
+            self._write_header(texts, self._room_for(len(self._header(texts))))
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._part, self.path)
             sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
+
+    def _header(self, texts: Mapping[str, str]) -> bytes:
+        header = json.dumps({METADATA: texts, **self._fields}, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(header) > self._room:
+            raise OutputError(f"the header needs {len(header):,} bytes; {self._room:,} were kept", where=str(self.path))
+        return header
+
+    def _write_header(self, texts: Mapping[str, str], room: int) -> None:
+        self._file.seek(0)
+        self._file.write(room.to_bytes(LENGTH, "little") + self._header(texts).ljust(room))
+        self._file.flush()
 
     def _room_for(self, needed: int) -> int:
         """The header's final length: of small files the room that was not needed is taken back."""
@@ -110,6 +138,12 @@ class DeltaWriter:
 
     def _broken(self, error: OSError) -> OutputError:
         return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def _fingerprint(path: Path) -> str:
+    """The fingerprint of the numbers in a delta file."""
+    numbers = as_checkpoint(open_checkpoint(path))
+    return fingerprint(numbers.section("")) if numbers.tensors else UNKNOWN
 
 
 def _length_in_json(name: str) -> int:

@@ -42,6 +42,13 @@ class Unsettled:
         texts = {self.own: own} | {mark: inputs[name] for name, mark in self.inputs.items()}
         return {mark.encode(): text.encode() for mark, text in texts.items()}
 
+    def text(self, own: str, inputs: Mapping[str, str]) -> str:
+        """The whole record, settled."""
+        content = self.content
+        for mark, found in self.settled(own, inputs).items():
+            content = content.replace(mark, found)
+        return content.decode()
+
 
 def compose(
     recipe: Recipe,

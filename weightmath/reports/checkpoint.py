@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo, verify_container
+from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo
 from weightmath.errors import CheckpointError
+from weightmath.reports.checking import checked
 
 _SHARES_LISTED = 20
 
@@ -57,6 +58,7 @@ class CheckpointReport:
     values      length of its vector
     tensors     of the section, in the order of the vector; then those outside it, in the order of the file
     check       what a reading of all bytes has found, if it was asked for
+    recorded    whether the weights have the fingerprint that an output carries; None: not asked for, or it carries none
     everything  the whole content as nested objects and lists; a tensor is {"tensor": dotted path}, an object of a class
                 {"class": name, "content": what can be shown of it}, a text of bytes {"bytes": its length}
     """
@@ -71,13 +73,15 @@ class CheckpointReport:
     tensors: tuple[TensorReport, ...]
     everything: object
     check: Integrity | None = None
+    recorded: bool | None = None
 
 
 def checkpoint_report(checkpoint: Checkpoint, section: str | None = None, *, check: bool = False) -> CheckpointReport:
     """The record of a checkpoint; CheckpointError where it has no section of that name.
 
-    check   read all bytes, and compare them with the checksums in the file
+    check   read all bytes, and compare them with the checksums and the fingerprint in the file
     """
+    found, recorded = checked(checkpoint) if check else (None, None)
     usual = _usual(checkpoint)
     shown = checkpoint.section(section) if section is not None else usual
     return CheckpointReport(
@@ -90,7 +94,8 @@ def checkpoint_report(checkpoint: Checkpoint, section: str | None = None, *, che
         values=shown.layout.size if shown else 0,
         tensors=_tensors(shown) if shown else (),
         everything=content(checkpoint.tree),
-        check=verify_container(checkpoint) if check else None,
+        check=found,
+        recorded=recorded,
     )
 
 
