@@ -31,6 +31,7 @@ def caveats(
             f"{recipe.where('fit')}: of `{name}` the first {subject.rows[name]} rows are merged and the others are the "
             "template's; that a row stands for the same token in all inputs is not checked"
         )
+    compilers: dict[object, Compiler] = {}
     for save in saves:
         output = next(output for output in plan.request.outputs if output.name == save.name)
         if plan.kind(output.value) == "unknown":
@@ -38,7 +39,7 @@ def caveats(
             found.append(f"{place}: whether this is a model cannot be told from the formula")
         if save.encoding:
             continue
-        changed = _changed(plan, output, vectors[save.template.name])
+        changed = _changed(plan, output, vectors[save.template.name], compilers)
         found += _twins(recipe, save, changed)
         found += _batch_statistics(save, changed)
         found += _left_behind(recipe, save)
@@ -53,13 +54,18 @@ def _lists(recipe: Recipe) -> Iterator[str]:
             yield f"{place}: `best` takes the highest `{metric}`; `first: {spec.best}` takes the lowest"
 
 
-def _changed(plan: Plan, output: Output, template: Vector) -> set[str]:
-    """Tensors that an output computes and that are not just the template's, as far as names and shapes tell."""
+def _changed(plan: Plan, output: Output, template: Vector, compilers: dict[object, Compiler]) -> set[str]:
+    """Tensors that an output computes and that are not just the template's, as far as names and shapes tell.
+
+    compilers   one for each kind of tensor that was met, shared by the outputs
+    """
     alike: dict[object, bool] = {}
     found = set()
     for entry, (key, name) in enumerate(zip(plan.group_keys, plan.layout.names, strict=True)):
+        if key not in compilers:
+            compilers[key] = Compiler(plan, entry, frozenset())
         if key not in alike:
-            alike[key] = Compiler(plan, entry, frozenset()).resolve(output.value) is template
+            alike[key] = compilers[key].resolve(output.value) is template
         if not alike[key] and plan.facts.present[output.value][entry]:
             found.add(name)
     return found
