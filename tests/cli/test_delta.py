@@ -115,3 +115,27 @@ def test_adapters_and_back(cli: Cli, folder: Path) -> None:
         ("blocks.1.weight", 2),
     ]
     assert json.loads(cli("delta", "to-lora", "y.delta", "-o", "again", "--json").out)["left_out"] == []
+
+
+def test_provenance_of_deltas(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta")
+    ran = cli("provenance", "x.delta")
+    assert ran.code == 2
+    assert "hint: weightmath delta info x.delta shows base, fine-tune and encoding" in ran.err
+    assert cli("run", "-e", "0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "y.delta").code == 0
+    assert "-0.5 x a: base.ckpt" in cli("provenance", "y.delta").out
+    assert "equal bit for bit" in cli("verify", "y.delta").out
+
+
+@pytest.mark.parametrize("kind", ["exact", "dense", "sparse", "int8", "sign"])
+def test_flipped_bits_of_deltas_are_found(cli: Cli, folder: Path, kind: str) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", kind)
+    ran = cli("inspect", "x.delta", "--check")
+    assert (ran.code, ran.err) == (0, "")
+    assert "all bytes have the checksums that were written with them" in ran.out
+    content = bytearray(Path("x.delta").read_bytes())
+    content[-3] ^= 2
+    Path("x.delta").write_bytes(content)
+    ran = cli("inspect", "x.delta", "--check")
+    assert ran.code == 1
+    assert "its bytes do not have the checksum that was written with them" in ran.out

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, state, tensors
 from tests.packages import folds
+from weightmath.checkpoint import open_checkpoint
 from weightmath.reports.checkpoint import CheckpointReport
 from weightmath.reports.plain import as_json
 
@@ -178,3 +179,21 @@ def test_unknown_section(cli: Cli, folder: Path) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: base.ckpt: has no section `statedict`\n  hint: did you mean `state_dict`?")
     assert state(folder / "base.ckpt")
+
+
+@pytest.mark.parametrize("output", ["out.safetensors", "out.ckpt"])
+def test_check_compares_the_fingerprint_that_an_output_carries(cli: Cli, folder: Path, output: str) -> None:
+    """safetensors has no checksums."""
+    assert cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", output).code == 0
+    ran = cli("inspect", output, "--check")
+    assert (ran.code, ran.err) == (0, "")
+    assert "the weights have the fingerprint that was recorded when they were made" in ran.out
+    assert json.loads(cli("inspect", output, "--check", "--json").out)["recorded"] is True
+    checkpoint = open_checkpoint(output)
+    tensor = checkpoint.section().tensors["head"]
+    data = bytearray(Path(output).read_bytes())
+    data[checkpoint.places[tensor.storage.key].offset] ^= 1
+    Path(output).write_bytes(data)
+    ran = cli("inspect", output, "--check")
+    assert ran.code == 1
+    assert "and the record of how they were made says wm1:" in " ".join(ran.out.split())

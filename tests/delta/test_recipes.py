@@ -13,6 +13,11 @@ from tests.delta.test_whole_file import section
 from tests.merging import Bench
 from weightmath import delta
 from weightmath.delta import Options
+from weightmath.errors import RecipeError
+from weightmath.files.inputs import open_input
+from weightmath.fingerprint import fingerprint
+from weightmath.provenance.lineage import provenance_of
+from weightmath.verify.verification import verify
 
 
 @pytest.fixture
@@ -151,3 +156,39 @@ def test_a_delta_of_another_base_is_noticed(bench):
     (warning,) = [one for one in bench.run(text.format("other"), force=True).warnings if "skill" in one]
     own = delta.open_delta("x.delta").delta.base.fingerprint
     assert warning == f"`skill` is a delta of base.ckpt ({own}), which is none of the inputs"
+
+
+@pytest.mark.parametrize("kind", ["dense", "{kind: sparse, density: 0.1}", "int8", "sign", "{kind: low-rank, rank: 2}"])
+def test_a_delta_that_a_recipe_made_carries_how_and_can_be_verified(bench, kind):
+    bench.run(
+        f'{{inputs: {{base: base.ckpt, tuned: tuned.ckpt}}, save: {{x.delta: {{value: "tuned - base", as: {kind}}}}}}}'
+    )
+    own = provenance_of(open_input("x", "x.delta").checkpoint).record
+    assert own.fingerprint == fingerprint(open_input("x", "x.delta").section)
+    assert [(name, one.file, one.coefficient) for name, one in own.inputs.items()] == [
+        ("base", "base.ckpt", -1.0),
+        ("tuned", "tuned.ckpt", 1.0),
+    ]
+    assert own.inputs["tuned"].fingerprint == fingerprint(section("tuned.ckpt"))
+    found = verify(bench.folder / "x.delta")
+    assert (found.differences, found.elements) == ((), sum(value.numel() for value in state(0).values()))
+    # A merge that was made of it knows where it came from.
+    bench.run("{inputs: {base: base.ckpt, skill: x.delta}, save: {out.ckpt: base + 0.5 * skill}}")
+    history = provenance_of(open_input("x", "out.ckpt").checkpoint)
+    assert history.made(history.record.inputs["skill"]) == own
+
+
+def test_a_delta_that_was_changed_is_not_what_its_recipe_makes(bench):
+    text = "{inputs: {base: base.ckpt, tuned: tuned.ckpt}, save: {x.delta: tuned - base}}"
+    bench.run(text)
+    content = bytearray((bench.folder / "x.delta").read_bytes())
+    content[-4] ^= 1
+    (bench.folder / "x.delta").write_bytes(content)
+    found = verify(bench.folder / "x.delta")
+    (one,) = found.differences
+    assert (one.different, found.is_untouched) == (1, False)
+    assert one.tensor == "layers.3.weight"
+    with pytest.raises(RecipeError, match="no sample"):
+        verify(bench.folder / "x.delta", share=0.1)
+    bench.run(text.replace("save", "provenance: none, save"), force=True)
+    assert provenance_of(open_input("x", "x.delta").checkpoint) is None

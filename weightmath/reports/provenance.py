@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath.checkpoint import Checkpoint
+from weightmath.delta.container import is_delta
 from weightmath.errors import CheckpointError
 from weightmath.provenance.lineage import Original, originals, provenance_of
 from weightmath.provenance.record import Provenance
@@ -31,6 +32,12 @@ class ProvenanceReport:
 def known_provenance(checkpoint: Checkpoint) -> Provenance:
     """The provenance that a checkpoint carries; CheckpointError where it carries none, or one that cannot be read."""
     found = provenance_of(checkpoint)
+    if found is None and is_delta(checkpoint):
+        raise CheckpointError(
+            "carries no recipe, as `delta make` writes it",
+            where=str(checkpoint.path),
+            hint=f"weightmath delta info {checkpoint.path} shows base, fine-tune and encoding",
+        )
     if found is None:
         raise CheckpointError(
             "carries no record of how it was made",

@@ -105,6 +105,17 @@ class Comparison:
         """Nothing was compared by an earlier run."""
         return False
 
+    def seen(self) -> tuple[dict[str, Difference], int]:
+        """What was found in values, and how many elements were compared."""
+        return {name: one for name, one in self._found.items() if one.first is not None}, self.elements
+
+    def see_also(self, seen: tuple[dict[str, Difference], int]) -> None:
+        """Take in what a helper has found."""
+        found, elements = seen
+        self.elements += elements
+        for difference in found.values():
+            self._note(difference)
+
     @property
     def copies(self) -> Sequence[Stretch | Rest]:
         """Jobs that compare what is the template's."""

@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Section, open_checkpoint
+from weightmath.delta.as_input import as_checkpoint
+from weightmath.delta.container import is_delta
 from weightmath.engine.cost import bytes_read
-from weightmath.engine.execute import execute
+from weightmath.engine.execute import Settings, execute
 from weightmath.engine.memory import settings_for
 from weightmath.engine.plan import Plan, make_plan
+from weightmath.errors import RecipeError
 from weightmath.files.inputs import CheckpointSource, open_readers
 from weightmath.files.outputs import Save
 from weightmath.fingerprint import fingerprint
@@ -28,6 +31,7 @@ from weightmath.run import Job, prepare
 from weightmath.scope import tile_count
 from weightmath.verify.again import output_of, recipe_again
 from weightmath.verify.comparison import Comparison, Difference
+from weightmath.verify.encoded import compare_again
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def verify(
     file changes meanwhile.
     """
     checkpoint = open_checkpoint(path)
+    if is_delta(checkpoint):
+        checkpoint = as_checkpoint(checkpoint)
     history = provenance_of(checkpoint)
     record = None if history is None else history.record
     again = recipe_again(checkpoint, record, recipe, sets, inputs)
@@ -106,6 +112,8 @@ def verify(
     plan = _plan_of_one(job.plan, name)
     sample = None if share is None else _sample(save, plan, share, seed)
     settings = settings_for(plan, threads, memory)
+    if save.encoding is not None:
+        return _verify_delta(checkpoint, replace(job, plan=plan, saves=(save,)), record, share, settings, progress)
     with ExitStack() as stack:
         readers = open_readers(stack, [checkpoint, *job.checkpoints])
         watch = Watch(job.inputs, ()) if sample is None and record is not None else None
@@ -137,6 +145,40 @@ def verify(
         other_inputs=others,
         is_untouched=_is_untouched(comparison.section, record, settings.threads) if found and record else None,
         reads=results.reads,
+    )
+
+
+def _verify_delta(
+    checkpoint: Checkpoint,
+    job: Job,
+    record: Record | None,
+    share: float | None,
+    settings: Settings,
+    progress: Callable[[int, int], None],
+) -> Verification:
+    """The same of an output that is a delta file, which is made again as a whole."""
+    if share is not None:
+        raise RecipeError("a delta file is encoded as a whole, and no sample of it can be made", where="--sample")
+    (save,) = job.saves
+    found, reads = compare_again(job, save, checkpoint, settings.threads, progress)
+    others = {}
+    if record is not None:
+        marks = {
+            name: fingerprint(one.section, one.prefix, threads=settings.threads) for name, one in job.inputs.items()
+        }
+        others = _others(marks, record)
+    section = checkpoint.section("")
+    return Verification(
+        checkpoint=checkpoint,
+        job=job,
+        save=save,
+        differences=found,
+        tensors=len(section.tensors),
+        elements=section.elements,
+        sample=None,
+        other_inputs=others,
+        is_untouched=_is_untouched(section, record, settings.threads) if found and record else None,
+        reads=reads,
     )
 
 
