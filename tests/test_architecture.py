@@ -40,8 +40,9 @@ LAYERS = [
     rehearsal verify lock
     mergekit api
     lab.table lab.numbers lab.geometry
-    lab.programs
+    lab.programs lab.memory
     lab.metric lab.comparison lab.spectrum
+    lab.points
     lab.compare
     lab.landscape
     reports
@@ -55,7 +56,7 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 
 # What alone may import each library, besides the standard one.
 HOMES = {
-    "torch": {"kernels.convert"},
+    "torch": {"kernels.convert", "lab.memory"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},
