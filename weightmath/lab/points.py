@@ -1,0 +1,249 @@
+"""Many settings of one recipe, made together and measured: points are outputs of few jobs, which share their readings.
+
+`ground_of` opens a recipe's inputs once. `measured` then takes points and a metric, makes up to 16 files, or 64 state
+dicts, in one job, measures each, and yields what it found as points finish. A point is made as `run` would make it with
+the same parameters, to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from weightmath import recipe
+from weightmath.algebra.graph import Vector
+from weightmath.errors import RecipeError
+from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
+from weightmath.files.subject import Subject
+from weightmath.lab.memory import States, states_of
+from weightmath.lab.metric import Metric
+from weightmath.pins import Pins
+from weightmath.recipe import Built, Output, Recipe
+from weightmath.recipe.vary import Setting
+from weightmath.run import NO_AVERAGE, Job, callables, job_of, run
+
+_FILES, _STATES = 16, 64  # points of one job
+_STATE_BYTES = 256 << 20  # that the states of one job take at most, unless one takes more
+
+Place = Callable[["Point"], tuple[str, Path]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a recipe's parameters, and its number."""
+
+    index: int
+    params: Mapping[str, Setting]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.params.items())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found at a point.
+
+    metrics   what the metric said; {} without one
+    shown     values of the recipe's `show`
+    seconds   that making it (its share of a job) and measuring it took
+    path      its file, where files are kept
+    """
+
+    point: Point
+    metrics: Mapping[str, float]
+    shown: Mapping[str, Any]
+    seconds: float
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all points share: the recipe, and its inputs opened and compared."""
+
+    recipe: Recipe
+    inputs: Inputs
+    subject: Subject
+    vectors: Mapping[str, Vector]
+
+    @property
+    def output(self) -> str:
+        """The output's name in the recipe."""
+        return next(iter(self.recipe.spec.save))
+
+    def at(self, params: Mapping[str, Setting], name: str | None = None) -> Recipe:
+        """The recipe with these parameters, whose output has this name. RecipeError for one that is none."""
+        spec = self.recipe.spec
+        unknown = [key for key in params if key not in spec.params]
+        if unknown:
+            raise RecipeError(f"`{unknown[0]}` is no parameter of the recipe", where=self.recipe.where("params"))
+        saved = spec.save[self.output]
+        changes = {"params": {**spec.params, **params}, "save": {name or self.output: saved}}
+        return replace(self.recipe, spec=spec.model_copy(update=changes))
+
+
+def ground_of(source: Recipe) -> Ground:
+    """Open what a recipe reads, once for all points.
+
+    Fails as `weightmath.run.prepare` does, and with RecipeError for a recipe that saves several outputs.
+    """
+    if len(source.spec.save) > 1:
+        names = " ".join(source.spec.save)
+        raise RecipeError(f"a point is one output, and the recipe saves several: {names}", where=source.where("save"))
+    single = replace(source, spec=source.spec.model_copy(update={"vary": None, "metric": None}))
+    recipe.check(single, callables())
+    inputs = open_inputs(single)
+    template = inputs.template(next(iter(single.spec.save)))
+    subject = subject_for(single, inputs, template)
+    return Ground(single, inputs, subject, vectors_of(single, inputs, template, subject))
+
+
+def jobs_of(
+    ground: Ground, points: Sequence[Point], place: Place, *, provenance: bool
+) -> list[tuple[Sequence[Point], Job]]:
+    """The jobs that make these points, nearly always one, and the points of each.
+
+    place        the name and the path of each point's output
+    provenance   whether outputs carry how they were made
+    Buffers follow a formula that is an average and stay the template's else: points that differ in that are two jobs.
+    """
+    job = partial(_job, ground, place=place, provenance=provenance)
+    whole = job(points)
+    if len(points) == 1 or NO_AVERAGE not in whole.copied.values():
+        return [(points, whole)]
+    apart = [point for point in points if NO_AVERAGE in job([point]).copied.values()]
+    groups = [[point for point in points if point not in apart], apart]
+    return [(group, job(group)) for group in groups if group]
+
+
+def _job(ground: Ground, points: Sequence[Point], place: Place, provenance: bool) -> Job:
+    known, vectors = callables(), ground.inputs.grouped(ground.vectors)
+    paths: dict[str, str] = {}
+    saves: dict[str, Output] = {}
+    show: list[Any] = []
+    expect: list[Any] = []
+    places: dict[Vector, str] = {}
+    for point in points:
+        name, path = place(point)
+        own = ground.at(point.params, name)
+        built = recipe.build(own, vectors, known)
+        saves[name] = Output(built.saves[name].value, built.saves[name].spec, own)
+        paths[name] = str(path) + "/" * name.endswith("/")
+        show += built.show
+        expect += [(f"{text} at {point}", value) for text, value in built.expect]
+        places |= built.places
+    changes: dict[str, Any] = {"save": {name: output.spec for name, output in saves.items()}}
+    if not provenance:
+        changes["provenance"] = "none"
+    joint = replace(ground.recipe, spec=ground.recipe.spec.model_copy(update=changes), outputs=paths)
+    built = Built({}, tuple(show), tuple(expect), saves, places)
+    return job_of(joint, replace(ground.inputs, recipe=joint), ground.subject, ground.vectors, built)
+
+
+def measured(
+    ground: Ground,
+    points: Iterable[Point],
+    metric: Metric | None,
+    folder: Path,
+    *,
+    keep: Place | None = None,
+    force: bool = False,
+    jobs: int = 1,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Iterator[Measured]:
+    """Make points and measure them; yields each as it is done.
+
+    Parameters
+        metric   None where only the recipe's `show` is wanted
+        folder   where files are written that are not kept: one of our own, which the caller removes
+        keep     the name and path of each point's file, if files are kept; `force` replaces those that exist
+        jobs     programs that measure at one time; a function is called by this thread alone
+        threads, memory   as `weightmath.run.run` takes them
+    Fails as `run` does, and with MetricError; the points that were yielded are whole, and programs have ended.
+    """
+    files = keep is not None or (metric is not None and metric.needs_file)
+    most = max(jobs, _most_files(ground, folder)) if files else _most_states(ground)
+    place = keep or partial(_temporary, ground, folder)
+    ahead = iter(points)
+    pins: Pins | None = None
+    while batch := list(islice(ahead, most)):
+        for group, whole in jobs_of(ground, batch, place, provenance=keep is not None):
+            # What inputs must be is checked once: with the first points.
+            job = whole if pins is None else replace(whole, pins=pins)
+            pins = Pins({}, {})
+            begun = time.monotonic()
+            shown = run(job, threads=threads, memory=memory, force=force).answers.shown if files else ()
+            states: States = {}
+            if not files or (metric is not None and not metric.needs_file):
+                states, found = states_of(job, threads=threads, memory=memory)
+                shown = found.shown
+            made = _made(group, job, shown, (time.monotonic() - begun) / len(group))
+            if metric is None:
+                done: Iterable[Measured] = made
+            elif metric.needs_file:
+                done = _by_programs(made, metric, jobs, kept=keep is not None)
+            else:
+                done = _by_function(made, metric, states, [save.name for save in job.saves])
+            yield from (one if keep else replace(one, path=None) for one in done)
+
+
+def _made(group: Sequence[Point], job: Job, shown: Sequence[tuple[str, Any]], seconds: float) -> list[Measured]:
+    """The points of a job, not measured yet."""
+    each = len(shown) // len(group)
+    values = [dict(shown[i * each : (i + 1) * each]) for i in range(len(group))]
+    rows = zip(group, values, job.saves, strict=True)
+    return [Measured(point, {}, value, seconds, save.target) for point, value, save in rows]
+
+
+def _by_function(made: Sequence[Measured], metric: Metric, states: States, names: Sequence[str]) -> Iterator[Measured]:
+    for one, name in zip(made, names, strict=True):
+        begun = time.monotonic()
+        metrics = metric.evaluate(state=states.pop(name))
+        yield replace(one, metrics=metrics, seconds=one.seconds + time.monotonic() - begun)
+
+
+def _by_programs(made: Sequence[Measured], metric: Metric, jobs: int, *, kept: bool) -> Iterator[Measured]:
+    def measure(one: Measured) -> Measured:
+        begun = time.monotonic()
+        assert one.path is not None
+        metrics = metric.evaluate(checkpoint=one.path.absolute())
+        if not kept:
+            shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
+        return replace(one, metrics=metrics, seconds=one.seconds + time.monotonic() - begun)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for future in as_completed([pool.submit(measure, one) for one in made]):
+                yield future.result()
+        except BaseException:
+            # Nobody waits for programs whose answer is not wanted any more.
+            pool.shutdown(wait=False, cancel_futures=True)
+            metric.stop()
+            raise
+
+
+def _temporary(ground: Ground, folder: Path, point: Point) -> tuple[str, Path]:
+    """The name and path of a file that is not kept: the point's number, and the ending that says the container."""
+    ending = "/" if ground.output.endswith("/") else "." + Path(ground.output).name.partition(".")[2]
+    name = f"{point.index}{ending}"
+    return name, folder / name
+
+
+def _most_files(ground: Ground, folder: Path) -> int:
+    """How many files of a point the disk takes, at most half of what is free."""
+    size = ground.inputs.template(ground.output).checkpoint.size
+    disk = os.statvfs(folder)
+    return min(_FILES, max(1, disk.f_bavail * disk.f_frsize // (2 * max(size, 1))))
+
+
+def _most_states(ground: Ground) -> int:
+    size = sum(entry.nbytes for entry in ground.subject.layout)
+    return min(_STATES, max(1, _STATE_BYTES // max(size, 1)))
