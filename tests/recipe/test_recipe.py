@@ -1,5 +1,7 @@
 """What a recipe may say and what it may not; each mistake is made in one valid recipe and has its whole message."""
 
+from pathlib import Path
+
 import pytest
 
 from weightmath.errors import RecipeError
@@ -408,3 +410,10 @@ def test_files_that_cannot_be_read(tmp_path):
     assert told(tmp_path / "no" / "merge.yaml") == "/no/merge.yaml: there is no such file"
     assert told(tmp_path) == ": cannot be read: Is a directory"
     assert told(tmp_path / "merge.yaml") == "/merge.yaml: is not text: byte 10 is not UTF-8"
+
+
+def test_a_home_that_nobody_has_is_a_folder_of_that_name():
+    """As in a shell."""
+    text = "inputs: {a: ~nobody-of-this-name/a.ckpt}\nsave:\n  out.ckpt: a\n"
+    source = loads(text, "r.yaml", Path("/models/r.yaml"))
+    assert source.resolve("~nobody-of-this-name/a.ckpt") == Path("/models/~nobody-of-this-name/a.ckpt")

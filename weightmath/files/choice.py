@@ -95,7 +95,7 @@ def _nothing(pattern: str, folder: Path, left_out: Sequence[tuple[Path, str]]) -
     if left_out:
         listed = "; ".join(f"{path.name} is left out: {reason}" for path, reason in left_out[:3])
         return RecipeError(f"nothing is left of what `{pattern}` matches", hint=listed)
-    fixed = Path(re.split(r"[^/]*[*?\[]", pattern)[0] or ".").expanduser()
+    fixed = Path(os.path.expanduser(re.split(r"[^/]*[*?\[]", pattern)[0] or "."))
     missing = next((part for part in (*reversed(fixed.parents), fixed) if not (folder / part).exists()), None)
     fact = f"the folder {folder / missing} does not exist" if missing else f"it is looked for in {folder.absolute()}"
     return RecipeError(f"no file matches `{pattern}`", hint=fact)

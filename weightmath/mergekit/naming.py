@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ def is_file(model: str) -> bool:
 def path_of(model: str) -> str:
     """The path of an input: a local path as it is, `hf:org/name` for a model of the Hub. What exists here is local."""
     plain = model.partition("@")[0]
-    local = is_file(model) or model.startswith((".", "/", "~")) or Path(model).expanduser().exists()
+    local = is_file(model) or model.startswith((".", "/", "~")) or os.path.exists(os.path.expanduser(model))
     return model if local or not _HUB_NAME.fullmatch(plain) else f"hf:{model}"
 
 

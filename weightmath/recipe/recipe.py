@@ -69,7 +69,7 @@ class Recipe:
         if path.startswith("hf:"):
             return Path(path)
         folder = self.path.parent if self.path else Path()
-        return folder / Path(path).expanduser()
+        return folder / os.path.expanduser(path)
 
     def expressions(self) -> Iterator[Expression]:
         """Every expression in order of evaluation: `let`, `show`, `expect`, `save`."""
