@@ -111,6 +111,11 @@ class Outcome:
         return float((tt + dt) / np.sqrt(tt * oo)) if tt > 0 and oo > 0 else None
 
 
+def stride(plan: Plan) -> int:
+    """Of how many tiles one is looked at for the relative change and cosine."""
+    return -(-plan.layout.size // _LOOKED_AT) or 1
+
+
 class Io:
     """Bytes in and out for the frames of all threads."""
 
@@ -119,7 +124,7 @@ class Io:
         self._sources = sources
         self._sinks = sinks
         self._lock = threading.Lock()
-        self._stride = -(-plan.layout.size // _LOOKED_AT) or 1
+        self._stride = stride(plan)
         looked_at = -(-plan.tile_base[-1] // self._stride)
         self._outcomes = {
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=self._stride > 1)
