@@ -43,7 +43,7 @@ LAYERS = [
     lab.programs lab.memory
     lab.metric lab.comparison lab.spectrum
     lab.points
-    lab.compare
+    lab.compare align
     lab.landscape
     reports
     cli
@@ -60,6 +60,7 @@ HOMES = {
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},
+    "scipy": {"align"},
     "yaml": {"recipe", "mergekit"},
     "pydantic": {"recipe", "schema", "provenance"},
     "rich": {"cli"},

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weightmath import align as align
     from weightmath import functions as functions
     from weightmath import methods as methods
     from weightmath.algebra.graph import Vector as Vector
@@ -45,6 +46,7 @@ _HOMES = {
 }
 __all__ = [  # noqa: PLE0604 - the table above is the list
     "__version__",
+    "align",
     "functions",
     "methods",
     *_HOMES,
@@ -54,7 +56,7 @@ __all__ = [  # noqa: PLE0604 - the table above is the list
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"weightmath.{_HOMES[name]}"), name)
-    if name in ("functions", "methods"):
+    if name in ("align", "functions", "methods"):
         return importlib.import_module(f"weightmath.{name}")
     raise AttributeError(f"module `weightmath` has no attribute `{name}`")
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from weightmath import __version__
+from weightmath.cli.align import align
 from weightmath.cli.check import check
 from weightmath.cli.clean import clean
 from weightmath.cli.compare import compare
@@ -73,6 +74,11 @@ register(
     compare,
     "weightmath compare fold*.pt",
     "weightmath compare chat.ckpt code.ckpt --base base.ckpt --density 0.1 --csv tensors.csv",
+)
+register(
+    align,
+    "weightmath align a.ckpt b.ckpt -o b-aligned.ckpt",
+    "weightmath align a/ b/ -o aligned/ --spec vit --heads 12 --metric 'python eval.py {checkpoint}'",
 )
 register(fingerprint, "weightmath fingerprint model.ckpt")
 register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")

@@ -52,13 +52,14 @@ def compare(
     With --base the numbers are of the changes from it. Relative changes are against the base, or else the first one.
     """
     with failing(REFUSED, as_json=json):
+        from weightmath.cli.files import check_free
         from weightmath.cli.progress import progress_bar
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
         from weightmath.reports.plain import as_json
 
         if csv is not None:
-            _check_free(csv, force=force)
+            check_free(csv, "--csv", force=force)
         with progress_bar("comparing", wanted=not json) as progress:
             found = compared(
                 checkpoints,
@@ -76,15 +77,6 @@ def compare(
             print(as_json(report))
         else:
             _print(report, everything)
-
-
-def _check_free(path: Path, *, force: bool) -> None:
-    from weightmath.errors import OutputError
-
-    if path.is_dir():
-        raise OutputError("is a directory", where=str(path), hint="--csv names a file")
-    if path.exists() and not force:
-        raise OutputError("exists", where=str(path), hint="another name, or --force to replace it")
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:

@@ -1,0 +1,67 @@
+"""Specs that are there already: chains and residual networks from their shapes, transformers from small YAML files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from weightmath.align.chain import chain
+from weightmath.align.document import Line, bind, is_there, parse
+from weightmath.align.resnet import is_resnet, resnet
+from weightmath.align.spec import Spec, check
+from weightmath.errors import LayoutError, RecipeError, nearest
+from weightmath.layout import Layout
+
+_FOLDER = Path(__file__).parent / "specs"
+_MADE: Mapping[str, Callable[[Layout], Spec]] = {"chain": chain, "resnet": resnet}
+
+
+def families() -> tuple[str, ...]:
+    """The names of the specs that are there already."""
+    return (*_MADE, *sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+def spec_for(name: str, layout: Layout, heads: int | None = None) -> tuple[Spec, str]:
+    """The spec of a model, checked against its tensors, and where it comes from.
+
+    Parameters
+        name    `auto`; a family: `chain` (multilayer perceptrons, VGG), `resnet`, or a transformer's: `bert`, `gpt2`,
+                `llama`, `torch`, `vit`; or the path of a YAML file
+        heads   the number of attention heads, which is in no name or shape; with grouped queries, of key and value
+                heads. Without it heads stay where they are
+    `auto` tells transformers and residual networks by their names; else it tries a chain. Fails with
+    RecipeError for a spec that is none, and LayoutError, naming the tensor, where it does not fit the model or `auto`
+    is left in doubt.
+    """
+    if heads is not None and heads < 1:
+        raise RecipeError(f"a number of heads is 1 or more, and not {heads}")
+    spec, origin = _auto(layout, heads) if name == "auto" else (_named(name, layout, heads), name)
+    check(spec, layout)
+    return spec, origin
+
+
+def _named(name: str, layout: Layout, heads: int | None) -> Spec:
+    if name in _MADE:
+        return _MADE[name](layout)
+    if name in families():
+        return bind(_parsed(name), layout, heads)
+    path = Path(name)
+    if not path.is_file():
+        known = f"auto {' '.join(families())}, or a YAML file"
+        raise RecipeError(f"there is no spec `{name}`", where="--spec", hint=nearest(name, families()) or known)
+    return bind(parse(path.read_text(encoding="utf-8"), path.name), layout, heads)
+
+
+def _parsed(family: str) -> Mapping[str, tuple[Line, ...]]:
+    return parse((_FOLDER / f"{family}.yaml").read_text(encoding="utf-8"), f"spec {family}")
+
+
+def _auto(layout: Layout, heads: int | None) -> tuple[Spec, str]:
+    parsed = {family: _parsed(family) for family in families() if family not in _MADE}
+    there = [family for family, lines in parsed.items() if is_there(lines, layout)]
+    if len(there) > 1:
+        raise LayoutError(f"it has tensors of several families: {' '.join(there)}", hint="name one, or write a spec")
+    if there:
+        return bind(parsed[there[0]], layout, heads), there[0]
+    family = "resnet" if is_resnet(layout) else "chain"
+    return _MADE[family](layout), family
