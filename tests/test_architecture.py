@@ -18,7 +18,7 @@ LAYERS = [
     line.split()
     for line in """
     errors algebra.show algebra.formulas engine.crew sizes
-    dtypes files.naming gallery
+    dtypes files.naming gallery engine.helpers
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject
@@ -45,6 +45,7 @@ LAYERS = [
     lab.points
     lab.compare align
     lab.landscape
+    lab.report
     reports
     cli
     __main__
@@ -65,6 +66,8 @@ HOMES = {
     "pydantic": {"recipe", "schema", "provenance"},
     "rich": {"cli"},
     "typer": {"cli"},
+    "plotly": {"lab.report"},
+    "kaleido": {"lab.report"},
 }
 # Checkpoint.open() looks the reader up when it is called, so that users need not know of two things.
 DEFERRED = {("checkpoint.description", "checkpoint.reader")}

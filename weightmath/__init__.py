@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from weightmath.flat import repackage as repackage
     from weightmath.flat import unflatten as unflatten
     from weightmath.lab.compare import compare as compare
+    from weightmath.lab.report.figures import figures as figures
+    from weightmath.lab.report.write import report as report
     from weightmath.layout import Entry as Entry
     from weightmath.layout import Layout as Layout
 
@@ -40,6 +42,8 @@ _HOMES = {
     "repackage": "flat",
     "unflatten": "flat",
     "compare": "lab.compare",
+    "figures": "lab.report.figures",
+    "report": "lab.report.write",
     "Vector": "algebra.graph",
     "Entry": "layout",
     "Layout": "layout",

@@ -26,6 +26,7 @@ from weightmath.cli.methods import methods
 from weightmath.cli.new import new
 from weightmath.cli.plan import plan
 from weightmath.cli.provenance import provenance
+from weightmath.cli.report import report
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
 from weightmath.cli.verify import verify
@@ -74,6 +75,11 @@ register(
     compare,
     "weightmath compare fold*.pt",
     "weightmath compare chat.ckpt code.ckpt --base base.ckpt --density 0.1 --csv tensors.csv",
+)
+register(
+    report,
+    "weightmath report sweep.jsonl plane.jsonl comparison.json -o report.html",
+    "weightmath report plane.jsonl --svg figures/",
 )
 register(
     align,

@@ -1,0 +1,97 @@
+"""Results to a page and to pictures: what `weightmath report` does, and what notebooks call."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightmath.errors import OutputError, RecipeError
+from weightmath.lab.report.chart import Chart
+from weightmath.lab.report.page import page_of
+from weightmath.lab.report.pictures import Form, picture_file, write_pictures
+from weightmath.lab.report.sections import Section, section_of
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report has written: the page, if one was asked for, and the pictures."""
+
+    sections: tuple[Section, ...]
+    page: Path | None
+    pictures: tuple[Path, ...]
+
+
+def report(
+    results: Sequence[str | Path],
+    page: str | Path | None = None,
+    *,
+    svg: str | Path | None = None,
+    png: str | Path | None = None,
+    title: str | None = None,
+    force: bool = False,
+) -> Written:
+    """Draw results, as one page that needs no network, as pictures, or both.
+
+    Parameters
+        results   tables of sweeps, searches, soups, landscapes (STEM.jsonl), and what `compare --json` printed (.json)
+        page      the HTML file to write: charts, tables that sort, the recipe behind each point, light and dark
+        svg, png  folders for a picture of each chart, in the light theme; they are called SECTION-CHART
+        title     of the page; None: the name of the results
+        force     replace files that exist
+    Needs plotly, and for pictures kaleido and a Chrome or Chromium. Fails with RecipeError where nothing is asked for,
+    TableError for a file that holds no results or is damaged, OutputError where a file exists or something needed is
+    not installed. A file appears whole or not at all.
+    """
+    folders: dict[Form, Path] = {}
+    if svg is not None:
+        folders["svg"] = Path(svg)
+    if png is not None:
+        folders["png"] = Path(png)
+    if not results:
+        raise RecipeError("nothing to report", hint="weightmath report results.jsonl -o report.html")
+    if page is None and not folders:
+        raise RecipeError("nowhere to write to", hint="-o report.html, or --svg FOLDER, or --png FOLDER")
+    sections = tuple(section_of(path) for path in results)
+    charts = _named(sections)
+    target = None if page is None else Path(page)
+    files = [picture_file(name, folder, form) for form, folder in folders.items() for name in charts]
+    _check_free([*files, *([] if target is None else [target])], force)
+    content = "" if target is None else page_of(sections, title or _title(sections))
+    pictures = [file for form, folder in folders.items() for file in write_pictures(charts, folder, form)]
+    if target is not None:
+        _write(target, content)
+    return Written(sections, target, tuple(pictures))
+
+
+def _title(sections: Sequence[Section]) -> str:
+    return sections[0].title if len(sections) == 1 else f"{len(sections)} results"
+
+
+def _named(sections: Sequence[Section]) -> dict[str, Chart]:
+    """All charts by what their files are called; those that would be called alike are numbered."""
+    names = [(f"{section.name}-{chart.name}", chart) for section in sections for chart in section.charts]
+    often, seen = Counter(name for name, _ in names), Counter[str]()
+    named = {}
+    for name, chart in names:
+        seen[name] += 1
+        named[name if often[name] == 1 else f"{name}-{seen[name]}"] = chart
+    return named
+
+
+def _check_free(files: Sequence[Path], force: bool) -> None:
+    """OutputError where a file exists, unless `force`."""
+    there = [] if force else [file for file in files if file.exists()]
+    if there:
+        raise OutputError("exists", where=str(there[0]), hint="--force replaces it; another name keeps it")
+
+
+def _write(target: Path, content: str) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_text(content, encoding="utf-8")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
