@@ -40,7 +40,8 @@ LAYERS = [
     rehearsal verify lock
     mergekit api
     lab.table lab.numbers lab.geometry
-    lab.programs lab.memory
+    lab.programs lab.memory lab.foreign
+    lab.recalibrate
     lab.metric lab.comparison lab.spectrum
     lab.points
     lab.compare align

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from weightmath.lab.landscape.recipes import Formula, text_of
+from weightmath.lab.points import ground_of
 from weightmath.recipe import loads
-from weightmath.recipe.overrides import with_overrides
 from weightmath.run import prepare, run
 
 SHAPES = {"conv.weight": (4, 3, 2, 2), "bn.weight": (4,), "bn.running_var": (4,), "fc.weight": (5, 16)}
@@ -32,6 +32,6 @@ def save_models(folder: Path) -> dict[str, Path]:
 def point(formula: Formula, paths: dict[str, Path], **params: float) -> dict[str, torch.Tensor]:
     """What the recipe of a formula saves at these parameters."""
     out = next(iter(paths.values())).parent / "point.ckpt"
-    recipe = loads(text_of(formula, paths, str(out)))
-    run(prepare(with_overrides(recipe, sets=[f"{name}={value!r}" for name, value in params.items()])), force=True)
+    recipe = loads(text_of(formula, paths, [params], str(out)))
+    run(prepare(ground_of(recipe).at(params)), force=True)
     return torch.load(out, weights_only=True)

@@ -83,7 +83,7 @@ def test_running_statistics_are_averages_of_the_models_within_and_without(paths)
 def test_models_without_buffers_need_no_word_of_them(tmp_path, paths):
     plain = {name: tmp_path / f"plain_{name}.ckpt" for name in "abc"}
     axes, formula = plane(plain)
-    assert "only" not in recipes.text_of(formula, plain, "x.ckpt")
+    assert "only" not in recipes.text_of(formula, plain, [], "x.ckpt")
     close(point(formula, plain, x=axes.places[1][0], y=axes.places[1][1]), state(2, norms=False))
 
 

@@ -8,20 +8,18 @@ written; its code runs in this process, so it must be allowed.
 
 from __future__ import annotations
 
-import importlib
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from weightmath.errors import MetricError
+from weightmath.lab.foreign import called, imported, name_of
 from weightmath.lab.numbers import numbers_of
 from weightmath.lab.programs import Command, Worker
+from weightmath.lab.recalibrate import Measure, Recalibrated, State
 from weightmath.recipe.metric import Goal, MetricSpec, is_function, metric_spec
 
-State = Mapping[str, Any]
 Function = Callable[[State], Any]
 
 
@@ -31,10 +29,18 @@ class Metric:
     needs_file   whether it measures a checkpoint's file; else it measures a state dict
     """
 
-    def __init__(self, measure: _Measure, spec: MetricSpec) -> None:
+    def __init__(self, measure: Measure, spec: MetricSpec) -> None:
         self._measure = measure
         self._spec = spec
         self.needs_file = measure.needs_file
+
+    def __str__(self) -> str:
+        return str(self._spec.run or self._spec.worker)
+
+    @property
+    def identity(self) -> str:
+        """All that it says, as text: metrics of one identity measure the same."""
+        return repr(self._spec)
 
     def evaluate(self, state: State | None = None, checkpoint: Path | None = None) -> dict[str, float]:
         """The numbers of a point, by name; one without a name is called as `of` says, else `metric`.
@@ -72,6 +78,7 @@ def parse_metric(
     folder: str | Path = ".",
     of: tuple[str, ...] = (),
     goal: Goal | None = None,
+    recalibrate: str | Function | None = None,
 ) -> Metric:
     """The metric that a recipe, a command line or a line of Python means.
 
@@ -80,37 +87,24 @@ def parse_metric(
         allow_code  whether `module:function` may be imported and run in this process
         folder      where commands run and modules are looked for first: the recipe's folder
         of, goal    which numbers count, and whether more or less is better; in place of the recipe's
+        recalibrate  a hook that each point goes through before it is measured, `module:function` or a function itself
     Fails with RecipeError for a metric that is none, and MetricError for `module:function` without leave.
     """
     function = None if isinstance(spec, str | MetricSpec) else spec
     given = spec.model_dump(exclude_defaults=True) if isinstance(spec, MetricSpec) else {"run": _text(spec)}
     whole = metric_spec({**given, **({"of": of} if of else {}), **({"goal": goal} if goal else {})})
     if function is None and whole.run is not None and is_function(whole.run):
-        function = _imported(whole.run, Path(folder), allow_code)
-    return Metric(_measure(whole, function, Path(folder)), whole)
+        function = imported("metric", whole.run, Path(folder), allowed=allow_code)
+    measure = _measure(whole, function, Path(folder))
+    if isinstance(recalibrate, str):
+        recalibrate = imported("--recalibrate", recalibrate, Path(folder), allowed=allow_code)
+    return Metric(measure if recalibrate is None else Recalibrated(measure, recalibrate), whole)
 
 
-def _measure(spec: MetricSpec, function: Function | None, folder: Path) -> _Measure:
+def _measure(spec: MetricSpec, function: Function | None, folder: Path) -> Measure:
     if function is not None:
         return _Called(function)
     return Command(spec.run, folder) if spec.run is not None else Worker(str(spec.worker), folder)
-
-
-def _imported(name: str, folder: Path, allowed: bool) -> Function:
-    if not allowed:
-        fact = "is code that would run in this process, which only you can allow"
-        raise MetricError(fact, where=f"metric {name}", hint="--allow-code, if you trust it")
-    module, _, function = name.partition(":")
-    if str(folder.resolve()) not in sys.path:
-        sys.path.insert(0, str(folder.resolve()))  # for good: the function may import its neighbours later
-    try:
-        found: Any = importlib.import_module(module)
-        for part in function.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # noqa: BLE001 - whatever a module of the user's does while it is imported
-        raise MetricError(f"cannot be imported: {_told(error)}", where=f"metric {name}") from None
-    checked: Function = found
-    return checked
 
 
 class _Called:
@@ -123,35 +117,12 @@ class _Called:
 
     def __call__(self, state: State | None, checkpoint: Path | None) -> Any:
         assert state is not None
-        try:
-            return self._function(state)
-        except Exception as error:  # noqa: BLE001 - whatever a function of the user's does
-            raise MetricError(f"fails: {_told(error)}", where=f"metric {_text(self._function)}") from None
+        return called("metric", self._function, state)
 
     def stop(self) -> None:
         """A function is not interrupted."""
 
 
-def _told(error: Exception) -> str:
-    """An error of code that is not ours, with the line where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"\n  {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
 def _text(metric: str | Function) -> str:
     """A metric as a command line would say it."""
-    if isinstance(metric, str):
-        return metric
-    name = getattr(metric, "__qualname__", type(metric).__name__).replace("<", "").replace(">", "")
-    return f"{metric.__module__}:{name}"
-
-
-class _Measure(Protocol):
-    """What measures one point: a number, or a mapping of numbers, not checked yet."""
-
-    needs_file: bool
-
-    def __call__(self, state: State | None, checkpoint: Path | None) -> Any: ...
-
-    def stop(self) -> None: ...
+    return metric if isinstance(metric, str) else name_of(metric)

@@ -23,19 +23,19 @@ POINT = "point"
 class Formula:
     """A point of a landscape as `let` entries over inputs and parameters; the last entry is the point.
 
-    merges   whether it says what becomes of buffers
+    buffers   what becomes of tensors that no one trains: `merge`, by the formula, or `template`, the first input's
     """
 
     title: str
     params: tuple[str, ...]
     let: Mapping[str, str]
-    merges: bool = False
+    buffers: str = "template"
 
 
 def line(buffers: Sequence[str]) -> Formula:
     """a at t = 0, b at t = 1, each exactly."""
     let = _with_buffers({}, "(1 - t) * a + t * b", "lerp(a, b, clamp(t, 0, 1))", buffers)
-    return Formula("The line through two models: t = 0 is a, t = 1 is b.", ("t",), let, bool(buffers))
+    return Formula("The line through two models: t = 0 is a, t = 1 is b.", ("t",), let, "merge")
 
 
 def plane(axes: Axes, buffers: Sequence[str]) -> Formula:
@@ -55,7 +55,7 @@ def plane(axes: Axes, buffers: Sequence[str]) -> Formula:
     title = (
         "The plane through three models, in units of length in weight space: a at (0, 0), b on the x axis, c above it."
     )
-    return Formula(title, ("x", "y"), let, bool(buffers))
+    return Formula(title, ("x", "y"), let, "merge")
 
 
 def random(directions: int, seed: int) -> Formula:
@@ -111,14 +111,15 @@ def _number(value: float) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def text_of(formula: Formula, inputs: Mapping[str, Path], save: str) -> str:
-    """The recipe: its title as a comment, inputs, parameters at 0, and one output."""
+def text_of(formula: Formula, inputs: Mapping[str, Path], points: Sequence[Mapping[str, float]], save: str) -> str:
+    """The recipe: its title as a comment, inputs, parameters at 0, one output, and the points that are swept."""
     lines = [f"# {formula.title}", "inputs:"]
     lines += [f"  {name}: {_scalar(str(path))}" for name, path in inputs.items()]
     lines += ["params:", *(f"  {name}: 0" for name in formula.params)]
     lines += ["let:", *(f"  {name}: {text}" for name, text in formula.let.items())]
-    lines += ["buffers: merge"] if formula.merges else []
-    lines += ["save:", f"  {_scalar(save)}: {POINT}"]
+    lines += [f"buffers: {formula.buffers}", "save:", f"  {_scalar(save)}: {POINT}"]
+    lines += ["vary:", "  zip:"]
+    lines += [f"    {name}: [{', '.join(repr(point[name]) for point in points)}]" for name in formula.params]
     return "\n".join(lines) + "\n"
 
 

@@ -43,8 +43,8 @@ class View:
     warnings: tuple[str, ...]
 
     def recipe(self, save: str) -> str:
-        """The recipe of a point, as text."""
-        return recipes.text_of(self.formula, self.paths, save)
+        """The recipe of its points, as text."""
+        return recipes.text_of(self.formula, self.paths, self.points, save)
 
 
 def line(a: Path, b: Path, *, points: int = 11, margin: float = 0.0) -> View:

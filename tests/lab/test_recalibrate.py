@@ -1,0 +1,88 @@
+"""Hooks before a measurement: states in memory and files are measured as the hook leaves them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from weightmath.errors import MetricError
+from weightmath.lab.metric import parse_metric
+
+State = dict[str, Any]
+TELL = """\
+import json, sys, torch
+state = torch.load(sys.argv[1], weights_only=True)["state_dict"]
+print(json.dumps({name: float(x.double().sum()) for name, x in state.items()}))
+"""
+
+
+def state() -> State:
+    return {
+        "weight": torch.tensor([1.0, 2.0], dtype=torch.bfloat16),
+        "running_var": torch.tensor([5.0, 6.0]),
+        "num_batches_tracked": torch.tensor(7),
+    }
+
+
+def in_place(given: State) -> None:
+    given["running_var"].fill_(0.5)
+
+
+def returned(given: State) -> State:
+    return {"running_var": given["weight"].float() * 10}
+
+
+def sums(given: State) -> dict[str, float]:
+    return {name: float(tensor.double().sum()) for name, tensor in given.items()}
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> str:
+    (tmp_path / "tell.py").write_text(TELL)
+    torch.save({"state_dict": state(), "epoch": 3}, tmp_path / "point.ckpt")
+    return f"{sys.executable} {tmp_path / 'tell.py'} {{checkpoint}}"
+
+
+@pytest.mark.parametrize(("hook", "variance"), [(in_place, 1.0), (returned, 30.0)])
+def test_states_and_files_are_measured_as_the_hook_leaves_them(
+    tmp_path: Path, command: str, hook: Callable[[State], Any], variance: float
+) -> None:
+    expected = {"weight": 3.0, "running_var": variance, "num_batches_tracked": 7.0}
+    before = (tmp_path / "point.ckpt").read_bytes()
+    assert parse_metric(sums, recalibrate=hook).evaluate(state=state()) == expected
+    assert parse_metric(command, recalibrate=hook).evaluate(checkpoint=tmp_path / "point.ckpt") == expected
+    assert (tmp_path / "point.ckpt").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["point.ckpt", "tell.py"]
+
+
+def test_a_hook_by_name_runs_only_with_leave(tmp_path: Path) -> None:
+    (tmp_path / "freshly.py").write_text("def zero(state):\n    state['running_var'].zero_()\n")
+    with pytest.raises(MetricError, match="only you can allow") as caught:
+        parse_metric(sums, folder=tmp_path, recalibrate="freshly:zero")
+    assert caught.value.where == "--recalibrate freshly:zero"
+    metric = parse_metric(sums, folder=tmp_path, recalibrate="freshly:zero", allow_code=True)
+    assert metric.evaluate(state=state())["running_var"] == 0
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        (lambda state: 1 / 0, "ZeroDivisionError"),
+        (lambda state: [1], "returns a list"),
+        (lambda state: {"mean": torch.zeros(2)}, "has no such tensor"),
+        (lambda state: {"running_var": torch.zeros(3)}, "another shape"),
+    ],
+)
+def test_hooks_that_fail(hook: Callable[[State], Any], said: str) -> None:
+    with pytest.raises(MetricError, match=said):
+        parse_metric(sums, recalibrate=hook).evaluate(state=state())
+
+
+def test_what_is_no_function_is_no_hook() -> None:
+    with pytest.raises(MetricError, match="is no function"):
+        parse_metric(sums, recalibrate="recalibrate.py", allow_code=True)
