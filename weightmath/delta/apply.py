@@ -90,6 +90,8 @@ def _add(
     threads: int,
     force: bool,
 ) -> Applied:
+    for file in files:
+        file.check_bytes()
     with ExitStack() as stack:
         reader = stack.enter_context(base.checkpoint.open())
         opened = [stack.enter_context(DeltaReader(file)) for file in files]
@@ -201,10 +203,8 @@ class Sum:
         bits = encode(numbers, new)
         lost = ~np.isfinite(decode(bits, new)) & np.isfinite(decode(old, entry.dtype))
         if lost.any():
-            count = int(np.count_nonzero(lost))
-            raise NumericError(
-                f"{count:,} elements of `{name}` become NaN or infinite in {new}", hint="a smaller scale"
-            )
+            fact = f"elements of `{name}` become NaN or infinite in {new}: {np.count_nonzero(lost):,}"
+            raise NumericError(fact, where=str(self._base.checkpoint.path), hint="a smaller scale")
         return bits
 
 

@@ -144,6 +144,12 @@ class DeltaFile:
         begins = self._begins[name]
         return self.checkpoint.places[name].offset + begins[number], begins[number + 1] - begins[number]
 
+    def check_bytes(self) -> None:
+        """Read all bytes and compare them with their checksums. CheckpointError where they differ."""
+        problems = problems_of(self)
+        if problems:
+            raise CheckpointError(problems[0], where=str(self.path), hint=DAMAGED)
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """A context whose errors name this file."""
