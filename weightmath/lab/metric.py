@@ -27,11 +27,13 @@ class Metric:
     """An evaluation, as a context manager: what it has started ends with it. Any thread may evaluate.
 
     needs_file   whether it measures a checkpoint's file; else it measures a state dict
+    hook         what each point goes through before, as text; "" for nothing
     """
 
-    def __init__(self, measure: Measure, spec: MetricSpec) -> None:
+    def __init__(self, measure: Measure, spec: MetricSpec, hook: str = "") -> None:
         self._measure = measure
         self._spec = spec
+        self.hook = hook
         self.needs_file = measure.needs_file
 
     def __str__(self) -> str:
@@ -40,7 +42,7 @@ class Metric:
     @property
     def identity(self) -> str:
         """All that it says, as text: metrics of one identity measure the same."""
-        return repr(self._spec)
+        return f"{self._spec!r} {self.hook}"
 
     def evaluate(self, state: State | None = None, checkpoint: Path | None = None) -> dict[str, float]:
         """The numbers of a point, by name; one without a name is called as `of` says, else `metric`.
@@ -96,9 +98,12 @@ def parse_metric(
     if function is None and whole.run is not None and is_function(whole.run):
         function = imported("metric", whole.run, Path(folder), allowed=allow_code)
     measure = _measure(whole, function, Path(folder))
+    if recalibrate is None:
+        return Metric(measure, whole)
+    hook = _text(recalibrate)
     if isinstance(recalibrate, str):
         recalibrate = imported("--recalibrate", recalibrate, Path(folder), allowed=allow_code)
-    return Metric(measure if recalibrate is None else Recalibrated(measure, recalibrate), whole)
+    return Metric(Recalibrated(measure, recalibrate), whole, hook)
 
 
 def _measure(spec: MetricSpec, function: Function | None, folder: Path) -> Measure:
