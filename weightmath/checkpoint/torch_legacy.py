@@ -46,7 +46,8 @@ class _Head(NamedTuple):
 
 def is_legacy(head: bytes) -> bool:
     """Whether a file that begins with these bytes is of this kind."""
-    return head[:1] == b"\x80" and head[2:].startswith(MAGIC)
+    # Protocols 4 and 5 put the length of what follows before it.
+    return head[:1] == b"\x80" and MAGIC in (head[2 : 2 + len(MAGIC)], head[11 : 11 + len(MAGIC)])
 
 
 def open_torch_legacy(path: Path, file: int, stamp: Stamp) -> Checkpoint:
@@ -92,7 +93,7 @@ def _read_head(file: int, size: int) -> _Head:
 
 def _head(data: bytes) -> _Head:
     with paused_collection():
-        protocol = read_pickle(data, len(MAGIC) + 3)
+        protocol = read_pickle(data, read_pickle(data).end)
         if protocol.root != _PROTOCOL:
             raise CheckpointError(f"has version {protocol.root!s:.20} of torch's old format; {_PROTOCOL} is known")
         system = read_pickle(data, protocol.end)
