@@ -262,6 +262,7 @@ def run(
     threads: int | None = None,
     memory: int | None = None,
     force: bool = False,
+    durable: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Do the work of a job, or what is left of it where the same run was stopped before it was through.
@@ -270,6 +271,7 @@ def run(
         threads   worker threads; None: as many as there are processors, at most 8
         memory    bytes that the work may take; None: as planned
         force     replace outputs that exist
+        durable   wait until outputs are on the disk; not for those that are read once and removed
         progress  told bytes done and bytes in all, from any thread
     Fails with OutputError before the work if an output cannot be written; ExpectError before the work where a pinned
     file is another; NumericError for NaN and infinities in an output; ExpectError where an expectation does not hold or
@@ -281,7 +283,7 @@ def run(
     job.pins.check_files()
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
-        attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force))
+        attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force, durable=durable))
         watch = Watch(job.inputs, job.saves) if job.needs_fingerprints else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {

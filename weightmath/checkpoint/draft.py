@@ -25,11 +25,14 @@ class Draft:
     resume    keep what an earlier draft of the same image has left
     """
 
-    def __init__(self, image: Image, path: Path, *, force: bool, resume: bool = False) -> None:
+    def __init__(
+        self, image: Image, path: Path, *, force: bool, resume: bool = False, durable: bool = True
+    ) -> None:
         self.path = path
         self._image = image
         self._force = force
         self._resume = resume
+        self._durable = durable
         check_target(path, image, force=force)
         self.part = hidden(path, "part")
         self._old = hidden(path, "old")
@@ -106,9 +109,9 @@ class Draft:
         try:
             for companion in self._image.companions:
                 _add(companion, self.part)
-            for file in self._files:
+            for file in self._files if self._durable else ():
                 os.fsync(file)
-            if self._image.is_folder:
+            if self._image.is_folder and self._durable:
                 sync_folder(self.part)
         except OSError as error:
             raise self._broken(error) from None
@@ -126,11 +129,13 @@ class Draft:
             if self._image.is_folder and self.path.exists():
                 os.rename(self.path, self._old)
                 os.rename(self.part, self.path)
-                sync_folder(self.path.parent)
+                if self._durable:
+                    sync_folder(self.path.parent)
                 shutil.rmtree(self._old)
             else:
                 os.replace(self.part, self.path)
-                sync_folder(self.path.parent)
+                if self._durable:
+                    sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
         self.release()

@@ -30,13 +30,16 @@ class Writer:
 
     resume   keep what an earlier writer of the same image has left; `adopt` what `holds` recognises
     force    replace what has that name: a file, or a folder that holds nothing but a model
+    durable  see to it that all is on the disk before it gets its name; not for what is read once and removed
     Fails    OutputError if the target exists, is the template, of another kind, or does not fit the disk
     """
 
-    def __init__(self, image: Image, path: str | Path, *, force: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self, image: Image, path: str | Path, *, force: bool = False, resume: bool = False, durable: bool = True
+    ) -> None:
         self.image = image
         self.path = Path(path)
-        self._draft = Draft(image, self.path, force=force, resume=resume)
+        self._draft = Draft(image, self.path, force=force, resume=resume, durable=durable)
         self.part = self._draft.part
         # One list per extent: offset, bytes and checksum of each piece. Appending is atomic, so no lock.
         self._written: list[list[tuple[int, int, int]]] = [[] for _ in image.extents]

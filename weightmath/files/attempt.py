@@ -30,6 +30,7 @@ class Attempt:
 
     which      the run's identity
     inputs     a failed reading is worth another try only while these are unchanged
+    durable    as Writer takes it
     journal    what is done; empty, or that of the attempt before
     writers    one per save
     resumed    whether this goes on where another was stopped
@@ -38,9 +39,16 @@ class Attempt:
     """
 
     def __init__(
-        self, which: Mapping[str, Any], saves: Sequence[Save], inputs: Collection[Checkpoint], *, force: bool
+        self,
+        which: Mapping[str, Any],
+        saves: Sequence[Save],
+        inputs: Collection[Checkpoint],
+        *,
+        force: bool,
+        durable: bool = True,
     ) -> None:
         self._inputs = inputs
+        self._durable = durable
         self.writers: list[Writer] = []
         self.journal = JournalFile(saves[0].path)
         try:
@@ -49,7 +57,7 @@ class Attempt:
             if not self.resumed:
                 self.journal.begin(None)  # what it speaks of is about to be overwritten
             for save in saves:
-                self.writers.append(Writer(save.image, save.path, force=force, resume=self.resumed))
+                self.writers.append(Writer(save.image, save.path, force=force, resume=self.resumed, durable=durable))
             if not self.resumed:
                 parts = {str(writer.path): os.stat(writer.part).st_ino for writer in self.writers}
                 self.journal.begin({"run": which, "parts": parts})
@@ -76,7 +84,8 @@ class Attempt:
         """Give all outputs, which are complete, their names; a run that is killed in the midst of it can be resumed."""
         for writer in self.writers:
             writer.commit()
-        self.journal.flush()
+        if self._durable:
+            self.journal.flush()
         for writer in self.writers:
             writer.publish()
 
