@@ -283,7 +283,9 @@ def run(
     job.pins.check_files()
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
-        attempt = stack.enter_context(Attempt(_which(job, settings), job.saves, job.checkpoints, force=force, durable=durable))
+        attempt = stack.enter_context(
+            Attempt(_which(job, settings), job.saves, job.checkpoints, force=force, durable=durable)
+        )
         watch = Watch(job.inputs, job.saves) if job.needs_fingerprints else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {

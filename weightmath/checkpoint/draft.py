@@ -25,9 +25,7 @@ class Draft:
     resume    keep what an earlier draft of the same image has left
     """
 
-    def __init__(
-        self, image: Image, path: Path, *, force: bool, resume: bool = False, durable: bool = True
-    ) -> None:
+    def __init__(self, image: Image, path: Path, *, force: bool, resume: bool = False, durable: bool = True) -> None:
         self.path = path
         self._image = image
         self._force = force
