@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -50,6 +50,31 @@ Section = Annotated[
     str | None, typer.Option("--section", metavar="NAME", help="The section, where it is not to be found by itself.")
 ]
 Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint.")]
+VariedRecipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with `vary`.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="COMMAND",
+        help="How good a checkpoint is: 'python eval.py {checkpoint}', whose last line is a number or JSON; or "
+        "module:function of a state dict, with --allow-code.",
+    ),
+]
+Of = Annotated[
+    list[str] | None,
+    typer.Option("--of", metavar="NAME", help="Which of the metric's numbers counts; may be repeated."),
+]
+Goal = Annotated[Literal["max", "min"] | None, typer.Option("--goal", help="Whether more of it is better, or less.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Import a metric's module:function and run it here.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Programs that measure at one time.")]
+Keep = Annotated[
+    Literal["best", "all", "none"] | None,
+    typer.Option("--keep", help="Whose checkpoints are kept; the best one's, where there is a metric."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the results table that is there.")]
+Stem = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="STEM", help="The table, without its ending; as the recipe.")
+]
 All = Annotated[bool, typer.Option("--all", help="Print lists in full.")]
 
 

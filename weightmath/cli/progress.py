@@ -1,4 +1,4 @@
-"""A progress bar on stderr: bytes, rate, time left. Only on a terminal, where someone looks."""
+"""A progress bar on stderr: bytes and rate, or points, and the time left. Only on a terminal, where someone looks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,34 @@ _SECONDS_BETWEEN = 0.1
 
 
 @contextmanager
-def progress_bar(what: str, *, wanted: bool = True) -> Iterator[Told]:
-    """While the context lasts, show what the yielded function is told: bytes done, bytes in all; from any thread."""
+def progress_bar(what: str, *, wanted: bool = True, points: bool = False) -> Iterator[Told]:
+    """While the context lasts, show what the yielded function is told: bytes done, bytes in all; from any thread.
+
+    points   what is counted is no bytes
+    """
     if not wanted or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (
+    counted = (MofNCompleteColumn(),) if points else (DownloadColumn(), TransferSpeedColumn())
+    with Progress(
         TextColumn(what, markup=False),
         BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *counted,
         TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
         task = bar.add_task(what, total=None)
         next_look = 0.0
 

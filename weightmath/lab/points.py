@@ -85,8 +85,9 @@ class Ground:
         if unknown:
             raise RecipeError(f"`{unknown[0]}` is no parameter of the recipe", where=self.recipe.where("params"))
         saved = spec.save[self.output]
-        changes = {"params": {**spec.params, **params}, "save": {name or self.output: saved}}
-        return replace(self.recipe, spec=spec.model_copy(update=changes))
+        called = name or self.output
+        changes = {"params": {**spec.params, **params}, "save": {called: saved}}
+        return replace(self.recipe, spec=spec.model_copy(update=changes), outputs={called: called})
 
 
 def ground_of(source: Recipe) -> Ground:
@@ -180,7 +181,11 @@ def measured(
             job = whole if pins is None else replace(whole, pins=pins)
             pins = Pins({}, {})
             begun = time.monotonic()
-            shown = run(job, threads=threads, memory=memory, force=force).answers.shown if files else ()
+            shown = (
+                run(job, threads=threads, memory=memory, force=force, durable=keep is not None).answers.shown
+                if files
+                else ()
+            )
             states: States = {}
             if not files or (metric is not None and not metric.needs_file):
                 states, found = states_of(job, threads=threads, memory=memory)

@@ -201,14 +201,16 @@ class Appender:
     stem     where: `STEM.jsonl` and `STEM.csv`
     head     with `metrics` (), those of the first row count
     resume   go on with a table that is there; its rows are in `table`, and a last line that was cut short is dropped
+    durable  see to it that rows are on the disk; not for a table that is removed
     Fails    with TableError where a table is there and `resume` is false, where it belongs to something else, where
              another program is writing it
     """
 
-    def __init__(self, stem: str | Path, head: Head, *, resume: bool = False) -> None:
+    def __init__(self, stem: str | Path, head: Head, *, resume: bool = False, durable: bool = True) -> None:
         check_free(stem, resume=resume)
         self._file, self._csv_file = paths(stem)
         self._stream = _open_alone(self._file)
+        self._durable = durable
         self._synced = 0.0
         try:
             there, size = _parsed(self._file, _bytes(self._file))
@@ -228,6 +230,10 @@ class Appender:
         """What the files hold now."""
         return Table(self.head, tuple(sorted(self._rows, key=lambda row: row.index)))
 
+    def aim(self, goal: Mapping[str, Goal]) -> None:
+        """Say which metrics count, before the first row is there."""
+        self.head = replace(self.head, goal=dict(goal))
+
     def append(self, row: Row) -> None:
         """Add a row. TableError where it has other parameters or metrics than the table."""
         head = self.head if self.head.metrics else replace(self.head, metrics=tuple(row.metrics))
@@ -246,7 +252,7 @@ class Appender:
     def _write_line(self, data: Mapping[str, Any]) -> None:
         self._stream.write(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._stream.flush()
-        if time.monotonic() > self._synced + _SECONDS_BETWEEN:
+        if self._durable and time.monotonic() > self._synced + _SECONDS_BETWEEN:
             os.fsync(self._stream.fileno())
             self._synced = time.monotonic()
 
@@ -260,9 +266,9 @@ class Appender:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._rows:
+        if self._rows and self._durable:
             os.fsync(self._stream.fileno())
-        else:
+        if not self._rows:
             # Nothing was measured: no table, rather than one without a head.
             self._file.unlink()
             self._csv_file.unlink()
@@ -321,4 +327,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

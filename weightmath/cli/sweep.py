@@ -1,0 +1,53 @@
+"""`weightmath sweep`: measure every point that a recipe's `vary` means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weightmath.cli import options
+from weightmath.cli.failures import FAILED, REFUSED, failing
+
+
+def sweep(
+    recipe: options.VariedRecipe,
+    metric: options.Metric = None,
+    of: options.Of = None,
+    goal: options.Goal = None,
+    allow_code: options.AllowCode = False,
+    jobs: options.Jobs = 1,
+    keep: options.Keep = None,
+    resume: options.Resume = False,
+    stem: options.Stem = None,
+    sets: options.Set = None,
+    inputs: options.Input = None,
+    threads: options.Threads = None,
+    memory: options.Memory = None,
+    json: options.Json = False,
+) -> None:
+    """Measure every point that a recipe's `vary` means, and write a results table: STEM.jsonl and STEM.csv.
+
+    Each point is in the table as soon as it is measured. A sweep that was killed or stopped goes on with --resume, and
+    measures no point twice. Points that need a file share readings of their inputs, and their files are removed but for
+    those that --keep names; a metric that is a function needs no file.
+    Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
+    """
+    with failing(REFUSED, as_json=json):
+        from weightmath.cli.progress import progress_bar
+        from weightmath.cli.quantities import parse_size
+        from weightmath.lab.study import Work
+        from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
+
+        work = Work(jobs, threads, parse_size(memory) if memory else None)
+        source = recipe_of(recipe, sets or (), inputs or ())
+        measure = metric_of(source, metric, of=of or (), goal=goal, allow_code=allow_code)
+        table = Path(stem) if stem else recipe.with_suffix("")
+        prepared = prepare_sweep(source, measure, keep=keep, stem=table, resume=resume)
+    with failing(FAILED, as_json=json):
+        from weightmath.cli.study_page import print_study
+        from weightmath.reports.plain import as_json
+        from weightmath.reports.study import study_report
+
+        with progress_bar("measuring", wanted=not json, points=True) as progress:
+            found = run_sweep(prepared, work, progress)
+        report = study_report(prepared.study, found.table, found.before, found.checkpoint)
+        print(as_json(report)) if json else print_study(report)

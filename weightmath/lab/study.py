@@ -1,0 +1,215 @@
+"""A study: a recipe with open parameters, a metric, and the results table that its points go to.
+
+Sweeps and searches are studies; they differ in where the next point comes from. The table is on the disk point by
+point, and a study that was killed goes on with `resume`: points that are noted are not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from weightmath.errors import MetricError, OutputError, RecipeError, WeightmathError
+from weightmath.lab.metric import Metric
+from weightmath.lab.points import Ground, Measured, Point, ground_of, jobs_of, measured
+from weightmath.lab.scratch import scratch
+from weightmath.lab.table import Appender, Goal, Head, Row, Table, check_free, paths
+from weightmath.recipe import Recipe, text_of
+from weightmath.recipe.vary import Setting, filled, places_in
+from weightmath.run import prepare, run
+
+Keep = Literal["best", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work is done: programs that measure at one time; threads and memory as `run` takes them."""
+
+    jobs: int = 1
+    threads: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, prepared: everything that can be refused before any work has been.
+
+    keep      which points' files are kept, under the name in `save` with parameters in place of braces
+    stem      where the table is: STEM.jsonl, STEM.csv; None: nowhere, it is only returned
+    resume    go on with the table that is there
+    warnings  what `plan` warns of at one point
+    """
+
+    source: Recipe
+    ground: Ground
+    metric: Metric | None
+    head: Head
+    keep: Keep
+    stem: Path | None
+    resume: bool
+    warnings: tuple[str, ...]
+
+    def place(self, point: Point) -> tuple[str, Path]:
+        """The name and path of a point's file."""
+        values = {**self.source.spec.params, **point.params}
+        try:
+            name = filled(self.ground.output, values)
+        except RecipeError as error:
+            error.where = self.source.where("save", self.ground.output)
+            raise
+        return name, self.source.resolve(name)
+
+
+def study_of(
+    what: str,
+    source: Recipe,
+    metric: Metric | None,
+    *,
+    axes: tuple[str, ...],
+    example: Mapping[str, Setting],
+    identity: object,
+    about: Mapping[str, Any],
+    keep: Keep | None,
+    stem: Path | None,
+    resume: bool,
+) -> Study:
+    """Prepare a study.
+
+    Parameters
+        what        "sweep" or "search"
+        axes        the parameters that vary
+        example     one of its points, of which everything is checked now
+        identity    what decides its points besides the recipe and its inputs
+        about       what the table's head says besides
+        keep        None: the best where there is a metric
+    Fails as `run.prepare` and `Appender` do, and with RecipeError where neither a metric nor `show` is given.
+    """
+    if metric is None and not source.spec.show:
+        hint = "metric: python eval.py {checkpoint}"
+        raise RecipeError("nothing is measured: there is no metric", where=source.where("vary"), hint=hint)
+    if metric is None and keep == "best":
+        raise RecipeError("without a metric nothing says which point is best", hint="--keep all, or --keep none")
+    ground = ground_of(source)
+    text = text_of(source.document.data) if source.changes else source.text
+    stamps = {name: _stamps(opened) for name, opened in ground.inputs.models.items()}
+    spec = source.spec.model_dump(mode="json", by_alias=True)
+    key = hashlib.blake2b(json.dumps([spec, stamps, identity], default=str).encode(), digest_size=16).hexdigest()
+    head = Head(what, axes, recipe=text, recipe_hash=key, about=dict(about))
+    if stem is not None:
+        check_free(stem, resume=resume)
+    kept: Keep = keep or ("best" if metric else "none")
+    example_place = (ground.output, source.resolve(ground.output))
+    (_, job), *_ = jobs_of(ground, [Point(0, example)], lambda point: example_place, provenance=kept != "none")
+    return Study(source, ground, metric, head, kept, stem, resume, job.warnings)
+
+
+def _stamps(opened: Any) -> list[list[int]]:
+    return [[stamp.size, stamp.mtime_ns] for stamp in opened.checkpoint.stamps]
+
+
+def check_names(study: Study, points: Iterable[Point]) -> None:
+    """Refuse names of kept files that two points share, or that exist. RecipeError, OutputError."""
+    if study.keep == "none":
+        return
+    names = Counter(study.place(point) for point in points)
+    (name, path), often = names.most_common(1)[0]
+    if study.keep == "all" and often > 1:
+        missing = [axis for axis in study.head.params if axis not in places_in(study.ground.output)]
+        stem, dot, ending = study.ground.output.partition(".")
+        line = f"{stem}{''.join(f'_{{{axis}}}' for axis in missing)}{dot}{ending}"
+        hint = f"save it as {line}" if missing else "six digits do not tell their values apart"
+        fact = f"`{name}` would be the file of {often} points"
+        raise RecipeError(fact, where=study.source.where("save", study.ground.output), hint=hint)
+    for _, path in names:
+        if path.exists() and not study.resume:
+            raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
+
+
+@contextmanager
+def opened(study: Study) -> Iterator[tuple[Appender, Path]]:
+    """The study's table, and a folder for files that are not kept, while the work lasts.
+
+    An error or interrupt on the way says what is kept and how to go on. Programs of the metric end with it.
+    """
+    with ExitStack() as stack:
+        if study.metric is not None:
+            stack.enter_context(study.metric)
+        if study.stem is None:
+            folder = stack.enter_context(scratch(None))
+            table = stack.enter_context(Appender(folder / "table", study.head, durable=False))
+        else:
+            table = stack.enter_context(Appender(study.stem, study.head, resume=study.resume))
+            folder = stack.enter_context(scratch(paths(study.stem)[0]))
+        try:
+            yield table, folder
+        except WeightmathError as error:
+            error.hint = "; ".join(filter(None, (error.hint, _kept(study, table.table))))
+            raise
+        except KeyboardInterrupt as interrupt:
+            interrupt.args = (*interrupt.args, *filter(None, [_kept(study, table.table)]))
+            raise
+
+
+def _kept(study: Study, table: Table) -> str:
+    if study.stem is None or not table.rows:
+        return ""
+    return f"{len(table.rows):,} points are in {paths(study.stem)[0]}: --resume goes on from there"
+
+
+def note(study: Study, table: Appender, points: Iterable[Point], folder: Path, work: Work) -> Iterator[Row]:
+    """Make points, measure them and note each in the table; yields the rows as they are noted.
+
+    Fails as `measured` does, and with MetricError where a best point is wanted and several numbers could count.
+    """
+    keep = study.place if study.keep == "all" else None
+    found = measured(
+        study.ground,
+        points,
+        study.metric,
+        folder,
+        keep=keep,
+        force=study.resume,
+        jobs=work.jobs,
+        threads=work.threads,
+        memory=work.memory,
+    )
+    for one in found:
+        if not table.table.rows and study.metric is not None:
+            table.aim(_goals(study, study.metric, one.metrics))
+        row = _row(one, paths(study.stem)[0].parent if study.stem else None)
+        table.append(row)
+        yield row
+
+
+def _goals(study: Study, metric: Metric, found: Mapping[str, float]) -> Mapping[str, Goal]:
+    goals = metric.goals(found)
+    if not goals and study.keep == "best":
+        hint = f"say which: --of {next(iter(found))}, or `of:` in the recipe's metric; or --keep none"
+        raise MetricError(f"the metric gives several numbers: {' '.join(found)}", hint=hint)
+    return goals
+
+
+def _row(one: Measured, folder: Path | None) -> Row:
+    """What the table says of a point. Single numbers of `show` are columns as those of the metric are."""
+    single = {text: float(value) for text, value in one.shown.items() if isinstance(value, int | float)}
+    others = {text: value for text, value in one.shown.items() if text not in single}
+    path = None if one.path is None or folder is None else os.path.relpath(one.path, folder)
+    about = {"show": others} if others else {}
+    return Row(one.point.index, one.point.params, {**one.metrics, **single}, round(one.seconds, 4), path, about)
+
+
+def keep_best(study: Study, table: Table, work: Work) -> Path | None:
+    """Make the best point's checkpoint, under the name that `save` gives it; None where none is kept, or is best."""
+    best = table.best() if study.keep == "best" else None
+    if best is None:
+        return None
+    name, path = study.place(Point(best.index, best.params))
+    run(prepare(study.ground.at(best.params, name)), threads=work.threads, memory=work.memory, force=study.resume)
+    return path
