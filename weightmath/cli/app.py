@@ -29,6 +29,7 @@ from weightmath.cli.provenance import provenance
 from weightmath.cli.report import report
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
+from weightmath.cli.sweep import sweep
 from weightmath.cli.verify import verify
 
 app = typer.Typer(
@@ -67,6 +68,11 @@ register(
     run,
     "weightmath run recipe.yaml --set strength=0.7 --output merged.ckpt",
     'weightmath run -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt',
+)
+register(
+    sweep,
+    "weightmath sweep wise_ft.yaml --jobs 4",
+    "weightmath sweep wise_ft.yaml --metric 'python eval.py {checkpoint}' --of accuracy --keep all -o results/wise",
 )
 register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
 register(inspect, "weightmath inspect model.ckpt --all")
