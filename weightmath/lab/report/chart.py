@@ -7,7 +7,7 @@ goes through `label`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +58,8 @@ def line(x: Sequence[Any], y: Numbers, own: str, *, name: str = "", points: Sequ
         "type": "scatter",
         "mode": "lines+markers" if len(x) <= _MARKS_UP_TO else "lines",
         "name": label(name),
-        "x": list(x),
-        "y": finite(y),
+        "x": gaps(x),
+        "y": gaps(y),
         "customdata": list(points),
         "line": {"color": own, "width": 2},
         "marker": {"color": own, "size": 7},
@@ -73,8 +73,8 @@ def dots(x: Sequence[Any], y: Numbers, *, name: str = "", points: Sequence[int] 
         "type": "scatter",
         "mode": "markers",
         "name": label(name),
-        "x": list(x),
-        "y": finite(y),
+        "x": gaps(x),
+        "y": gaps(y),
         "customdata": list(points),
         "marker": {"color": faint(COLOURS[0], 0.55), "size": 7},
         **more,
@@ -87,7 +87,7 @@ def dots(x: Sequence[Any], y: Numbers, *, name: str = "", points: Sequence[int] 
 def axis(title: str, values: Numbers = (), **more: Any) -> dict[str, Any]:
     """An axis with its title; logarithmic where all values are above 0 and spread over a factor of fifty."""
     found: dict[str, Any] = {"title": {"text": label(title)}, **more}
-    known = [value for value in finite(values) if value is not None]
+    known = [value for value in gaps(values) if value is not None]
     if known and min(known) > 0 and max(known) >= _LOG_FROM * min(known):
         many = max(known) > _MANY_DECADES_FROM * min(known)
         found |= {"type": "log", "dtick": 1 if many else "D2"}  # D2: ticks at 1, 2 and 5 of each decade
@@ -118,9 +118,9 @@ def slug(*parts: str) -> str:
     return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in text).split()) or "chart"
 
 
-def finite(values: Numbers) -> list[float | None]:
-    """The values with a gap where one is NaN or infinite, which JSON does not know."""
-    return [value if value is not None and math.isfinite(value) else None for value in values]
+def gaps(values: Iterable[Any]) -> list[Any]:
+    """The values, with nothing where one is NaN or infinite, which JSON does not know."""
+    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
 
 
 def colour(number: int) -> str:

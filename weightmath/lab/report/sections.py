@@ -64,7 +64,13 @@ def section_of(path: str | Path) -> Section:
     """
     file = Path(path)
     if file.suffix == ".json":
-        return of_comparison(_comparison(file), file.stem)
+        report = _comparison(file)
+        try:
+            return of_comparison(report, file.stem)
+        except (KeyError, IndexError, TypeError, ValueError):
+            # It was written by us, and edited: what is missing shows where it is used.
+            hint = "compare the checkpoints again"
+            raise TableError("the comparison is damaged", where=str(file), hint=hint) from None
     return of_table(read(file), file.with_suffix("").name if file.suffix in (".jsonl", ".csv") else file.name)
 
 
