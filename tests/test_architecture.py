@@ -31,6 +31,7 @@ LAYERS = [
     engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
     engine.selecting engine.traces encoding
     engine.steps engine.stream
+    engine.buffered
     engine.program engine.wide_selection effects engine.done
     engine.work
     engine.grouping
@@ -43,8 +44,9 @@ LAYERS = [
     lab.programs lab.memory lab.foreign
     lab.recalibrate
     lab.metric lab.comparison lab.spectrum
-    lab.points
-    lab.compare align
+    lab.points lab.scratch lab.vary
+    lab.study
+    lab.sweep lab.compare align
     lab.landscape
     lab.report
     reports
@@ -62,7 +64,7 @@ HOMES = {
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},
-    "scipy": {"align"},
+    "scipy": {"align", "lab.landscape"},
     "yaml": {"recipe", "mergekit"},
     "pydantic": {"recipe", "schema", "provenance"},
     "rich": {"cli"},

@@ -21,6 +21,7 @@ from weightmath.cli.fingerprint import fingerprint
 from weightmath.cli.functions import functions
 from weightmath.cli.import_ import import_
 from weightmath.cli.inspect import inspect
+from weightmath.cli.landscape import landscape
 from weightmath.cli.lock import lock
 from weightmath.cli.methods import methods
 from weightmath.cli.new import new
@@ -95,6 +96,7 @@ register(
 register(fingerprint, "weightmath fingerprint model.ckpt")
 register(provenance, "weightmath provenance merged.ckpt", "weightmath provenance merged.ckpt --recipe > again.yaml")
 app.add_typer(delta)
+app.add_typer(landscape)
 register(
     verify,
     "weightmath verify merged.ckpt --input base=models/base.ckpt",

@@ -39,7 +39,8 @@ def plane_of(gram: np.ndarray) -> Axes:
     if not shares[1].any():
         hint = "`landscape line` shows what lies on it"
         raise RecipeError("the three models lie on one line, and no plane is theirs alone", hint=hint)
-    return Axes(_tuples(shares), _tuples(gram @ shares.T))
+    first, second = _tuples(gram @ shares.T)
+    return Axes(_tuples(shares), ((first[0], 0.0), second))
 
 
 def path_of(gram: np.ndarray, directions: int) -> Axes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from weightmath.errors import OutputError
 from weightmath.lab.table import Table
 
 CONFIDENCE = 0.95
@@ -37,6 +39,12 @@ def robustness(table: Table) -> tuple[Level, ...]:
         for metric in table.head.metrics
         for scale in sorted(set(scales))
     )
+
+
+def check_interval() -> None:
+    """OutputError where what the interval needs is not installed, before anything is measured."""
+    if find_spec("scipy") is None:
+        raise OutputError("a robustness curve needs scipy", hint="pip install 'weightmath[lab]'")
 
 
 def _level(metric: str, scale: float, values: Sequence[float]) -> Level:

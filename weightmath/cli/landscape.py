@@ -1,0 +1,271 @@
+"""`weightmath landscape`: what lies between models and around one, measured by an evaluation of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from weightmath.cli import options
+from weightmath.cli.failures import FAILED, REFUSED, failing
+
+if TYPE_CHECKING:
+    from weightmath.lab.landscape.views import View
+
+Told = Callable[[int, int], None]
+
+A = Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")]
+Other = Annotated[Path, typer.Argument(metavar="CKPT", help="Another one, with the same tensors.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="COMMAND",
+        help="'python eval.py {checkpoint}', whose last line is a number or JSON; or module:function of a state dict.",
+    ),
+]
+Stem = Annotated[
+    Path, typer.Option("-o", "--output", metavar="STEM", help="Writes STEM.jsonl, STEM.csv and the picture STEM.html.")
+]
+Keep = Annotated[
+    Literal["best", "all", "none"],
+    typer.Option("--keep", help="Whose checkpoints are kept: STEM_0.5.ckpt for t = 0.5."),
+]
+Recalibrate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Called with the state dict before the metric: to recompute BatchNorm's statistics.",
+    ),
+]
+Grid = Annotated[int, typer.Option(min=2, metavar="N", help="Points along each axis.")]
+Margin = Annotated[float, typer.Option(min=0, help="How far it goes beyond the models, as a share of their extent.")]
+
+landscape = typer.Typer(
+    name="landscape",
+    help="What lies between models and around one: lines, planes, neighbourhoods, noise, by a metric of your own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all commands take: the metric, where results go, and how the work is done."""
+
+    metric: str
+    stem: Path
+    of: list[str] | None
+    goal: Literal["max", "min"] | None
+    recalibrate: str | None
+    allow_code: bool
+    keep: Literal["best", "all", "none"]
+    resume: bool
+    jobs: int
+    threads: int | None
+    json: bool
+
+
+@landscape.command(
+    epilog="Example:  weightmath landscape line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"
+)
+def line(
+    a: A,
+    b: Other,
+    metric: Metric,
+    output: Stem,
+    grid: Grid = 11,
+    margin: Margin = 0.0,
+    of: options.Of = None,
+    goal: options.Goal = None,
+    recalibrate: Recalibrate = None,
+    allow_code: options.AllowCode = False,
+    keep: Keep = "none",
+    resume: options.Resume = False,
+    jobs: options.Jobs = 1,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Measure the line (1 - t) A + t B, t from 0 to 1, and its barrier.
+
+    The barrier is the largest excess of a metric to minimise over the straight line between its values at both ends;
+    of one to maximise (the default), the largest shortfall.
+    """
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+
+    def view(progress: Told) -> View:
+        from weightmath.lab.landscape import views
+
+        return views.line(a, b, points=grid, margin=margin)
+
+    _explore(asked, view)
+
+
+@landscape.command(
+    epilog="Example:  weightmath landscape plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"
+)
+def plane(
+    a: A,
+    b: Other,
+    c: Other,
+    metric: Metric,
+    output: Stem,
+    grid: Grid = 11,
+    margin: Margin = 0.2,
+    of: options.Of = None,
+    goal: options.Goal = None,
+    recalibrate: Recalibrate = None,
+    allow_code: options.AllowCode = False,
+    keep: Keep = "none",
+    resume: options.Resume = False,
+    jobs: options.Jobs = 1,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Measure the plane through three models, in units of length in weight space, and the models themselves.
+
+    A lies at (0, 0), B on the x axis, C above it.
+    """
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+
+    def view(progress: Told) -> View:
+        from weightmath.lab.landscape import views
+
+        return views.plane(a, b, c, points=grid, margin=margin, progress=progress)
+
+    _explore(asked, view)
+
+
+@landscape.command(
+    epilog="Example:  weightmath landscape around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"
+)
+def around(
+    a: A,
+    metric: Metric,
+    output: Stem,
+    directions: Annotated[int, typer.Option(min=1, max=2, help="How many directions.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Of random directions.")] = 0,
+    along: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DELTA", help="In place of a random direction: a delta file, or a model that it leads to."
+        ),
+    ] = None,
+    trajectory: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CKPT", help="Checkpoints of a path that ends at A, in order: its principal directions."),
+    ] = None,
+    reach: Annotated[float, typer.Option(min=0, help="How far to each side, in units of the direction.")] = 1.0,
+    grid: Grid = 11,
+    margin: Margin = 0.2,
+    of: options.Of = None,
+    goal: options.Goal = None,
+    recalibrate: Recalibrate = None,
+    allow_code: options.AllowCode = False,
+    keep: Keep = "none",
+    resume: options.Resume = False,
+    jobs: options.Jobs = 1,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Measure the neighbourhood of a model, in one or two directions.
+
+    Random directions are filter-normalised: one unit changes each filter by as much as its own length. A direction
+    along a delta has the delta as its unit; along the path of --trajectory units are lengths in weight space, and the
+    grid covers the path.
+    """
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+
+    def view(progress: Told) -> View:
+        from weightmath.errors import RecipeError
+        from weightmath.lab.landscape import views
+
+        if along and trajectory:
+            raise RecipeError("--along and --trajectory are two ways to choose directions", hint="keep one")
+        if along:
+            return views.along(a, along, points=grid, reach=reach)
+        if trajectory:
+            return views.trajectory(a, trajectory, directions=directions, points=grid, margin=margin, progress=progress)
+        return views.around(a, directions=directions, seed=seed, points=grid, reach=reach)
+
+    _explore(asked, view)
+
+
+@landscape.command(
+    epilog="Example:  weightmath landscape noise a.ckpt --scales 0.01,0.1 --metric 'python eval.py {checkpoint}' -o noise"
+)
+def noise(
+    a: A,
+    metric: Metric,
+    output: Stem,
+    scales: Annotated[str, typer.Option(metavar="S,S,...", help="Standard deviations, in those of each tensor.")],
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of noise at each scale.")] = 5,
+    of: options.Of = None,
+    goal: options.Goal = None,
+    recalibrate: Recalibrate = None,
+    allow_code: options.AllowCode = False,
+    keep: Keep = "none",
+    resume: options.Resume = False,
+    jobs: options.Jobs = 1,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Measure how a model bears noise: the metric's mean over seeds at each scale, with its 95% interval.
+
+    Noise is gaussian, of so many standard deviations of each tensor. The interval is Student's t.
+    """
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+
+    def view(progress: Told) -> View:
+        from weightmath.lab.landscape import views
+
+        return views.noise(a, _numbers(scales), seeds)
+
+    _explore(asked, view)
+
+
+def _numbers(text: str) -> list[float]:
+    from weightmath.errors import RecipeError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise RecipeError(f"`{text}` is no list of numbers", where="--scales", hint="0.01,0.03,0.1") from None
+
+
+def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
+    """Measure a view and print what was found."""
+    with failing(REFUSED, as_json=asked.json):
+        from weightmath.cli.landscape_page import draw, picture_file, show
+        from weightmath.cli.progress import progress_bar
+        from weightmath.lab.landscape.explore import prepare_view, run_view
+        from weightmath.lab.metric import parse_metric
+        from weightmath.lab.study import Work
+
+        metric = parse_metric(
+            asked.metric,
+            allow_code=asked.allow_code,
+            of=tuple(asked.of or ()),
+            goal=asked.goal,
+            recalibrate=asked.recalibrate,
+        )
+        page = picture_file(asked.stem, resume=asked.resume)
+        with progress_bar("measuring distances", wanted=not asked.json) as progress:
+            view = make(progress)
+        sweep = prepare_view(view, metric, keep=asked.keep, stem=asked.stem, resume=asked.resume)
+    with failing(FAILED, as_json=asked.json):
+        with progress_bar("measuring points", wanted=not asked.json, points=True) as progress:
+            found = run_view(sweep, Work(asked.jobs, asked.threads, None), progress)
+        from weightmath.reports.landscape import landscape_report
+        from weightmath.reports.plain import as_json
+
+        draw(asked.stem, page)
+        warnings = () if asked.recalibrate else view.warnings
+        report = landscape_report(found, asked.stem, page, warnings)
+        if asked.json:
+            print(as_json(report))
+        else:
+            show(report)

@@ -1,0 +1,95 @@
+"""The page and the picture of a landscape: its points, barriers and curves."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightmath.cli.page import Page
+from weightmath.cli.quantities import counted, number_text
+
+if TYPE_CHECKING:
+    from weightmath.reports.landscape import LandscapeReport, Spot
+
+_SHOWN = 40
+
+
+def picture_file(stem: Path, *, resume: bool) -> Path | None:
+    """The file of the picture, None where there will be none. OutputError where it exists, unless `resume`."""
+    from weightmath.cli.files import check_free
+    from weightmath.lab.table import paths
+
+    page = paths(stem)[0].with_suffix(".html")
+    check_free(page, "-o", force=resume)
+    return page if find_spec("plotly") else None
+
+
+def draw(stem: Path, page: Path | None) -> None:
+    """Draw the table, if there is a page to draw on."""
+    if page is not None:
+        from weightmath.lab.report.write import report
+        from weightmath.lab.table import paths
+
+        report([paths(stem)[0]], page, force=True)
+
+
+def show(report: LandscapeReport) -> None:
+    """Print what was found."""
+    page = Page()
+    page.line(f"{report.table}  ({counted(len(report.rows), 'point')})", style="bold")
+    if report.page:
+        page.listed([f"drawn in {report.page}"])
+    else:
+        page.listed(["not drawn: plotly is not installed (pip install 'weightmath[lab]')"])
+    _show_points(page, report)
+    if report.curve:
+        _show_curve(page, report)
+    if report.what == "line" and not report.goal:
+        page.listed(["no barrier: of several numbers --of says which counts, --goal whether more is better"])
+    for barrier in report.barriers:
+        page.heading(f"barrier of {barrier.metric}: {number_text(barrier.height)} at t = {number_text(barrier.at)}")
+        page.listed([barrier.definition])
+    if report.best is not None:
+        page.heading(f"best {next(iter(report.goal))}")
+        page.table([_cells(report.best)], head=_head(report), right=range(9))
+        if report.checkpoint:
+            page.listed([f"kept as {report.checkpoint}"])
+    page.warnings(report.warnings)
+
+
+def _show_points(page: Page, report: LandscapeReport) -> None:
+    """The points of a curve; of a plane those of the models."""
+    if report.what == "noise":
+        return
+    marked = [tuple(model["place"]) for model in report.models]
+    names = {place: model["path"] for place, model in zip(marked, report.models, strict=True)}
+    flat = len(report.axes) == 1
+    spots = [spot for spot in report.rows if flat or tuple(spot.params.values()) in names]
+    rows = [[*_cells(spot), names.get(tuple(spot.params.values()), "")] for spot in spots[:_SHOWN]]
+    if rows:
+        page.table(rows, head=[*_head(report), ""], right=range(len(_head(report))))
+    if len(spots) > _SHOWN:
+        page.listed([f"... and {len(spots) - _SHOWN:,} more, in {report.csv}"], style="dim")
+
+
+def _show_curve(page: Page, report: LandscapeReport) -> None:
+    rows = [
+        [
+            level.metric,
+            number_text(level.scale),
+            str(level.seeds),
+            number_text(level.mean),
+            "" if level.low is None or level.high is None else f"{number_text(level.low)} to {number_text(level.high)}",
+        ]
+        for level in report.curve
+    ]
+    page.table(rows, head=["metric", "scale", "seeds", "mean", "95% interval of the mean"], right=(1, 2, 3))
+
+
+def _head(report: LandscapeReport) -> list[str]:
+    return [*report.rows[0].params, *report.rows[0].metrics]
+
+
+def _cells(spot: Spot) -> list[str]:
+    return [number_text(value) for value in (*spot.params.values(), *spot.metrics.values())]

@@ -1,0 +1,99 @@
+"""A landscape, measured: the sweep of its recipe, with what its table says besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightmath.checkpoint.ending import ENDINGS
+from weightmath.lab.landscape.barrier import Barrier, barriers
+from weightmath.lab.landscape.models import Progress
+from weightmath.lab.landscape.robustness import Level, check_interval, robustness
+from weightmath.lab.landscape.views import View
+from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.lab.study import Keep, Work
+from weightmath.lab.sweep import Sweep, prepare_sweep, run_sweep
+from weightmath.lab.table import Table, paths
+from weightmath.recipe import loads
+from weightmath.recipe.metric import Goal
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What was found in a landscape.
+
+    table       all points
+    barriers    of a line, one for each metric with a goal
+    curve       of noise, each metric at each scale
+    checkpoint  the file of the best point, where that is kept
+    """
+
+    table: Table
+    barriers: tuple[Barrier, ...]
+    curve: tuple[Level, ...]
+    checkpoint: Path | None
+
+
+def prepare_view(
+    view: View, metric: Metric, *, keep: Keep = "none", stem: Path | None = None, resume: bool = False
+) -> Sweep:
+    """The sweep of a landscape, ready to run. Fails as `prepare_sweep` does."""
+    if view.what == "noise":
+        check_interval()
+    recipe = loads(view.recipe(_save(view, stem)), "landscape")
+    about = {**view.about, "recalibrate": metric.hook} if metric.hook else view.about
+    return prepare_sweep(recipe, metric, keep=keep, stem=stem, resume=resume, what=view.what, about=about)
+
+
+def _save(view: View, stem: Path | None) -> str:
+    """The file of a point: the table's name, the point's parameters, the ending of the first checkpoint."""
+    first = next(iter(view.paths.values())).name.lower()
+    ending = max((known for known in ENDINGS if first.endswith(known)), key=len, default="/")
+    base = Path(view.what) if stem is None else paths(stem)[0].with_suffix("")
+    return f"{base}_{'_'.join(f'{{{name}}}' for name in view.formula.params)}{ending}"
+
+
+def run_view(sweep: Sweep, work: Work, progress: Progress = lambda done, total: None) -> Explored:
+    """Measure a landscape. `progress` is told points done and in all. Fails as `run_sweep` does."""
+    swept = run_sweep(sweep, work, progress)
+    what = swept.table.head.what
+    return Explored(
+        swept.table,
+        barriers(swept.table) if what == "line" else (),
+        robustness(swept.table) if what == "noise" else (),
+        swept.checkpoint,
+    )
+
+
+def explore(
+    view: View,
+    metric: str | Function,
+    *,
+    of: Sequence[str] = (),
+    goal: Goal | None = None,
+    recalibrate: str | Function | None = None,
+    allow_code: bool = False,
+    keep: Keep = "none",
+    out: str | Path | None = None,
+    resume: bool = False,
+    jobs: int = 1,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Table:
+    """Measure every point of a landscape, and return the results table.
+
+        table = explore(line(Path("a.ckpt"), Path("b.ckpt")), loss, goal="min")
+        barriers(table)
+
+    Parameters
+        view         from `line`, `plane`, `around`, `along`, `trajectory` or `noise`
+        metric       a command with `{checkpoint}`, `module:function`, or a function of a state dict
+        recalibrate  a hook that gets each point's state dict before it is measured, and changes it or returns what it
+                     has changed: to compute BatchNorm's statistics anew
+        keep, out, the others   as for `weightmath.lab.sweep.sweep`; kept files are named after `out` and their point
+    Fails with RecipeError, MetricError, TableError, and as `weightmath run` does.
+    """
+    measure = parse_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal, recalibrate=recalibrate)
+    sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else Path(out), resume=resume)
+    return run_view(sweep, Work(jobs, threads, memory)).table
