@@ -195,7 +195,7 @@ def around(
 
 
 @landscape.command(
-    epilog="Example:  weightmath landscape noise a.ckpt --scales 0.01,0.1 --metric evaluation:loss --allow-code -o noise"
+    epilog="Example:  weightmath landscape noise a.ckpt --scales 0.1,0.3 --metric evaluation:loss --allow-code -o noise"
 )
 def noise(
     a: A,
