@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kaleido.errors import JavascriptError
 from plotly.graph_objects import Figure
 
 import weightmath as wm
@@ -39,28 +41,36 @@ def test_each_chart_is_a_picture(tmp_path: Path) -> None:
 
 
 def test_without_a_browser_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kaleido.errors import ChromeNotFoundError
-
-    def absent(**options: object) -> None:
-        raise ChromeNotFoundError
-
-    monkeypatch.setattr("plotly.io.write_images", absent)
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     charts = {"a": charts_of(results.line())[0]}
     with pytest.raises(OutputError, match=r"drawn by a Chrome or Chromium, and there is none\n  hint: apt-get install"):
-        write_pictures(charts, tmp_path / "svg", "svg")
+        write_pictures(charts, {"svg": tmp_path / "svg"})
     assert list((tmp_path / "svg").iterdir()) == []
 
 
-def test_charts_of_one_name_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(fig: list[object], file: list[Path], **options: object) -> None:
-        for path in file:
-            path.write_text("")
+def test_a_browser_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **options: object) -> None:
+        assert options == {"kopts": {"mathjax": False}, "cancel_on_error": True}
+        raise JavascriptError("oh")
 
-    monkeypatch.setattr("plotly.io.write_images", write)
+    monkeypatch.setattr("kaleido.write_fig_from_object_sync", fail)
+    with pytest.raises(OutputError, match="the browser that draws pictures failed: oh"):
+        report([save(results.line(), tmp_path / "line")], tmp_path / "r.html", svg=tmp_path / "svg")
+    assert list((tmp_path / "svg").iterdir()) == []
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_charts_of_one_name_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(orders: list[dict[str, Any]], **options: object) -> None:
+        for order in orders:
+            order["path"].write_text("")
+
+    monkeypatch.setattr("kaleido.write_fig_from_object_sync", write)
     (tmp_path / "other").mkdir()
     tables = [save(results.line(), folder / "line") for folder in (tmp_path, tmp_path / "other")]
     written = report(tables, svg=tmp_path)
     assert [path.name for path in written.pictures] == ["line-loss-along-t-1.svg", "line-loss-along-t-2.svg"]
+    assert all(path.exists() for path in written.pictures)
 
 
 def test_figures_for_notebooks() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,5 +157,5 @@ def test_without_plotly_there_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("weightmath.lab.report.page.find_spec", lambda name: None)
     hint = "pip install 'weightmath[lab]'"
     assert mistake(good, page=tmp_path / "r.html") == f"the page needs plotly\n  hint: {hint}"
-    monkeypatch.setitem(__import__("sys").modules, "plotly.io", None)
-    assert mistake(good, svg=tmp_path / "svg") == f"pictures need plotly.io\n  hint: {hint}"
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    assert mistake(good, svg=tmp_path / "svg") == f"pictures need kaleido\n  hint: {hint}"

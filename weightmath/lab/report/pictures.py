@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from weightmath.errors import OutputError
 from weightmath.lab.report.chart import Chart
@@ -15,38 +16,49 @@ _WIDE, _SQUARE = (800, 450), (560, 500)
 _PIXELS_PER_POINT = 3  # of a PNG: 300 to the inch where a wide chart is a text's width
 
 
-def write_pictures(charts: Mapping[str, Chart], folder: Path, form: Form) -> list[Path]:
-    """Write each chart into the folder, under its name and the form's ending; returns the files.
+def write_pictures(charts: Mapping[str, Chart], folders: Mapping[Form, Path]) -> list[Path]:
+    """Write each chart in each form, into the form's folder under the chart's name; returns the files.
 
-    Files that are there are replaced, when all charts are drawn. Fails with OutputError where plotly or kaleido is not
-    installed, or no browser is found.
+    Files that are there are replaced, when all charts are drawn. No network is used. Fails with OutputError where
+    kaleido is not installed, no browser is found, or it fails.
     """
-    try:
-        from kaleido.errors import ChromeNotFoundError  # type: ignore[import-untyped]
-        from plotly.io import write_images  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise OutputError(f"pictures need {error.name}", hint="pip install 'weightmath[lab]'") from None
-    sizes = [_SQUARE if chart.square else _WIDE for chart in charts.values()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as drawing:
-        drawn = {picture_file(name, Path(drawing), form): picture_file(name, folder, form) for name in charts}
-        try:
-            write_images(
-                fig=[chart.as_plotly() for chart in charts.values()],
-                file=list(drawn),
-                format=form,
-                width=[width for width, _ in sizes],
-                height=[height for _, height in sizes],
-                scale=_PIXELS_PER_POINT if form == "png" else 1,
-            )
-        except ChromeNotFoundError:
-            hint = "apt-get install chromium, or plotly_get_chrome, or BROWSER_PATH=/path/to/chrome"
-            raise OutputError("pictures are drawn by a Chrome or Chromium, and there is none", hint=hint) from None
-        for made, file in drawn.items():
-            made.replace(file)
-    return list(drawn.values())
+    with ExitStack() as stack:
+        drawing: dict[Form, Path] = {}
+        for form, folder in folders.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            place = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-"))
+            drawing[form] = Path(place)
+        named = [(name, chart, form) for form in folders for name, chart in charts.items()]
+        _draw([_order(chart, form, picture_file(name, drawing[form], form)) for name, chart, form in named])
+        return [
+            picture_file(name, drawing[form], form).replace(picture_file(name, folders[form], form))
+            for name, _, form in named
+        ]
 
 
 def picture_file(name: str, folder: Path, form: Form) -> Path:
     """Where the picture of that name is written."""
     return folder / f"{name}.{form}"
+
+
+def _order(chart: Chart, form: Form, path: Path) -> dict[str, Any]:
+    """What kaleido is told to draw."""
+    width, height = _SQUARE if chart.square else _WIDE
+    scale = _PIXELS_PER_POINT if form == "png" else 1
+    options = {"format": form, "width": width, "height": height, "scale": scale}
+    return {"fig": chart.as_plotly(), "path": path, "opts": options}
+
+
+def _draw(orders: list[dict[str, Any]]) -> None:
+    try:
+        from kaleido import errors, write_fig_from_object_sync  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise OutputError(f"pictures need {error.name}", hint="pip install 'weightmath[lab]'") from None
+    try:
+        # Without these, mathematics is set by a script from the network, and a chart that fails is left out silently.
+        write_fig_from_object_sync(orders, kopts={"mathjax": False}, cancel_on_error=True)
+    except errors.ChromeNotFoundError:
+        hint = "apt-get install chromium, or BROWSER_PATH=/path/to/chrome"
+        raise OutputError("pictures are drawn by a Chrome or Chromium, and there is none", hint=hint) from None
+    except (errors.BrowserClosedError, errors.BrowserFailedError, errors.JavascriptError, errors.KaleidoError) as error:
+        raise OutputError(f"the browser that draws pictures failed: {error}") from None

@@ -60,7 +60,7 @@ def report(
     files = [picture_file(name, folder, form) for form, folder in folders.items() for name in charts]
     _check_free([*files, *([] if target is None else [target])], force)
     content = "" if target is None else page_of(sections, title or _title(sections))
-    pictures = [file for form, folder in folders.items() for file in write_pictures(charts, folder, form)]
+    pictures = write_pictures(charts, folders) if folders else []
     if target is not None:
         _write(target, content)
     return Written(sections, target, tuple(pictures))
