@@ -33,6 +33,8 @@ from weightmath.scope import TILE, tile_at, tile_count, tile_span
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
 
+Seen = bytes | dict[int, bytes]  # a tensor's digest, or digests of tiles by number
+
 PREFIX = "wm1:"
 UNKNOWN = PREFIX + "0" * 32  # stands for a fingerprint that is not known yet
 PATTERN = f"^{PREFIX}[0-9a-f]{{32}}$"
@@ -138,6 +140,21 @@ class Digests:
     def digest(self, name: str) -> bytes | None:
         """The digest of a tensor; None while not all of it has been seen."""
         return self._folded.get(name)
+
+    def seen(self, name: str) -> Seen:
+        """What is known of a tensor, for `see_also` in another process: its digest, or those of whole tiles."""
+        partly = self._partly.get(name)
+        return self._folded.get(name) or (dict(partly.digests) if partly else {})
+
+    def see_also(self, name: str, seen: Seen) -> None:
+        """Take in what is known of a tensor elsewhere."""
+        if isinstance(seen, bytes):
+            self._folded[name] = seen
+        elif seen and name not in self._folded:
+            partly = self._partly.setdefault(name, _Partly(self._entries[name]))
+            partly.digests.update(seen)
+            if len(partly.digests) == partly.count:
+                self._fold(name, partly)
 
     @property
     def missing(self) -> int:

@@ -48,6 +48,18 @@ class Memory:
         with self._lock:
             self.written[name] = self.written.get(name, 0) + len(bits)
 
+    def seen(self) -> tuple[Arrays, dict[str, int], dict[str, int]]:
+        return self.arrays if self.written else {}, self.written, self.reads
+
+    def see_also(self, seen: tuple[Arrays, dict[str, int], dict[str, int]]) -> None:
+        """Elements that were not written are 777."""
+        arrays, written, reads = seen
+        for name in written:
+            there = arrays[name] != 777
+            self.arrays[name][there] = arrays[name][there]
+        for own, other in ((self.written, written), (self.reads, reads)):
+            own.update({name: own.get(name, 0) + count for name, count in other.items()})
+
     def copy(self, job: Any) -> int:
         raise AssertionError("nothing to copy")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from weightmath.errors import OutputError
 
 PREFIX, MARK = ".", ".weightmath"
+_PATIENCE = 0.5  # seconds
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
@@ -62,14 +64,25 @@ def is_locked(path: Path) -> bool:
 
 def _lock(handle: int) -> bool:
     """Lock an open file, unless another process has it."""
+    # Processes that helped a run which was killed outlive it by a chunk, and hold its files.
+    patience = time.monotonic() + _PATIENCE
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        while not _try_lock(handle):
+            if time.monotonic() > patience:
+                return False
+            time.sleep(0.01)
     except OSError as error:
         # Some network file systems have no locks: nobody is kept out there.
         if error.errno not in _NO_LOCKS:
             raise
+    return True
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True
 
 

@@ -11,11 +11,16 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Frame
 from weightmath.engine.plan import STATISTICS, WHOLE_TENSOR, Plan
 from weightmath.engine.stream import Io, Sink
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, Written, pack, unpack
+
+Chunk = tuple[int, tuple[Trace, ...]]  # bytes read and written, and what is left behind
+
+
+def _written(chunk: Chunk) -> list[Written]:
+    return [trace for trace in chunk[1] if isinstance(trace, Written)]
 
 
 class Journal(Protocol):
@@ -37,21 +42,25 @@ class Done:
         self._journal = journal
         self._numbers = {node: number for number, node in enumerate(plan.nodes)}
 
-    def note_chunk(self, key: str, frame: Frame) -> None:
+    def note_chunk(self, key: str, chunk: Chunk) -> None:
         """Note a chunk, unless some of what it has written could not be found again."""
-        if self._journal is not None and all(
-            trace.crc is not None for trace in frame.traces if isinstance(trace, Written)
-        ):
-            self._note(key, (frame.nbytes, *frame.traces))
+        if self._journal is not None and all(trace.crc is not None for trace in _written(chunk)):
+            self._note(key, chunk)
 
-    def chunk(self, key: str) -> tuple[int, tuple[Trace, ...]] | None:
-        """Bytes and traces of a chunk that is done; what it has written counts as written again."""
-        found = self._find(key)
-        if found is None:
-            return None
-        nbytes, *traces = found
-        written = [trace for trace in traces if isinstance(trace, Written)]
-        return (nbytes, tuple(traces)) if self._io.recall(written) else None
+    def chunk(self, key: str) -> Chunk | None:
+        """A chunk that is done; what it has written counts as written again."""
+        found: Chunk | None = self._find(key)
+        return found if found is not None and self._io.recall(_written(found)) else None
+
+    def packed(self, chunk: Chunk) -> Any:
+        """A chunk that a helper has done, as plain values."""
+        return pack(chunk, self._numbers.__getitem__)
+
+    def adopted(self, packed: Any) -> Chunk:
+        """A chunk that a helper has done; what it has written counts as written."""
+        chunk: Chunk = unpack(packed, self._plan.nodes)
+        self._io.adopt(_written(chunk))
+        return chunk
 
     def note_round(self, key: str, nodes: Sequence[Vector], entries: Sequence[int], tables: Tables) -> None:
         """Note the statistics that a round has worked out."""

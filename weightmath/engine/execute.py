@@ -7,24 +7,34 @@ each other.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
+from weightmath.engine.buffered import BufferedIo
 from weightmath.engine.crew import Crew
-from weightmath.engine.done import Done, Journal
+from weightmath.engine.done import Chunk, Done, Journal
 from weightmath.engine.frame import Frame, Piece, piece_of, pieces
 from weightmath.engine.grouping import Grouping, readings
+from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.plan import Output, Pass, Plan
+from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Outcome, Progress, Sink, Source
 from weightmath.engine.tables import Tables
+from weightmath.engine.traces import Trace
 from weightmath.engine.watch import watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
+from weightmath.kernels import convert
 from weightmath.scope import TILE, rows_are_cut
+
+PART_TILES = 2  # of a larger chunk, that are computed at a time: the arrays of a part fit the processor's cache
+_WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class _Run:
         self.grouping = Grouping(plan)
         self.selections: dict[Vector, WideSelection] = {}  # under way
         self.reading = 0  # number of the reading, from 1
+        self.computing = threading.Semaphore(settings.threads)
 
     def make_pass(self, one: Pass) -> int:
         """One pass of the plan; returns how many times the inputs were read for it."""
@@ -114,34 +125,81 @@ class _Run:
 
     def _read_once(self, wanted: Wanted) -> None:
         self.reading += 1
-        crew = Crew(self._stages(wanted), self._work, self._complete)
-        crew.run(self.settings.threads)
+        count = self.settings.threads - 1 if AVAILABLE and self.plan.layout.size >= _WORTH_HELPERS else 0
+        if count:
+            convert.make_ready(self.io.dtypes)  # or each helper would import torch for itself
+        with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
+            crew = Crew(self._stages(wanted), partial(self._work, helpers), self._complete)
+            # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.
+            crew.run(helpers.threads + 1 if count else self.settings.threads)
+            for seen in helpers.dismiss():
+                self.io.see_also(seen)
 
-    def _work(self, item: Unit | CopyJob) -> None:
+    def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], pieces: tuple[Piece, ...]) -> Any:
+        """What a helper does: a chunk of a group of one round."""
+        (program,) = self.grouping.programs(pieces[0].entry, wanted, cache)
+        return self.done.packed(self._compute(program, pieces, is_helper=True))
+
+    def _work(self, helpers: Helpers, item: Unit | CopyJob) -> None:
         if isinstance(item, CopyJob):
             nbytes, crc = item.sink.copy(item.job)
             self.done.note_copy(item.key, nbytes, crc)
             self.progress(nbytes)
             return
-        frame = self._frame(item.pieces)
-        if item.done is None:
-            with np.errstate(all="ignore"):
-                item.group.programs[item.round].run(frame)
-            if item.key:
-                self.done.note_chunk(item.key, frame)
+        chunk = item.done or self._helped(helpers, item)
+        if chunk is None:
+            with self.computing:
+                chunk = self._compute(item.group.programs[item.round], item.pieces)
         else:
-            frame.nbytes, traces = item.done
-            for trace in traces:
+            frame = self._frame(item.pieces)
+            for trace in chunk[1]:
                 trace.apply(frame)
-        self.progress(frame.nbytes)
+        if item.key and item.done is None:
+            self.done.note_chunk(item.key, chunk)
+        self.progress(chunk[0])
 
-    def _frame(self, pieces: tuple[Piece, ...]) -> Frame:
+    def _helped(self, helpers: Helpers, item: Unit) -> Chunk | None:
+        """A chunk that a helper has done; None if this thread is to do it.
+
+        Later rounds need what earlier ones have worked out here, so that helpers get groups of one round.
+        """
+        answer = helpers.ask(item.pieces) if len(item.group.programs) == 1 else None
+        return None if answer is None else self.done.adopted(answer)
+
+    def _compute(self, program: Program, pieces: tuple[Piece, ...], is_helper: bool = False) -> Chunk:
+        with np.errstate(all="ignore"):
+            if len(pieces) == 1 and pieces[0].last_tile - pieces[0].first_tile >= PART_TILES:
+                return self._compute_in_parts(program, pieces[0], is_helper)
+            frame = self._frame(pieces, is_helper=is_helper)
+            program.run(frame)
+            return frame.nbytes, tuple(frame.traces)
+
+    def _compute_in_parts(self, program: Program, piece: Piece, is_helper: bool) -> Chunk:
+        io = BufferedIo(self.io, piece, program.reads)
+        nbytes = 0
+        traces: list[Trace] = []
+        for first in range(piece.first_tile, piece.last_tile + 1, PART_TILES):
+            last = min(first + PART_TILES - 1, piece.last_tile)
+            part = piece_of(piece.entry, self.plan.layout.entries[piece.entry], first, last)
+            frame = self._frame((part,), io, is_helper)
+            program.run(frame)
+            nbytes += frame.nbytes
+            traces += frame.traces
+        frame = self._frame((piece,), is_helper=is_helper)
+        for written in io.flush():
+            frame.leave(written)
+            nbytes += written.nbytes
+        return nbytes, (*traces, *frame.traces)
+
+    def _frame(self, pieces: tuple[Piece, ...], io: Io | BufferedIo | None = None, is_helper: bool = False) -> Frame:
         first = self.plan.layout.entries[pieces[0].entry]
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        return Frame(self.plan, self.tables, self.io, self.selections, pieces, shape, dtype)
+        frame = Frame(self.plan, self.tables, io or self.io, self.selections, pieces, shape, dtype)
+        frame.is_helper = is_helper
+        return frame
 
     def _complete(self, stage: Any) -> None:
         if stage == CopyJob.stage:

@@ -63,11 +63,13 @@ class Frame:
     values: list[Any] = field(default_factory=list)
     stored: dict[int, Any] = field(default_factory=dict)  # of templates that are inputs, by slot: how they are stored
     traces: list[Any] = field(default_factory=list)  # what this chunk has left behind
+    is_helper: bool = False  # whether traces are applied elsewhere
     nbytes: int = 0  # read and written
 
     def leave(self, trace: Any) -> None:
         """Apply a trace (see weightmath.engine.traces) and remember it."""
-        trace.apply(self)
+        if not self.is_helper:
+            trace.apply(self)
         self.traces.append(trace)
 
     def register(self, number: int) -> np.ndarray:

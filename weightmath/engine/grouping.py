@@ -40,7 +40,7 @@ class Grouping:
         programs: tuple[Program, ...] = ()
         for entry in self.plan.order:
             size = self.plan.layout.entries[entry].size
-            own = self._cached(cache, entry, wanted)
+            own = self.programs(entry, wanted, cache)
             if size == 0 or not own:
                 continue
             packable = len(own) == 1 and own[0].packable and size <= TILE and not wanted.sampling
@@ -58,10 +58,11 @@ class Grouping:
         if not wanted.sampling:
             self._remember(cache)
 
-    def _cached(self, cache: dict[Any, tuple[Program, ...]], entry: int, wanted: Wanted) -> tuple[Program, ...]:
+    def programs(self, entry: int, wanted: Wanted, cache: dict[Any, tuple[Program, ...]]) -> tuple[Program, ...]:
+        """The programs of an entry, one for each round; the cache, of one reading, has those of entries like it."""
         key = (self.plan.group_keys[entry], *map(id, wanted.selecting(entry)))
         if key not in cache:
-            cache[key] = self._programs(entry, wanted)
+            cache[key] = self._compiled(entry, wanted)
         return cache[key]
 
     def _remember(self, cache: Mapping[Any, tuple[Program, ...]]) -> None:
@@ -75,7 +76,7 @@ class Grouping:
         for key, nodes in found.items():
             self._known[key] = self._known.get(key, frozenset()) | nodes
 
-    def _programs(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
+    def _compiled(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
         """One program per round: statistics of the tensor by their level, then all that is wanted."""
         compiler = Compiler(self.plan, entry, self._known.get(self.plan.group_keys[entry], frozenset()))
         folds = [node for node in wanted.folds if self.plan.counts(node, entry)]

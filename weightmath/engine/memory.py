@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from weightmath.algebra.graph import Vector
-from weightmath.engine.execute import Settings
+from weightmath.engine.execute import PART_TILES, Settings
 from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
 from weightmath.engine.program import Compiler
 from weightmath.engine.wide_selection import budget_of
@@ -22,13 +22,15 @@ _INTERPRETER = 60 << 20
 _TORCH = 200 << 20
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a chunk
 _MOST_THREADS = 8
-_CHUNK = 4 * TILE  # measured: with two threads, smaller chunks lose to handing over the interpreter
+_LARGEST_CHUNK = 16 * TILE  # beyond this there is nothing to gain
+_BUFFERS = 16 << 20  # bytes of a chunk as it is stored, in all inputs and outputs, that each thread holds
 
 
 def working_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
     width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
-    per_thread = (_registers(plan) + _WORK_ARRAYS) * settings.chunk * width
+    part = min(settings.chunk, PART_TILES * TILE)
+    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width + _stored(plan) * settings.chunk
     return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
 
 
@@ -50,6 +52,23 @@ def _registers(plan: Plan) -> int:
     outputs = [o for o in plan.request.outputs if plan.facts.present[o.value][largest]]
     programs = Compiler(plan, largest, frozenset()).rounds((), outputs, (), ())
     return max(program.registers for program in programs)
+
+
+def _stored(plan: Plan) -> int:
+    """Bytes of one element as it is stored, in all inputs and outputs."""
+    inputs = [node.source.layout for node in plan.nodes if node.source is not None]
+    width = max((entry.dtype.itemsize for entry in plan.layout), default=4)
+    return sum(max((entry.dtype.itemsize for entry in one), default=0) for one in inputs) + width * len(
+        plan.request.outputs
+    )
+
+
+def _chunk(plan: Plan) -> int:
+    """The chunk to choose where memory is no question."""
+    chunk = _LARGEST_CHUNK
+    while chunk > TILE and chunk * _stored(plan) > _BUFFERS:
+        chunk //= 2
+    return chunk
 
 
 def _tables(plan: Plan) -> int:
@@ -91,7 +110,7 @@ def threads_of(asked: int | None) -> int:
 def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
     """Threads and chunk for a budget in bytes; MemoryBudgetError, with the least that would do, if none fits."""
     count = threads_of(threads)
-    choices = [Settings(count, _CHUNK), Settings(count, TILE), Settings(1, TILE)]
+    choices = [Settings(count, _chunk(plan)), Settings(count, TILE), Settings(1, TILE)]
     if threads:
         choices = choices[:2]
     if memory is None:

@@ -230,8 +230,10 @@ def write(output: Output, slot: int, template: int | None) -> Step:
 
     def step(frame: Frame) -> None:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
-        before = None if template is None else frame.elements(template).reshape(-1)
-        for written in frame.io.write(output, frame.spans, flat, before, frame.stored.get(template)):
+        before = stored = None
+        if template is not None:
+            before, stored = frame.elements(template).reshape(-1), frame.stored.get(template)
+        for written in frame.io.write(output, frame.spans, flat, before, stored):
             frame.nbytes += written.nbytes
             frame.leave(written)
 

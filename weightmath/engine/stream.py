@@ -33,10 +33,14 @@ _NO_MOMENTS = np.zeros((0, 3))
 
 
 class Raw(NamedTuple):
-    """A chunk as it is stored."""
+    """Elements as they are stored."""
 
     dtype: DType
     bits: np.ndarray
+
+    def part(self, here: slice) -> Raw:
+        """Some of them."""
+        return Raw(self.dtype, self.bits[here])
 
 
 class Source(Protocol):
@@ -47,6 +51,12 @@ class Source(Protocol):
 
     def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         """Elements start..stop of a tensor, as raw bits, into a 1-D array."""
+
+    def seen(self) -> Any:
+        """What there is to know of all that was read in this process: plain, or None."""
+
+    def see_also(self, seen: Any) -> None:
+        """Take in what another process has seen."""
 
 
 class Sink(Protocol):
@@ -73,6 +83,12 @@ class Sink(Protocol):
 
     def adopt_copy(self, job: Any, crc: int) -> bool:
         """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""
+
+    def seen(self) -> Any:
+        """What there is to know of all that was written in this process, besides checksums: plain, or None."""
+
+    def see_also(self, seen: Any) -> None:
+        """Take in what another process has seen."""
 
 
 @dataclass
@@ -160,44 +176,62 @@ class Io:
 
         before, stored   the template's values, and how they are stored where that is known
         """
-        sink = self._sinks[output.name]
         found: list[Written] = []
-        for dtype, run in _runs(spans, lambda piece: sink.dtype(self._name(piece))):
+        for dtype, run in _runs(spans, lambda piece: self.dtype_of_sink(output, piece)):
             if dtype is None:
                 continue
             here = _extent(run)
             bits = _encoded("execute.out", values[here], dtype)
-            unequal = None
-            if stored is not None and stored.dtype == dtype:
-                unequal = _unequal(bits, stored.bits[here])
-            elif before is not None:
-                unequal = _unequal(bits, _encoded("execute.before", before[here], dtype))
-            screened = convert.nonfinite(bits, dtype)
+            differ = None if before is None else unequal(Raw(dtype, bits), before[here], stored and stored.part(here))
+            screened = convert.nonfinite(bits, dtype) > 0
             for piece, span in run:
-                own = bits[_within(span, here)]
-                changed = len(own)
-                places: tuple[int, ...] = ()
-                moments = _NO_MOMENTS
-                if before is not None and unequal is not None:
-                    changed = int(np.count_nonzero(unequal[_within(span, here)]))
-                    places, moments = self._moments(piece, values[span], before[span])
-                nonfinite = convert.nonfinite(own, dtype) if screened else 0
-                crc = sink.write(self._name(piece), piece.start, own)
-                found.append(
-                    Written(
-                        output.name,
-                        piece.entry,
-                        piece.start,
-                        len(own),
-                        own.nbytes,
-                        crc,
-                        changed,
-                        nonfinite,
-                        places,
-                        moments,
-                    )
-                )
+                within = _within(span, here)
+                own = Raw(dtype, bits[within])
+                change = None if before is None or differ is None else (values[span], before[span], differ[within])
+                crc = self.send(output, piece, own.bits)
+                found.append(self.measured(output, piece, own, change, crc=crc, screened=screened))
         return found
+
+    def measured(
+        self,
+        output: Output,
+        piece: Piece,
+        raw: Raw,
+        change: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+        *,
+        crc: int | None = None,
+        screened: bool = True,
+    ) -> Written:
+        """What a piece of an output is like.
+
+        change     its values, the template's, and where the bits of both differ; None without a template
+        screened   whether there may be NaN or infinities in it
+        """
+        changed, moments = len(raw.bits), _NO_MOMENTS
+        places: tuple[int, ...] = ()
+        if change is not None:
+            values, before, differ = change
+            changed = int(np.count_nonzero(differ))
+            places, moments = self._moments(piece, values, before)
+        nonfinite = convert.nonfinite(raw.bits, raw.dtype) if screened else 0
+        size, nbytes = len(raw.bits), raw.bits.nbytes
+        return Written(output.name, piece.entry, piece.start, size, nbytes, crc, changed, nonfinite, places, moments)
+
+    def fetch(self, node: Vector, piece: Piece, bits: np.ndarray) -> None:
+        """A piece of an input, as it is stored."""
+        self._sources[node].read(self._name(piece), piece.start, piece.stop, bits)
+
+    def send(self, output: Output, piece: Piece, bits: np.ndarray) -> int | None:
+        """Write a piece of an output, as it is stored; returns its checksum, as the sink does."""
+        return self._sinks[output.name].write(self._name(piece), piece.start, bits)
+
+    def dtype_of_source(self, node: Vector, piece: Piece) -> DType:
+        """The dtype in which a piece of an input is stored."""
+        return self._sources[node].dtype(self._name(piece))
+
+    def dtype_of_sink(self, output: Output, piece: Piece) -> DType | None:
+        """The dtype in which a piece of an output is stored; None: it is not written."""
+        return self._sinks[output.name].dtype(self._name(piece))
 
     def _name(self, piece: Piece) -> str:
         return self._plan.layout.entries[piece.entry].name
@@ -206,9 +240,35 @@ class Io:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
         found = [(self._sinks[one.output], self._place(one)) for one in pieces if one.crc is not None]
         there = len(found) == len(pieces) and all(sink.holds(*place) for sink, place in found)
-        for sink, place in found if there else ():
-            sink.adopt(*place)
+        if there:
+            self.adopt(pieces)
         return there
+
+    def adopt(self, pieces: Sequence[Written]) -> None:
+        """Let what is there count as written."""
+        for one in pieces:
+            if one.crc is not None:
+                self._sinks[one.output].adopt(*self._place(one))
+
+    def seen(self) -> list[Any]:
+        """What sources and sinks have seen in this process, for `see_also` in another."""
+        return [each.seen() for each in self._ends]
+
+    def see_also(self, seen: Sequence[Any]) -> None:
+        """Take in what sources and sinks have seen in a helper."""
+        for each, own in zip(self._ends, seen, strict=True):
+            each.see_also(own)
+
+    @property
+    def _ends(self) -> list[Source | Sink]:
+        return [*self._sources.values(), *self._sinks.values()]
+
+    @property
+    def dtypes(self) -> set[DType]:
+        """The dtypes of all that is read and written."""
+        read = {entry.dtype for node in self._sources if node.source for entry in node.source.layout}
+        written = {sink.dtype(entry.name) for sink in self._sinks.values() for entry in self._plan.layout}
+        return read | {dtype for dtype in written if dtype is not None}
 
     def _place(self, written: Written) -> tuple[str, int, int, int]:
         assert written.crc is not None
@@ -253,12 +313,17 @@ def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
     return bits
 
 
-def _unequal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where two arrays of bits differ; valid until the next call."""
-    whole = np.dtype(f"u{a.itemsize}")
-    unequal = borrow("execute.unequal", a.shape, bool)
-    np.not_equal(a.view(whole), b.view(whole), out=unequal)
-    return unequal
+def unequal(raw: Raw, before: np.ndarray, stored: Raw | None) -> np.ndarray:
+    """Where stored numbers differ from their template's, given as values, and as stored if that is known.
+
+    Valid until the next call.
+    """
+    same = stored is not None and stored.dtype == raw.dtype
+    other = stored.bits if stored and same else _encoded("execute.before", before, raw.dtype)
+    whole = np.dtype(f"u{raw.dtype.itemsize}")
+    differ = borrow("execute.unequal", raw.bits.shape, bool)
+    np.not_equal(raw.bits.view(whole), other.view(whole), out=differ)
+    return differ
 
 
 def _runs(spans: Spans, dtype: Callable[[Piece], D]) -> Iterator[tuple[D, Spans]]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath.algebra.graph import Vector
+from weightmath.engine.done import Chunk
 from weightmath.engine.frame import Piece
 from weightmath.engine.plan import Output
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Sink
-from weightmath.engine.traces import Trace
 from weightmath.engine.wide_selection import WideSelection
 
 
@@ -48,7 +48,7 @@ class Unit:
     round: int
     pieces: tuple[Piece, ...]
     key: str = ""  # in the journal; none for what is not noted
-    done: tuple[int, tuple[Trace, ...]] | None = None  # bytes and traces
+    done: Chunk | None = None
 
     @property
     def stage(self) -> tuple[Group, int]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -161,6 +162,13 @@ class CheckpointSource:
         """Elements start..stop of a tensor, as raw bits."""
         reader, info = self._places[name]
         reader.read(info, start, stop, out)
+
+    def seen(self) -> Any:
+        """Nothing that a helper would have to report."""
+        return None
+
+    def see_also(self, seen: Any) -> None:
+        """Nothing is to be taken in."""
 
 
 def open_readers(stack: ExitStack, checkpoints: Iterable[Checkpoint]) -> dict[Path, Reader]:

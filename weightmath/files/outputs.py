@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -240,6 +240,13 @@ class CheckpointSink:
         if there:
             self._writer.adopt(job.name, job.start, job.size, crc)
         return there
+
+    def seen(self) -> Any:
+        """Nothing that a helper would have to report: what it wrote is adopted by its checksums."""
+        return None
+
+    def see_also(self, seen: Any) -> None:
+        """Nothing is to be taken in."""
 
     def check_tied(self) -> None:
         """OutputError when two names of one storage would get different values."""

@@ -7,6 +7,7 @@ imported at the first such conversion, so that work on float32 alone does withou
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ def _torch() -> Any:
         torch.set_num_threads(1)
         _thread.quiet = True
     return torch
+
+
+def make_ready(dtypes: Iterable[DType]) -> None:
+    """Import torch if converting one of these needs it."""
+    if any(map(uses_torch, dtypes)):
+        _torch()
 
 
 def uses_torch(dtype: DType) -> bool:

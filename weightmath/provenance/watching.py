@@ -116,15 +116,24 @@ def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> 
 class _Source(CheckpointSource):
     def __init__(self, fallback: Fallback, readers: Readers, digests: Mapping[str, Digests]) -> None:
         super().__init__(fallback, readers)
-        self._seen = {
+        self._known = {
             name: (digests[fallback.borrowed.get(name, fallback.own).name], info.entry.name)
             for name, info in fallback.tensors.items()
         }
 
     def read(self, name: str, start: int, stop: int, out: Bits) -> None:
         super().read(name, start, stop, out)
-        digests, original = self._seen[name]
+        digests, original = self._known[name]
         digests.see(original, start, out)
+
+    def seen(self) -> Any:
+        """All digests of tensors that this input has."""
+        return {original: digests.seen(original) for digests, original in self._known.values()}
+
+    def see_also(self, seen: Any) -> None:
+        """Take in the digests that a helper has taken."""
+        for digests, original in self._known.values():
+            digests.see_also(original, seen[original])
 
 
 class _Sink(CheckpointSink):
@@ -137,3 +146,12 @@ class _Sink(CheckpointSink):
         crc = super().write(name, start, bits)
         self._digests.see(self._originals[name], start, bits)
         return crc
+
+    def seen(self) -> Any:
+        """All digests of tensors that are computed."""
+        return {original: self._digests.seen(original) for original in self._originals.values()}
+
+    def see_also(self, seen: Any) -> None:
+        """Take in the digests that a helper has taken."""
+        for original, own in seen.items():
+            self._digests.see_also(original, own)

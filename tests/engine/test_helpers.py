@@ -1,0 +1,129 @@
+"""Processes that compute chunks for threads: the same bits, and errors that are raised where the work was asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.small import A, B, C, a, assert_same_bits, b, c, small  # noqa: F401 - a fixture
+from tests.engine.whole import Memory, layout_of, run
+from weightmath import functions as f
+from weightmath import methods
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.engine import execute, helpers
+from weightmath.engine.execute import Settings
+from weightmath.errors import CheckpointError, WeightmathError
+
+pytestmark = pytest.mark.skipif(not helpers.AVAILABLE, reason="processes are only forked on Linux")
+
+VALUES = {
+    "average": (a + b + c) / 3,
+    "noise": a + 0.1 * f.gaussian(seed=3),
+    "wide statistics": a + (b - a) * (f.norm(a) / f.norm(b)) + f.mean(c, scope="layer"),
+    "row statistics": a / f.norm(b, scope="row") + c,
+    "statistics of a tensor": a + (b - a) / f.norm(b - a, scope="tensor"),
+    "selection": a + f.keep_largest(b - a, 0.2),
+    "selection in a tensor": a + f.keep_largest(b - a, 0.2, scope="tensor"),
+    "ties": methods.load()["ties"].call(a, [b, c]),
+    "whole tensors": methods.load()["low_rank"].call(a, b, rank=2),
+}
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch, small: None) -> None:  # noqa: F811
+    monkeypatch.setattr(execute, "_WORTH_HELPERS", 0)
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("settings", [Settings(2, 128), Settings(4, 640)], ids=str)
+def test_the_same_bits(helped: None, name: str, settings: Settings) -> None:
+    value = VALUES[name]
+    watched = [f.norm(value), f.norm(b - a, scope="layer"), f.mean(c, scope="row")]
+    alone, expected = run(value, watched, settings=Settings(1, settings.chunk), template=a)
+    together, results = run(value, watched, settings=settings, template=a)
+    assert_same_bits(together, alone, name)
+    assert str(results.watched) == str(expected.watched)
+    ours, theirs = results.outcomes["out"], expected.outcomes["out"]
+    assert ours.tensors == theirs.tensors
+    assert ours.parts.tobytes() == theirs.parts.tobytes()
+
+
+def strange(misdeed: object) -> Vector:
+    """An input whose first reading in another process does something bad."""
+    here = os.getpid()
+
+    class Strange(Memory):
+        def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
+            if os.getpid() != here:
+                misdeed()  # type: ignore[operator]
+            time.sleep(0.001)
+            super().read(name, start, stop, out)
+
+    return input_vector(Input("x", layout_of(A), "model", origin=Strange(A)))
+
+
+def test_an_error_in_a_helper_is_raised_here(helped: None) -> None:
+    def fail() -> None:
+        raise CheckpointError("ends before its last tensor", where="x.ckpt", hint="fetch it again")
+
+    with pytest.raises(CheckpointError, match=r"x.ckpt: ends before its last tensor\n  hint: fetch it again"):
+        run(strange(fail) + b, settings=Settings(2, 128))
+
+
+def test_a_helper_that_is_killed_is_an_error(helped: None) -> None:
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WeightmathError, match="a process that computes a part of the work has ended"):
+        run(strange(die) + b, settings=Settings(2, 128))
+
+
+# --- a whole run, as a command
+
+FORCED = "import weightmath.engine.execute as e; e._WORTH_HELPERS = 0; from weightmath.cli import main; main()"
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    recipe = folder / "merge.yaml"
+    recipe.write_text("inputs: {a: a.ckpt, b: b.ckpt}\nsave:\n  out.ckpt: a + keep_largest(b - a, density=0.3)\n")
+    return [sys.executable, "-c", FORCED, "run", str(recipe), *words]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a", "b")):
+        generator = torch.Generator().manual_seed(seed)
+        state = {f"layers.{i}": torch.randn(700, 900, generator=generator).half() for i in range(12)}
+        torch.save({"state_dict": state}, tmp_path / f"{name}.ckpt")
+    return tmp_path
+
+
+def test_the_same_file_with_the_same_fingerprints(folder: Path) -> None:
+    made = []
+    for threads in ("1", "3"):
+        subprocess.run(command(folder, "--threads", threads, "--force"), check=True, capture_output=True)
+        made.append((folder / "out.ckpt").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_killed_and_resumed(folder: Path) -> None:
+    subprocess.run(command(folder, "--threads", "1"), check=True, capture_output=True)
+    expected = (folder / "out.ckpt").read_bytes()
+    (folder / "out.ckpt").unlink()
+    for seconds in (0.6, 0.9, 1.2, 1.5, 1.8):
+        with subprocess.Popen(command(folder, "--threads", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
+            time.sleep(seconds)
+            one.kill()
+        assert not (folder / "out.ckpt").exists() or (folder / "out.ckpt").read_bytes() == expected
+    done = subprocess.run(command(folder, "--threads", "3", "--force"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "out.ckpt").read_bytes() == expected
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
