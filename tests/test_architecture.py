@@ -45,8 +45,8 @@ LAYERS = [
     lab.recalibrate
     lab.metric lab.comparison lab.spectrum
     lab.points lab.scratch lab.vary
-    lab.study
-    lab.sweep lab.compare align
+    lab.study lab.scores
+    lab.sweep lab.soup lab.compare align
     lab.landscape
     lab.report
     reports

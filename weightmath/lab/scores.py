@@ -1,0 +1,38 @@
+"""Scores of models that were measured elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from weightmath.errors import RecipeError
+
+
+def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
+    """The score of each model that a file tells: JSON from names to numbers, or lines `name,score`.
+
+    A name is the model's path as it is given here, or its file name, with or without the ending. Fails with RecipeError
+    for a file that cannot be read, a score that is no number, and a model without a score.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        rows = (
+            list(json.loads(text).items())
+            if file.suffix == ".json"
+            else [row[:2] for row in csv.reader(text.splitlines())]
+        )
+        known = {str(name).strip(): float(score) for name, score in rows}
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=str(file)) from None
+    except (ValueError, TypeError, AttributeError):
+        hint = '{"a.ckpt": 0.91, "b.ckpt": 0.93} in a .json file, or lines such as a.ckpt,0.91'
+        raise RecipeError("are no scores", where=str(file), hint=hint) from None
+    found = {}
+    for path in models:
+        names = [name for name in (str(path), path.name, path.stem) if name in known]
+        if not names:
+            raise RecipeError(f"there is no score of `{path.name}`", where=str(file))
+        found[path] = known[names[0]]
+    return found

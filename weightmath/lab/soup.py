@@ -1,0 +1,283 @@
+"""Model soups: the average of fine-tunes of one base, of all or of those that help (Wortsman et al., arXiv 2203.05482).
+
+The greedy rule is the paper's Recipe 1. Models are put in order of their own score, the best first; the best is the
+first ingredient. Each next one is kept if the average with it scores at least as well as the average without it: a tie
+keeps it. Of models with equal scores the one that was named first comes first; a score that is NaN is the worst and
+keeps nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from weightmath.errors import MetricError, RecipeError
+from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.lab.points import Point, ground_of, measured
+from weightmath.lab.scratch import scratch
+from weightmath.lab.study import Work
+from weightmath.lab.table import Appender, Goal, Head, Row, Table, check_free, paths
+from weightmath.recipe import Recipe, of_data
+from weightmath.recipe.vary import Setting
+from weightmath.run import check_start, prepare, run
+
+Rule = Literal["greedy", "uniform"]
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Soup:
+    """A soup, prepared.
+
+    models   the checkpoints, in the order in which they were named
+    out      the output's path; a folder's ends in a slash
+    base     whose everything-else the output keeps, and from which differences are taken; None: the first ingredient
+    scores   of each model alone, where they are known
+    goal     whether more of a score is better
+    top      of the uniform rule: how many of the best are averaged; None: all
+    """
+
+    models: tuple[Path, ...]
+    out: str
+    base: Path | None
+    metric: Metric | None
+    scores: Mapping[Path, float]
+    goal: Goal
+    rule: Rule
+    top: int | None
+    force: bool
+    warnings: tuple[str, ...] = ()
+
+    def recipe(self, ingredients: Sequence[Path]) -> Recipe:
+        """The recipe of an average."""
+        inputs = {f"m{self.models.index(path) + 1}": str(path.absolute()) for path in ingredients}
+        value, template = f"soup([{', '.join(inputs)}])", next(iter(inputs))
+        if self.base is not None:
+            value = f"base + mean([{', '.join(f'{name} - base' for name in inputs)}])"
+            inputs, template = {"base": str(self.base.absolute()), **inputs}, "base"
+        return of_data({"inputs": inputs, "save": {self.out: {"value": value, "template": template}}}, "soup")
+
+    @property
+    def stem(self) -> Path:
+        """Where the table lies: beside the output."""
+        return Path(self.out).with_suffix("")
+
+    @property
+    def evaluations(self) -> int:
+        """How many measurements there are."""
+        if self.metric is None:
+            return 0
+        alone = 0 if self.scores else len(self.models)
+        return alone + (len(self.models) - 1 if self.rule == "greedy" else 1)
+
+    def is_as_good(self, score: float, other: float) -> bool:
+        """Whether a score is at least as good as another; NaN is never."""
+        return score >= other if self.goal == "max" else score <= other
+
+    def order(self, alone: Mapping[Path, float]) -> list[Path]:
+        """The models, the best first; of equals the one that was named first."""
+        sign = -1 if self.goal == "max" else 1
+        return sorted(self.models, key=lambda path: (math.isnan(alone[path]), sign * alone[path]))
+
+
+@dataclass(frozen=True)
+class Souped:
+    """What came of it.
+
+    table        every score, in the order of the work: of models alone, then of averages
+    ingredients  what the soup is made of, in the order in which it was kept
+    score        of the soup; None where nothing measured it
+    best         the best score of a model alone; None where none is known
+    checkpoint   the output
+    """
+
+    table: Table
+    ingredients: tuple[Path, ...]
+    score: float | None
+    best: float | None
+    checkpoint: Path
+
+
+def prepare_soup(
+    models: Sequence[Path],
+    out: str,
+    metric: Metric | None,
+    *,
+    base: Path | None = None,
+    scores: Mapping[Path, float] | None = None,
+    goal: Goal | None = None,
+    rule: Rule | None = None,
+    top: int | None = None,
+    force: bool = False,
+) -> Soup:
+    """Everything of a soup but the work; raises what is wrong with it.
+
+    rule    None: greedy where there is a metric, else uniform
+    Fails   as `prepare` and `check_start` do, with TableError as `check_free`, and with RecipeError for one model, a
+            model that is named twice, the greedy rule without a metric, `top` without scores
+    """
+    chosen: Rule = rule or ("greedy" if metric else "uniform")
+    if len(models) < 2 or len({path.resolve() for path in models}) < len(models):
+        raise RecipeError("a soup is made of two models or more, each named once")
+    if chosen == "greedy" and metric is None:
+        hint = "--metric 'python eval.py {checkpoint}'; or --uniform"
+        raise RecipeError("the greedy rule compares averages, which only a metric can measure", hint=hint)
+    if top is not None and (chosen == "greedy" or not (metric or scores)):
+        raise RecipeError("the best are averaged by the uniform rule, and need scores", hint="--uniform --scores FILE")
+    if top is not None and not 1 <= top <= len(models):
+        raise RecipeError(f"there are {len(models)} models, of which {top} cannot be the best")
+    soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force)
+    job = prepare(soup.recipe(models))
+    check_start(job, force=force)
+    if metric or scores:
+        check_free(soup.stem, resume=force)
+    return replace(soup, warnings=job.warnings)
+
+
+def run_soup(soup: Soup, work: Work, progress: Told = lambda done, total: None) -> Souped:
+    """Do the work of a soup. `progress` is told measurements done and in all.
+
+    Fails as `measured` and `run` do, and with MetricError where several numbers could count. No output appears then.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch(soup.stem.with_suffix(".jsonl")))
+        tasting = _Tasting(soup, work, folder, progress)
+        if soup.metric is not None:
+            stack.enter_context(soup.metric)
+        if soup.metric or soup.scores:
+            for file in paths(soup.stem) if soup.force else ():
+                file.unlink(missing_ok=True)
+            about = {"metric": str(soup.metric or ""), "rule": soup.rule}
+            head = Head("soup", ("stage", "model", "size"), ("score",), {"score": soup.goal}, about=about)
+            tasting.table = stack.enter_context(Appender(soup.stem, head))
+        alone = tasting.alone()
+        ingredients, score = tasting.greedy(alone) if soup.rule == "greedy" else tasting.uniform(alone)
+        found = Table(Head("soup", ()), ()) if tasting.table is None else tasting.table.table
+    run(prepare(soup.recipe(ingredients)), threads=work.threads, memory=work.memory, force=soup.force)
+    best = alone[soup.order(alone)[0]] if alone else None
+    return Souped(found, tuple(ingredients), score, best, Path(soup.out))
+
+
+class _Tasting:
+    """Scores that are taken and noted one after another."""
+
+    def __init__(self, soup: Soup, work: Work, folder: Path, progress: Told) -> None:
+        self._soup = soup
+        self._work = work
+        self._folder = folder
+        self._progress = progress
+        self._done = 0
+        self.table: Appender | None = None
+
+    def alone(self) -> dict[Path, float]:
+        """The score of each model by itself; none where nothing tells it."""
+        soup = self._soup
+        found: dict[Path, float] = {}
+        for path in soup.models if soup.metric or soup.scores else ():
+            begun = time.monotonic()
+            found[path] = soup.scores[path] if soup.scores else self._score([path])
+            self._note("alone", path, [path], found[path], begun, kept=None)
+        return found
+
+    def greedy(self, alone: Mapping[Path, float]) -> tuple[list[Path], float]:
+        """The ingredients by the greedy rule, and the score of their average."""
+        first, *others = self._soup.order(alone)
+        kept, best = [first], alone[first]
+        for path in others:
+            begun = time.monotonic()
+            score = self._score([*kept, path])
+            is_kept = self._soup.is_as_good(score, best)
+            self._note("soup", path, [*kept, path], score, begun, kept=is_kept)
+            if is_kept:
+                kept, best = [*kept, path], score
+        return kept, best
+
+    def uniform(self, alone: Mapping[Path, float]) -> tuple[list[Path], float | None]:
+        """All models or the best of them, and the score of their average where there is a metric."""
+        chosen = self._soup.order(alone)[: self._soup.top] if self._soup.top else list(self._soup.models)
+        if self._soup.metric is None:
+            return chosen, None
+        begun = time.monotonic()
+        score = self._score(chosen)
+        self._note("soup", chosen[-1], chosen, score, begun, kept=True)
+        return chosen, score
+
+    def _score(self, ingredients: Sequence[Path]) -> float:
+        metric = self._soup.metric
+        assert metric is not None
+        if metric.needs_file and len(ingredients) == 1:
+            found: Mapping[str, float] = metric.evaluate(checkpoint=ingredients[0].absolute())
+        else:
+            ground = ground_of(self._soup.recipe(ingredients))
+            work = self._work
+            points = [Point(0, {})]
+            (one,) = measured(ground, points, metric, self._folder, threads=work.threads, memory=work.memory)
+            found = one.metrics
+        goals = metric.goals(found)
+        if not goals:
+            fact = f"the metric gives several numbers: {' '.join(found)}"
+            raise MetricError(fact, hint=f"say which counts: --of {next(iter(found))}")
+        return found[next(iter(goals))]
+
+    def _note(
+        self, stage: str, path: Path, ingredients: Sequence[Path], score: float, begun: float, kept: bool | None
+    ) -> None:
+        assert self.table is not None
+        about = {"ingredients": [one.name for one in ingredients], **({} if kept is None else {"kept": kept})}
+        params: dict[str, Setting] = {"stage": stage, "model": path.name, "size": len(ingredients)}
+        seconds = round(time.monotonic() - begun, 4)
+        self.table.append(Row(len(self.table.table.rows), params, {"score": score}, seconds, None, about))
+        if self._soup.metric is not None and not (stage == "alone" and self._soup.scores):
+            self._done += 1
+        self._progress(self._done, self._soup.evaluations)
+
+
+def soup(
+    models: Sequence[str | Path],
+    out: str | Path,
+    *,
+    metric: str | Function | None = None,
+    of: Sequence[str] = (),
+    goal: Goal | None = None,
+    allow_code: bool = False,
+    base: str | Path | None = None,
+    scores: Mapping[str | Path, float] | None = None,
+    rule: Rule | None = None,
+    top: int | None = None,
+    force: bool = False,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Souped:
+    """Average models of one base: all, the best, or those that help, and write the average as one checkpoint.
+
+    Parameters
+        models   checkpoints of one layout
+        out      the output
+        metric, of, goal, allow_code   as for `weightmath.sweep`
+        base     whose everything-else the output keeps; the average is base + mean(differences), in which what no
+                 model has changed stays to the bit. None: the first ingredient, and the plain mean
+        scores   of each model alone, so that the metric measures averages only
+        rule     "greedy" (see the module) or "uniform"; None: greedy where there is a metric
+        top      of the uniform rule: how many of the best are averaged
+    Fails with RecipeError, MetricError, TableError and as `weightmath run` does.
+    """
+    paths_of = [Path(path) for path in models]
+    measure = None if metric is None else parse_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal)
+    known = None if scores is None else {Path(path): float(score) for path, score in scores.items()}
+    prepared = prepare_soup(
+        paths_of,
+        str(out),
+        measure,
+        base=None if base is None else Path(base),
+        scores=known,
+        goal=goal,
+        rule=rule,
+        top=top,
+        force=force,
+    )
+    return run_soup(prepared, Work(1, threads, memory))
