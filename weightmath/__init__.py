@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from weightmath.lab.compare import compare as compare
     from weightmath.lab.report.figures import figures as figures
     from weightmath.lab.report.write import report as report
+    from weightmath.lab.soup import soup as soup
     from weightmath.lab.sweep import sweep as sweep
     from weightmath.layout import Entry as Entry
     from weightmath.layout import Layout as Layout
@@ -45,6 +46,7 @@ _HOMES = {
     "compare": "lab.compare",
     "figures": "lab.report.figures",
     "report": "lab.report.write",
+    "soup": "lab.soup",
     "sweep": "lab.sweep",
     "Vector": "algebra.graph",
     "Entry": "layout",

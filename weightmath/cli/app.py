@@ -30,6 +30,7 @@ from weightmath.cli.provenance import provenance
 from weightmath.cli.report import report
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
+from weightmath.cli.soup import soup
 from weightmath.cli.sweep import sweep
 from weightmath.cli.verify import verify
 
@@ -74,6 +75,11 @@ register(
     sweep,
     "weightmath sweep wise_ft.yaml --jobs 4",
     "weightmath sweep wise_ft.yaml --metric 'python eval.py {checkpoint}' --of accuracy --keep all -o results/wise",
+)
+register(
+    soup,
+    "weightmath soup runs/*.ckpt --metric 'python eval.py {checkpoint}' -o soup.ckpt",
+    "weightmath soup runs/*.ckpt --base base.ckpt --scores scores.json --uniform --top 5 -o soup.ckpt",
 )
 register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
 register(inspect, "weightmath inspect model.ckpt --all")
