@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from weightmath.errors import TableError
 from weightmath.lab.landscape.barrier import barriers
 from weightmath.lab.landscape.robustness import robustness
+from weightmath.lab.landscape.surface import surface
 from weightmath.lab.table import Head, Row, Table
 
 
@@ -62,3 +64,15 @@ def test_a_robustness_curve_has_students_interval_of_the_mean_at_each_scale():
         assert (level.mean, level.low, level.high) == pytest.approx((np.mean(own), *expected))
         assert level.seeds == 4
     assert levels[4].mean == pytest.approx(-levels[1].mean)
+
+
+def test_a_surface_is_the_grid_without_the_models_between_its_points():
+    about = {"models": [{"name": "a", "path": "a.ckpt", "place": [0.3, 0.7]}]}
+    spots = [(0.3, 0.7), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (0.0, 5.0), (1.0, 5.0)]
+    rows = tuple(Row(i, {"x": x, "y": y}, {"loss": x + 10 * y}) for i, (x, y) in enumerate(spots))
+    xs, ys, values = surface(Table(Head("plane", ("x", "y"), ("loss",), about=about), rows), "loss")
+    np.testing.assert_array_equal(xs, [0, 1, 2])
+    np.testing.assert_array_equal(ys, [0, 5])
+    np.testing.assert_array_equal(values, [[0, 1, 2], [50, 51, np.nan]])
+    with pytest.raises(TableError, match="1 axes"):
+        surface(line({0: 1.0}), "loss")

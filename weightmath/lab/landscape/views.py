@@ -47,12 +47,13 @@ class View:
         return recipes.text_of(self.formula, self.paths, self.points, save)
 
 
-def line(a: Path, b: Path, *, points: int = 11, margin: float = 0.0) -> View:
+def line(a: str | Path, b: str | Path, *, points: int = 11, margin: float = 0.0) -> View:
     """The line through two checkpoints, (1 - t) a + t b: `points` values of t from 0 to 1, and the ends in any case.
 
     margin   how far it goes on beyond each end, in units of their distance
     Fails    with LayoutError where they have not the same tensors
     """
+    a, b = Path(a), Path(b)
     paths = {"a": a, "b": b}
     models = open_models(paths)
     ts = sorted({0.0, 1.0, *axis([0, 1], points, margin)})
@@ -61,7 +62,9 @@ def line(a: Path, b: Path, *, points: int = 11, margin: float = 0.0) -> View:
     return View("line", paths, recipes.line(models.buffers), _points("t", [(t,) for t in ts]), about, _stale(models))
 
 
-def plane(a: Path, b: Path, c: Path, *, points: int = 11, margin: float = 0.2, progress: Progress = _silent) -> View:
+def plane(
+    a: str | Path, b: str | Path, c: str | Path, *, points: int = 11, margin: float = 0.2, progress: Progress = _silent
+) -> View:
     """The plane through three checkpoints, in units of length in weight space: the models, then points x points others.
 
     a lies at (0, 0), b on the x axis, c above it (Garipov et al., arXiv 1802.10026, whose figures leave the same
@@ -70,6 +73,7 @@ def plane(a: Path, b: Path, c: Path, *, points: int = 11, margin: float = 0.2, p
     margin   how far the grid goes beyond the models, as a share of their extent
     Fails    with LayoutError where they have not the same tensors, RecipeError where two are equal or all on one line
     """
+    a, b, c = Path(a), Path(b), Path(c)
     paths = {"a": a, "b": b, "c": c}
     models = open_models(paths)
     axes = plane_of(_gram(models, progress))
@@ -83,12 +87,12 @@ def plane(a: Path, b: Path, c: Path, *, points: int = 11, margin: float = 0.2, p
     return View("plane", paths, recipes.plane(axes, models.buffers), _points("xy", spots), about, _stale(models))
 
 
-def around(a: Path, *, directions: int = 2, seed: int = 0, points: int = 11, reach: float = 1.0) -> View:
+def around(a: str | Path, *, directions: int = 2, seed: int = 0, points: int = 11, reach: float = 1.0) -> View:
     """Around a checkpoint in one or two random directions, filter-normalised (Li et al., arXiv 1712.09913).
 
     reach   how far to each side, in units of each filter's own length; biases, norms and buffers stay
     """
-    paths = {"a": a}
+    paths = {"a": Path(a)}
     models = open_models(paths)
     names = "xy"[:directions]
     about = {
@@ -99,7 +103,7 @@ def around(a: Path, *, directions: int = 2, seed: int = 0, points: int = 11, rea
     return View("around", paths, recipes.random(directions, seed), _points(names, spots), about, _stale(models))
 
 
-def along(a: Path, others: Sequence[Path], *, points: int = 11, reach: float = 1.0) -> View:
+def along(a: str | Path, others: Sequence[str | Path], *, points: int = 11, reach: float = 1.0) -> View:
     """Around a checkpoint along one or two others: of a delta file its delta, of a model what leads to it.
 
     reach   how far to each side, in units of the whole delta
@@ -108,20 +112,22 @@ def along(a: Path, others: Sequence[Path], *, points: int = 11, reach: float = 1
     if len(others) not in (1, 2):
         raise RecipeError(f"a picture has one axis or two, and {len(others)} directions are given")
     names = "xy"[: len(others)]
-    paths = {"a": a, **{f"d{name}": path for name, path in zip(names, others, strict=True)}}
+    ends = {f"d{name}": Path(path) for name, path in zip(names, others, strict=True)}
+    paths = {"a": Path(a), **ends}
     models = open_models(paths)
     given = models.inputs.models
     leads = {name: f"d{name}" if given[f"d{name}"].is_delta else f"d{name} - a" for name in names}
+    units: tuple[Place, ...] = ((1.0,),) if len(names) == 1 else ((1.0, 0.0), (0.0, 1.0))
     about = {
-        "models": _marked(paths, {"a": (0.0,) * len(names)}),
-        "axes": {name: f"share of {path.name}" for name, path in zip(names, others, strict=True)},
+        "models": _marked(paths, {"a": (0.0,) * len(names), **dict(zip(ends, units, strict=True))}),
+        "axes": {name: f"share of {path.name}" for name, path in zip(names, ends.values(), strict=True)},
     }
     spots = _grid([(-reach,) * len(names), (reach,) * len(names)], points, 0.0)
     return View("around", paths, recipes.along(leads), _points(names, spots), about, _stale(models))
 
 
 def trajectory(
-    a: Path, runs: Sequence[Path], *, directions: int = 2, points: int = 11, margin: float = 0.2,
+    a: str | Path, runs: Sequence[str | Path], *, directions: int = 2, points: int = 11, margin: float = 0.2,
     progress: Progress = _silent,
 ) -> View:  # fmt: skip
     """Around the checkpoint at the end of a path of others, along the path's principal directions.
@@ -132,7 +138,7 @@ def trajectory(
     margin   how far the grid goes beyond the path, as a share of its extent
     Fails    with RecipeError where the path spreads in fewer directions
     """
-    paths = {"a": a, **{f"r{i}": path for i, path in enumerate(runs)}}
+    paths = {"a": Path(a), **{f"r{i}": Path(path) for i, path in enumerate(runs)}}
     models = open_models(paths)
     axes = path_of(_gram(models, progress), directions)
     names = "xy"[:directions]
@@ -148,7 +154,7 @@ def trajectory(
     return View("around", paths, formula, _points(names, spots), about, _stale(models))
 
 
-def noise(a: Path, scales: Sequence[float], seeds: int = 5) -> View:
+def noise(a: str | Path, scales: Sequence[float], seeds: int = 5) -> View:
     """A checkpoint without noise, and with gaussian noise of so many standard deviations of each tensor.
 
     scales   how many; each is drawn with the seeds 0, 1, 2, ...; buffers stay
@@ -158,7 +164,7 @@ def noise(a: Path, scales: Sequence[float], seeds: int = 5) -> View:
     levels = sorted(set(scales) - {0.0})
     if not levels or levels[0] < 0:
         raise RecipeError("scales of noise are numbers above 0", where="--scales", hint="--scales 0.01,0.03,0.1")
-    paths = {"a": a}
+    paths = {"a": Path(a)}
     models = open_models(paths)
     about = {"models": _marked(paths, {}), "axes": {"scale": "noise, in standard deviations of each tensor"}}
     spots = [(0.0, 0), *product(levels, range(seeds))]
