@@ -39,8 +39,8 @@ def compare(
     """Compare checkpoints, reading each once: norms, inner products, cosines, distances, signs, drift, a map.
 
     With a base the numbers are of the changes, model - base. Compared are the floating-point tensors that all have in
-    one shape. Products are sums in float64 of float32 differences: a distance is exact to about a ten-millionth of the
-    distance from the reference, which is the base or else the first checkpoint.
+    one shape. The reference of relative changes is the base, or else the first checkpoint. Products are sums in float64
+    of float64 differences from it, so that the distances of close fine-tunes are exact too.
 
     Parameters
         density   also the overlap of the largest elements of each two, this share of all of them, in (0, 1]: exact,
@@ -140,7 +140,7 @@ def _origin(vector: Vector) -> Fallback:
 def _plan(points: Sequence[Vector], vectors: Sequence[Vector], layout: Layout, density: float | None) -> Plan:
     """Products, opposite signs, and for a density how many of their largest elements each two have in common."""
     questions = [
-        reduction("blas_gram", points[0], *(point - points[0] for point in points[1:]), scope="tensor"),
+        reduction("changes", *points, scope="tensor"),
         reduction("opposed", *vectors, scope="tensor"),
     ]
     if density is not None:
