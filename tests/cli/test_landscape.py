@@ -180,6 +180,17 @@ def test_around_a_model(cli: Cli, folder: Path, metric: str, options: list[objec
         assert middle[0]["metrics"]["metric"] == pytest.approx(norm(folder / "base.ckpt"))
 
 
+def test_a_path_may_be_a_pattern(cli: Cli, folder: Path, metric: str) -> None:
+    for number, name in ((2, "chat"), (10, "code"), (11, "base")):
+        (folder / f"step_{number}.ckpt").write_bytes((folder / f"{name}.ckpt").read_bytes())
+    around = ["landscape", "around", "--metric", "sizes:size", "--allow-code", "--grid", 2, "--json"]
+    whole = json.loads(cli(*around, "step_11.ckpt", "--trajectory", "step_*.ckpt", "-o", "one").out)
+    assert [model["path"] for model in whole["models"]] == ["step_2.ckpt", "step_10.ckpt", "step_11.ckpt"]
+    each = ["--trajectory", "chat.ckpt", "--trajectory", "code.ckpt"]
+    parts = json.loads(cli(*around, "base.ckpt", *each, "-o", "two").out)
+    assert [model["place"] for model in parts["models"]] == [model["place"] for model in whole["models"]]
+
+
 def test_noise(cli: Cli, metric: str) -> None:
     ran = cli(
         "landscape",
@@ -305,7 +316,8 @@ def test_without_plotly_there_is_a_table_and_no_picture(
 def test_help_ends_with_an_example(cli: Cli, name: str) -> None:
     ran = cli("landscape", name, "--help")
     assert (ran.code, ran.err) == (0, "")
-    example = " ".join(ran.out.rstrip("\n").rpartition("\n\n")[2].split()).removeprefix("Example: ")
+    heading, example = ran.out.rstrip("\n").rpartition("\n\n")[2].splitlines()
+    assert heading.strip() == "Example:"
     program, group, command, *arguments = shlex.split(example)
     assert (program, group, command) == ("weightmath", "landscape", name)
     parser = typer.main.get_command(app).commands["landscape"]  # type: ignore[attr-defined]

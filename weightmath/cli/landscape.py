@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ Recalibrate = Annotated[
 Grid = Annotated[int, typer.Option(min=2, metavar="N", help="Points along each axis.")]
 Margin = Annotated[float, typer.Option(min=0, help="How far it goes beyond the models, as a share of their extent.")]
 
+
+def _example(arguments: str) -> str:
+    """The end of a help text: one line that does not wrap."""
+    return f"\b\nExample:\n  weightmath landscape {arguments}"
+
+
 landscape = typer.Typer(
     name="landscape",
     help="What lies between models and around one: lines, planes, neighbourhoods, noise, by a metric of your own.",
@@ -69,9 +76,7 @@ class Asked:
     json: bool
 
 
-@landscape.command(
-    epilog="Example:  weightmath landscape line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"
-)
+@landscape.command(epilog=_example("line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"))
 def line(
     a: A,
     b: Other,
@@ -104,9 +109,7 @@ def line(
     _explore(asked, view)
 
 
-@landscape.command(
-    epilog="Example:  weightmath landscape plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"
-)
+@landscape.command(epilog=_example("plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"))
 def plane(
     a: A,
     b: Other,
@@ -139,9 +142,7 @@ def plane(
     _explore(asked, view)
 
 
-@landscape.command(
-    epilog="Example:  weightmath landscape around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"
-)
+@landscape.command(epilog=_example("around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"))
 def around(
     a: A,
     metric: Metric,
@@ -149,14 +150,16 @@ def around(
     directions: Annotated[int, typer.Option(min=1, max=2, help="How many directions.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of random directions.")] = 0,
     along: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            metavar="DELTA", help="In place of a random direction: a delta file, or a model that it leads to."
+            metavar="DELTA", help="A delta file, or a model that the direction leads to; repeat for a second."
         ),
     ] = None,
     trajectory: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="CKPT", help="Checkpoints of a path that ends at A, in order: its principal directions."),
+        list[str] | None,
+        typer.Option(
+            metavar="CKPT", help="A checkpoint of a path that ends at A, repeated in order; or 'runs/*.ckpt'."
+        ),
     ] = None,
     reach: Annotated[float, typer.Option(min=0, help="How far to each side, in units of the direction.")] = 1.0,
     grid: Grid = 11,
@@ -188,15 +191,15 @@ def around(
         if along:
             return views.along(a, along, points=grid, reach=reach)
         if trajectory:
-            return views.trajectory(a, trajectory, directions=directions, points=grid, margin=margin, progress=progress)
+            return views.trajectory(
+                a, _path(trajectory, a), directions=directions, points=grid, margin=margin, progress=progress
+            )
         return views.around(a, directions=directions, seed=seed, points=grid, reach=reach)
 
     _explore(asked, view)
 
 
-@landscape.command(
-    epilog="Example:  weightmath landscape noise a.ckpt --scales 0.1,0.3 --metric evaluation:loss --allow-code -o noise"
-)
+@landscape.command(epilog=_example("noise a.ckpt --scales 0.01,0.1 --metric evaluation:loss --allow-code -o noise"))
 def noise(
     a: A,
     metric: Metric,
@@ -225,6 +228,19 @@ def noise(
         return views.noise(a, _numbers(scales), seeds)
 
     _explore(asked, view)
+
+
+def _path(given: list[str], end: Path) -> list[Path]:
+    """The checkpoints of a path; a pattern stands for those that it finds, in the order of numbers, but for the end."""
+    from weightmath.files.choice import choose
+
+    found: list[Path] = []
+    for each in given:
+        if glob.has_magic(each) and not Path(each).exists():
+            found += [path for path in choose(each, Path()).files if path.resolve() != end.resolve()]
+        else:
+            found.append(Path(each))
+    return found
 
 
 def _numbers(text: str) -> list[float]:
