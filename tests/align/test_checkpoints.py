@@ -17,7 +17,6 @@ from weightmath.align import align, permuted
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.own_record import own_record
 from weightmath.errors import LayoutError, NumericError, OutputError
-from weightmath.lab.metric import parse_metric
 
 State = dict[str, torch.Tensor]
 INPUTS = torch.randn(7, 8, generator=torch.Generator().manual_seed(1))
@@ -168,11 +167,11 @@ def by_program(tmp_path: Path) -> str:
 @pytest.mark.parametrize("metric", [lambda folder: loss, by_program], ids=["function", "program"])
 def test_a_metric_must_stay_the_same(files: tuple[Path, Path, Path], metric: Callable[[Path], Any]) -> None:
     folder = files[0].parent
-    with parse_metric(metric(folder)) as measure:
-        found = align(*files, metric=measure)
-        assert found.metric is not None
-        assert found.metric[0].values() != {0.0}
-        files[2].unlink()
-        # Layer 2's columns are forgotten, which square weights do not show.
-        (folder / "wrong.yaml").write_text("p:\n  0.weight: 0\n  0.bias: 0\n  4.weight: 1\n")
-        refused(NumericError, "changes the function", *files, spec=str(folder / "wrong.yaml"), metric=measure)
+    found = align(*files, metric=metric(folder))
+    assert found.metric is not None
+    assert 0.0 not in found.metric[0].values()
+    files[2].unlink()
+    # Layer 2's columns are forgotten, which square weights do not show.
+    (folder / "wrong.yaml").write_text("p:\n  0.weight: 0\n  0.bias: 0\n  4.weight: 1\n")
+    wrong = {"spec": str(folder / "wrong.yaml"), "metric": metric(folder)}
+    refused(NumericError, "changes the function", *files, **wrong)

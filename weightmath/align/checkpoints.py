@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from weightmath.align.document import text_of
 from weightmath.align.known import spec_for
-from weightmath.align.matching import Matching, weight_matching
+from weightmath.align.matching import Matching, Progress, weight_matching
 from weightmath.align.spec import Orders, Spec, permuted
 from weightmath.checkpoint import Reader, Section, TensorInfo, Writer
 from weightmath.checkpoint.ending import form_of
@@ -28,7 +28,7 @@ from weightmath.files.inputs import Opened, open_input, open_readers
 from weightmath.files.outputs import Save, check_targets, plan_save
 from weightmath.kernels import convert
 from weightmath.lab.memory import tensor_of
-from weightmath.lab.metric import Metric
+from weightmath.lab.metric import Function, Metric, parse_metric
 
 TOLERANCE = 1e-3  # of a metric that must stay the same
 
@@ -73,8 +73,10 @@ def align(
     heads: int | None = None,
     section: str | None = None,
     seed: int = 0,
-    metric: Metric | None = None,
+    metric: str | Function | None = None,
+    allow_code: bool = False,
     force: bool = False,
+    progress: Progress = lambda done, total: None,
 ) -> Alignment:
     """Write B with its hidden units in the order in which they are nearest to A's: the same function, ready to merge.
 
@@ -84,15 +86,20 @@ def align(
         spec, heads  which axes move together; see `spec_for`
         section      which mapping inside both; None: each one's own is found
         seed         of the order in which permutations are tried
-        metric       evaluated on B and on the aligned model, before there is an output: they must agree to a thousandth
+        metric       a command with `{checkpoint}`, a function of the state dict, or with `allow_code` its
+                     `module:function`: measures B and the aligned model before there is an output, and must say the
+                     same of both, to a thousandth
         force        replace an output that exists
+        progress     told in each sweep how many permutations are through, and how many there are
     What the spec does not name keeps its place, byte for byte, and so does all else that B holds. Fails with
     LayoutError where the tensors differ or the spec does not fit, RecipeError for a spec that is none, NumericError for
-    NaN, infinities, and a metric that changes, OutputError where the output cannot be written. It appears whole or not
-    at all.
+    NaN, infinities, and a metric that changes, MetricError for one that fails, OutputError where the output cannot be
+    written. It appears whole or not at all.
     """
     job = prepare(a, b, output, spec=spec, heads=heads, section=section, force=force)
-    return run(job, seed=seed, metric=metric, force=force)
+    measure = None if metric is None else parse_metric(metric, allow_code=allow_code)
+    with measure or nullcontext():
+        return run(job, seed=seed, metric=measure, force=force, progress=progress)
 
 
 def prepare(
@@ -116,12 +123,19 @@ def prepare(
     return Job(first, second, chosen, family, text_of(chosen, second.layout), save)
 
 
-def run(job: Job, *, seed: int = 0, metric: Metric | None = None, force: bool = False) -> Alignment:
+def run(
+    job: Job,
+    *,
+    seed: int = 0,
+    metric: Metric | None = None,
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Alignment:
     """The work of `align`."""
     with ExitStack() as stack:
         readers = open_readers(stack, [job.a.checkpoint, job.b.checkpoint])
         tensors = [_Tensors(one, readers[one.checkpoint.path]) for one in (job.a, job.b)]
-        matching = weight_matching(job.spec, *tensors, seed=seed)
+        matching = weight_matching(job.spec, *tensors, seed=seed, progress=progress)
         moved = _Moved(job.b, readers[job.b.checkpoint.path], job.spec, matching.orders)
         told = None if metric is None else _compared(metric, moved, job)
         for reader in readers.values():

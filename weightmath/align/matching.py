@@ -14,6 +14,7 @@ from weightmath.align.spec import Orders, Permutation, Spec, permuted, units
 from weightmath.errors import LayoutError
 from weightmath.files.buffers import is_buffer
 
+Progress = Callable[[int, int], None]
 _LEAST_GAIN = 1e-9  # of the norms, so that rounding does not go round in circles
 
 
@@ -65,6 +66,7 @@ def weight_matching(
     *,
     seed: int = 0,
     sweeps: int = 100,
+    progress: Progress = lambda done, total: None,
 ) -> Matching:
     """The permutations that bring B nearest to A: coordinate descent on the sum of products of the tensors that move.
 
@@ -78,6 +80,7 @@ def weight_matching(
         a, b      tensors by name, all that the spec names; each is taken when it is needed, in float64
         seed      of the random order
         sweeps    the most that are made
+        progress  told in each sweep how many permutations are through, and how many there are
     Memory: two tensors, and n x n numbers for n units, in float64. Fails with LayoutError without scipy.
     Differs: the authors' code goes on while anything above 1e-12 is gained, which in float32 may never end; here it is
     a billionth of the norms.
@@ -90,7 +93,8 @@ def weight_matching(
     sweep, gained = 0, True
     while gained and sweep < sweeps:
         sweep, gained = sweep + 1, False
-        for number in rng.permutation(len(spec.permutations)):
+        for done, number in enumerate(rng.permutation(len(spec.permutations))):
+            progress(done, len(spec.permutations))
             permutation = spec.permutations[number]
             products = _products(spec, permutation, a, b, orders)
             own = orders[permutation.name]

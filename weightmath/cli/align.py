@@ -33,7 +33,6 @@ SaveSpec = Annotated[
 MetricOf = Annotated[
     str | None, typer.Option("--metric", metavar="CMD", help="Must say the same of B and of the output.")
 ]
-AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let --metric import module:function.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the order in which permutations are tried.")]
 
 
@@ -45,7 +44,7 @@ def align(
     heads: Heads = None,
     save_spec: SaveSpec = None,
     metric: MetricOf = None,
-    allow_code: AllowCode = False,
+    allow_code: options.AllowCode = False,
     section: options.Section = None,
     seed: Seed = 0,
     force: options.Force = False,
@@ -66,11 +65,12 @@ def align(
         measure = parse_metric(metric, allow_code=allow_code) if metric else None
         job = aligning.prepare(first, second, output, spec=spec, heads=heads, section=section, force=force)
     with failing(FAILED, as_json=json):
+        from weightmath.cli.progress import progress_bar
         from weightmath.reports.alignment import align_report
         from weightmath.reports.plain import as_json
 
-        with measure or nullcontext():
-            report = align_report(aligning.run(job, seed=seed, metric=measure, force=force))
+        with measure or nullcontext(), progress_bar("matching", wanted=not json, points=True) as progress:
+            report = align_report(aligning.run(job, seed=seed, metric=measure, force=force, progress=progress))
         if save_spec is not None:
             save_spec.write_text(job.text, encoding="utf-8")
         if json:
