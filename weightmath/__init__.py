@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from weightmath.flat import flatten as flatten
     from weightmath.flat import repackage as repackage
     from weightmath.flat import unflatten as unflatten
+    from weightmath.lab import landscape as landscape
     from weightmath.lab.compare import compare as compare
     from weightmath.lab.report.figures import figures as figures
     from weightmath.lab.report.write import report as report
+    from weightmath.lab.search import search as search
     from weightmath.lab.soup import soup as soup
     from weightmath.lab.sweep import sweep as sweep
     from weightmath.layout import Entry as Entry
@@ -46,17 +48,17 @@ _HOMES = {
     "compare": "lab.compare",
     "figures": "lab.report.figures",
     "report": "lab.report.write",
+    "search": "lab.search",
     "soup": "lab.soup",
     "sweep": "lab.sweep",
     "Vector": "algebra.graph",
     "Entry": "layout",
     "Layout": "layout",
 }
-__all__ = [  # noqa: PLE0604 - the table above is the list
+_MODULES = {"align": "align", "functions": "functions", "landscape": "lab.landscape", "methods": "methods"}
+__all__ = [  # noqa: PLE0604 - the tables above are the list
     "__version__",
-    "align",
-    "functions",
-    "methods",
+    *_MODULES,
     *_HOMES,
 ]
 
@@ -64,8 +66,8 @@ __all__ = [  # noqa: PLE0604 - the table above is the list
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"weightmath.{_HOMES[name]}"), name)
-    if name in ("align", "functions", "methods"):
-        return importlib.import_module(f"weightmath.{name}")
+    if name in _MODULES:
+        return importlib.import_module(f"weightmath.{_MODULES[name]}")
     raise AttributeError(f"module `weightmath` has no attribute `{name}`")
 
 

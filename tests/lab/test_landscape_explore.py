@@ -118,3 +118,12 @@ def test_a_hook_recomputes_statistics_before_each_measurement(paths: dict[str, P
     assert "recompute" in table.head.about["recalibrate"]
     for found in metric.states:
         assert torch.equal(found["bn.running_var"], found["fc.weight"][:4, 0].square())
+
+
+def test_from_python(paths: dict[str, Path]) -> None:
+    import weightmath as wm
+
+    view = wm.landscape.plane(*(str(path) for path in paths.values()), points=3)
+    x, y, values = wm.landscape.surface(wm.landscape.explore(view, Metric()), "metric")
+    assert values.shape == (len(y), len(x)) == (3, 3)
+    assert not torch.isnan(torch.tensor(values)).any()
