@@ -131,4 +131,6 @@ def _alike(pair: Sequence[Array]) -> Alike:
     both = in_a & in_b
     agree = int(np.count_nonzero(both & ((a > 0) == (b > 0))))
     only_a, only_b, shared = (int(np.count_nonzero(mask)) for mask in (in_a & ~in_b, in_b & ~in_a, both))
-    return Alike(float(a @ a), float(b @ b), float(a @ b), only_a, only_b, shared, agree)
+    # Not by `@`: the threads of OpenBLAS spin where others are at work.
+    norms = (float(np.einsum("i,i->", *two)) for two in ((a, a), (b, b), (a, b)))
+    return Alike(*norms, only_a, only_b, shared, agree)

@@ -10,7 +10,7 @@ import numpy as np
 
 from weightmath.checkpoint import Reader, Section, TensorInfo
 from weightmath.delta.numbers import decode
-from weightmath.delta.pieces import pieces_of
+from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.errors import LayoutError, NumericError
 from weightmath.layout import Entry, Layout, difference
 
@@ -92,6 +92,6 @@ class Difference:
             )
         return found
 
-    def pieces(self, pair: Pair) -> Iterator[Array]:
-        """The values of a pair, piece by piece."""
-        return (self.values(pair, piece.start, piece.stop) for piece in pieces_of(pair.entry))
+    def pieces(self, pair: Pair, threads: int) -> Iterator[Array]:
+        """The values of a pair, piece by piece; threads read and subtract ahead of whoever takes them."""
+        return in_order(lambda piece: self.values(pair, piece.start, piece.stop), pieces_of(pair.entry), threads)

@@ -62,7 +62,7 @@ def make(
         records = [
             exact_record(writer, source, pair, threads)
             if options.kind == "exact" or not _is_number(pair)
-            else number_record(writer, pair.entry, partial(source.pieces, pair), options, threads)
+            else number_record(writer, pair.entry, partial(source.pieces, pair, threads), options, threads)
             for pair in pairs
         ]
         sides = side_of(base, threads), side_of(tuned, threads, name)
