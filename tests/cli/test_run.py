@@ -113,8 +113,8 @@ def test_force_replaces(cli: Cli, folder: Path) -> None:
 def test_distances_of_large_models_are_said_to_be_sampled(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightmath.engine.stream._SAMPLED_ABOVE", 10)
-    assert "(of every eighth tile)\n" in cli("run", "recipe.yaml").out
+    monkeypatch.setattr("weightmath.engine.stream._LOOKED_AT", 10)
+    assert "(of a sample)\n" in cli("run", "recipe.yaml").out
 
 
 def test_long_tables_are_cut(cli: Cli, folder: Path) -> None:
