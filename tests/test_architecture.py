@@ -47,6 +47,7 @@ LAYERS = [
     lab.points lab.scratch lab.vary
     lab.study lab.scores
     lab.sweep lab.soup lab.compare align
+    lab.search
     lab.landscape
     lab.report
     reports
@@ -71,6 +72,7 @@ HOMES = {
     "typer": {"cli"},
     "plotly": {"lab.report"},
     "kaleido": {"lab.report"},
+    "optuna": {"lab.search"},
 }
 # Checkpoint.open() looks the reader up when it is called, so that users need not know of two things.
 DEFERRED = {("checkpoint.description", "checkpoint.reader")}

@@ -119,17 +119,29 @@ def check_names(study: Study, points: Iterable[Point]) -> None:
     if study.keep == "none":
         return
     names = Counter(study.place(point) for point in points)
-    (name, path), often = names.most_common(1)[0]
+    (name, _), often = names.most_common(1)[0]
     if study.keep == "all" and often > 1:
-        missing = [axis for axis in study.head.params if axis not in places_in(study.ground.output)]
-        stem, dot, ending = study.ground.output.partition(".")
-        line = f"{stem}{''.join(f'_{{{axis}}}' for axis in missing)}{dot}{ending}"
-        hint = f"save it as {line}" if missing else "six digits do not tell their values apart"
-        fact = f"`{name}` would be the file of {often} points"
-        raise RecipeError(fact, where=study.source.where("save", study.ground.output), hint=hint)
+        raise _shared(study, f"`{name}` would be the file of {often} points")
     for _, path in names:
         if path.exists() and not study.resume:
             raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
+
+
+def check_axes(study: Study) -> None:
+    """Refuse a name of kept files that not every axis has a place in: points to come may share it. RecipeError."""
+    if study.keep == "all" and _missing(study):
+        raise _shared(study, f"points may share the file `{study.ground.output}`")
+
+
+def _missing(study: Study) -> list[str]:
+    return [axis for axis in study.head.params if axis not in places_in(study.ground.output)]
+
+
+def _shared(study: Study, fact: str) -> RecipeError:
+    stem, dot, ending = study.ground.output.partition(".")
+    line = f"{stem}{''.join(f'_{{{axis}}}' for axis in _missing(study))}{dot}{ending}"
+    hint = f"save it as {line}" if _missing(study) else "six digits do not tell their values apart"
+    return RecipeError(fact, where=study.source.where("save", study.ground.output), hint=hint)
 
 
 @contextmanager
@@ -163,9 +175,17 @@ def _kept(study: Study, table: Table) -> str:
     return f"{len(table.rows):,} points are in {paths(study.stem)[0]}: --resume goes on from there"
 
 
-def note(study: Study, table: Appender, points: Iterable[Point], folder: Path, work: Work) -> Iterator[Row]:
+def note(
+    study: Study,
+    table: Appender,
+    points: Iterable[Point],
+    folder: Path,
+    work: Work,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[Row]:
     """Make points, measure them and note each in the table; yields the rows as they are noted.
 
+    about   what the rows say besides
     Fails as `measured` does, and with MetricError where a best point is wanted and several numbers could count.
     """
     keep = study.place if study.keep == "all" else None
@@ -181,9 +201,9 @@ def note(study: Study, table: Appender, points: Iterable[Point], folder: Path, w
         memory=work.memory,
     )
     for one in found:
-        if not table.table.rows and study.metric is not None:
+        if not len(table) and study.metric is not None:
             table.aim(_goals(study, study.metric, one.metrics))
-        row = _row(one, paths(study.stem)[0].parent if study.stem else None)
+        row = _row(one, paths(study.stem)[0].parent if study.stem else None, about or {})
         table.append(row)
         yield row
 
@@ -196,13 +216,13 @@ def _goals(study: Study, metric: Metric, found: Mapping[str, float]) -> Mapping[
     return goals
 
 
-def _row(one: Measured, folder: Path | None) -> Row:
+def _row(one: Measured, folder: Path | None, about: Mapping[str, Any]) -> Row:
     """What the table says of a point. Single numbers of `show` are columns as those of the metric are."""
     single = {text: float(value) for text, value in one.shown.items() if isinstance(value, int | float)}
     others = {text: value for text, value in one.shown.items() if text not in single}
     path = None if one.path is None or folder is None else os.path.relpath(one.path, folder)
-    about = {"show": others} if others else {}
-    return Row(one.point.index, one.point.params, {**one.metrics, **single}, round(one.seconds, 4), path, about)
+    more = {**about, **({"show": others} if others else {})}
+    return Row(one.point.index, one.point.params, {**one.metrics, **single}, round(one.seconds, 4), path, more)
 
 
 def keep_best(study: Study, table: Table, work: Work) -> Path | None:

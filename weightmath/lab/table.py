@@ -230,6 +230,9 @@ class Appender:
         """What the files hold now."""
         return Table(self.head, tuple(sorted(self._rows, key=lambda row: row.index)))
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def aim(self, goal: Mapping[str, Goal]) -> None:
         """Say which metrics count, before the first row is there."""
         self.head = replace(self.head, goal=dict(goal))
