@@ -30,6 +30,7 @@ from weightmath.cli.provenance import provenance
 from weightmath.cli.report import report
 from weightmath.cli.run import run
 from weightmath.cli.schema import schema
+from weightmath.cli.search import search
 from weightmath.cli.soup import soup
 from weightmath.cli.sweep import sweep
 from weightmath.cli.verify import verify
@@ -75,6 +76,11 @@ register(
     sweep,
     "weightmath sweep wise_ft.yaml --jobs 4",
     "weightmath sweep wise_ft.yaml --metric 'python eval.py {checkpoint}' --of accuracy --keep all -o results/wise",
+)
+register(
+    search,
+    "weightmath search mixture.yaml --budget 100 --jobs 4",
+    "weightmath search mixture.yaml --budget 200 --sampler cma --seed 1 --keep none --resume",
 )
 register(
     soup,
