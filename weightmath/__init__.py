@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from weightmath.lab.report.figures import figures as figures
     from weightmath.lab.report.write import report as report
     from weightmath.lab.search import search as search
-    from weightmath.lab.search import search as search
     from weightmath.lab.soup import soup as soup
     from weightmath.lab.sweep import sweep as sweep
     from weightmath.layout import Entry as Entry
@@ -49,7 +48,6 @@ _HOMES = {
     "compare": "lab.compare",
     "figures": "lab.report.figures",
     "report": "lab.report.write",
-    "search": "lab.search",
     "search": "lab.search",
     "soup": "lab.soup",
     "sweep": "lab.sweep",
