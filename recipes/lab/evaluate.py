@@ -1,8 +1,8 @@
 """How well a model of the lab's examples reads digits: the metric of its recipes.
 
-    python recipes/lab/evaluate.py recipes/lab/models/base.ckpt [validation]
+    python recipes/lab/evaluate.py recipes/lab/models/base.ckpt
 
-The last line is JSON, over the 497 test digits or the 300 for validation:
+Without an argument it stays, and reads a path a line. Each answer is a line of JSON, over the 497 test digits:
 
     centred, shifted  accuracy where the digits were written, and one pixel to the right of it
     mean              of the two
@@ -20,30 +20,28 @@ from shifted import State, accuracy, loss, samples, shifted
 
 
 def measures(state: State, part: str = "test") -> dict[str, float]:
-    """All of the numbers for one state dict, of tensors or of numpy arrays."""
-    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+    """All of the numbers for one state dict; `part` "validation" takes the 300 digits that numbers are chosen by."""
     centred = samples(part)
     moved = shifted(centred)
     late = centred.digits >= 8
-    there, gone = accuracy(tensors, centred), accuracy(tensors, moved)
+    there, gone = accuracy(state, centred), accuracy(state, moved)
     return {
         "centred": there,
         "shifted": gone,
         "mean": (there + gone) / 2,
-        "eights": accuracy(tensors, centred.where(late)),
-        "others": accuracy(tensors, centred.where(~late)),
-        "loss": loss(tensors, centred),
+        "eights": accuracy(state, centred.where(late)),
+        "others": accuracy(state, centred.where(~late)),
+        "loss": loss(state, centred),
     }
 
 
-def validation(state: State) -> dict[str, float]:
-    """The same over the digits that numbers are chosen by."""
-    return measures(state, "validation")
+def answer(checkpoint: str) -> str:
+    """The numbers of a checkpoint as one line of JSON."""
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return json.dumps({name: round(value, 4) for name, value in measures(state).items()})
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python recipes/lab/evaluate.py CKPT [validation]")
     torch.set_num_threads(1)
-    loaded = torch.load(sys.argv[1], weights_only=True)["state_dict"]
-    print(json.dumps({name: round(value, 4) for name, value in measures(loaded, *sys.argv[2:]).items()}))
+    for path in sys.argv[1:] or map(str.strip, sys.stdin):
+        print(answer(path), flush=True)
