@@ -239,6 +239,15 @@ def test_stale_statistics_are_warned_of_unless_they_are_recomputed(cli: Cli, fol
     assert "warning" not in cli(*line, "-o", "two", "--recalibrate", "sizes:halved").out
 
 
+def test_a_twin_that_stays_the_old_model_is_warned_of(cli: Cli, folder: Path, metric: str) -> None:
+    for name in ("x", "y"):
+        own = state(folder / "base.ckpt")
+        twin = {key: tensor.clone() for key, tensor in own.items()}
+        torch.save({"state_dict": own, "state_dict_ema": twin}, folder / f"{name}.ckpt")
+    ran = cli("landscape", "line", "x.ckpt", "y.ckpt", "--metric", "sizes:size", "--allow-code", "-o", "line")
+    assert "stays the OLD model" in " ".join(ran.out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -10,7 +10,7 @@ import torch
 
 from tests.lab.landscapes import point, save_models, state
 from weightmath import functions as f
-from weightmath.errors import RecipeError
+from weightmath.errors import NumericError, RecipeError
 from weightmath.lab.landscape import recipes
 from weightmath.lab.landscape.coordinates import Axes, axis, path_of, plane_of
 from weightmath.lab.landscape.models import measure, open_models
@@ -92,6 +92,12 @@ def test_no_plane_goes_through_equal_models_or_a_line():
         plane_of(gram_of([np.ones(3), np.zeros(3)]))
     with pytest.raises(RecipeError, match="lie on one line"):
         plane_of(gram_of([np.ones(3), -2 * np.ones(3)]))
+
+
+def test_models_that_are_not_finite_have_no_distances():
+    for axes in (plane_of, lambda gram: path_of(gram, 1)):
+        with pytest.raises(NumericError, match="NaN or infinite"):
+            axes(np.array([[1.0, np.nan], [np.nan, 1.0]]))
 
 
 def test_a_path_lies_on_its_coordinates(tmp_path, paths):

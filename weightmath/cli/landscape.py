@@ -257,7 +257,7 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
     with failing(REFUSED, as_json=asked.json):
         from weightmath.cli.landscape_page import draw, picture_file, show
         from weightmath.cli.progress import progress_bar
-        from weightmath.lab.landscape.explore import prepare_view, run_view
+        from weightmath.lab.landscape.explore import prepare_view, run_view, warnings_of
         from weightmath.lab.metric import parse_metric
         from weightmath.lab.study import Work
 
@@ -279,8 +279,7 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
         from weightmath.reports.plain import as_json
 
         draw(asked.stem, page)
-        warnings = () if asked.recalibrate else view.warnings
-        report = landscape_report(found, asked.stem, page, warnings)
+        report = landscape_report(found, asked.stem, page, warnings_of(view, sweep))
         if asked.json:
             print(as_json(report))
         else:

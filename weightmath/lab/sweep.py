@@ -103,7 +103,7 @@ def prepare_sweep(
         source,
         metric,
         axes=source.spec.vary.names,
-        example=settings[0],
+        example=settings[-1],  # the first is often a model itself, of which nothing is to be warned
         identity=[metric and metric.identity, settings],
         about={"points": len(points), **({"metric": str(metric)} if metric else {}), **(about or {})},
         keep=keep,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weightmath.errors import RecipeError
+from weightmath.errors import NumericError, RecipeError
 from weightmath.kernels.solvers import gram_schmidt, principal
 
 Place = tuple[float, ...]
@@ -30,8 +30,9 @@ class Axes:
 def plane_of(gram: np.ndarray) -> Axes:
     """The plane that two steps span: the first along its x axis, the second above it.
 
-    RecipeError where there is none.
+    RecipeError where there is none, NumericError where numbers are not finite.
     """
+    _check_finite(gram)
     lengths = np.sqrt(np.diagonal(gram))
     if not lengths.all():
         raise RecipeError("two of the models are equal, and a plane goes through three")
@@ -46,8 +47,9 @@ def plane_of(gram: np.ndarray) -> Axes:
 def path_of(gram: np.ndarray, directions: int) -> Axes:
     """The principal directions of a path that ends at the origin, from the steps that lead to its other points.
 
-    RecipeError where the path does not spread in so many directions.
+    RecipeError where the path does not spread in so many directions, NumericError where numbers are not finite.
     """
+    _check_finite(gram)
     whole = np.pad(gram, ((0, 1), (0, 1)))
     centre = np.eye(len(whole)) - 1 / len(whole)
     centred = centre @ whole @ centre
@@ -61,6 +63,11 @@ def path_of(gram: np.ndarray, directions: int) -> Axes:
         raise RecipeError("the checkpoints lie on one line", hint="--directions 1")
     spread = np.linalg.eigvalsh(centred)[::-1][:directions] / np.trace(centred)
     return Axes(_tuples(shares), _tuples(gram @ shares.T), tuple(float(share) for share in spread))
+
+
+def _check_finite(gram: np.ndarray) -> None:
+    if not np.isfinite(gram).all():
+        raise NumericError("the models hold NaN or infinite values, and have no distances")
 
 
 def _tuples(rows: np.ndarray) -> tuple[Place, ...]:

@@ -54,6 +54,13 @@ def _save(view: View, stem: Path | None) -> str:
     return f"{base}_{'_'.join(f'{{{name}}}' for name in view.formula.params)}{ending}"
 
 
+def warnings_of(view: View, sweep: Sweep) -> tuple[str, ...]:
+    """What makes the numbers doubtful: stale statistics, unless they are recomputed, and what `plan` warns of."""
+    metric = sweep.study.metric
+    stale = () if metric is not None and metric.hook else view.warnings
+    return (*stale, *(warning for warning in sweep.study.warnings if not warning.startswith("BatchNorm")))
+
+
 def run_view(sweep: Sweep, work: Work, progress: Progress = lambda done, total: None) -> Explored:
     """Measure a landscape. `progress` is told points done and in all. Fails as `run_sweep` does."""
     swept = run_sweep(sweep, work, progress)
