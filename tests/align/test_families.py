@@ -117,7 +117,14 @@ DOUBTS = {
     "an embedding": (shapes(emb__weight=(10, 4), fc__weight=(2, 10)), "`emb.weight` leaves doubt"),
     "nested layers": (shapes(l__0__0__weight=(4, 4), l__0__1__weight=(4, 4)), "a residual connection"),
     "widths that do not meet": (shapes(fc1__weight=(4, 3), fc2__weight=(2, 5)), "`fc2` leaves doubt.*takes 5 inputs"),
-    "two orders": (shapes(one__weight=(4, 4), two__weight=(4, 4)), "`one`, `two` can follow each other in 2 orders"),
+    "two orders": (
+        shapes(fc__weight=(4, 4), linear__weight=(4, 4)),
+        "`fc`, `linear` can follow each other in 2 orders",
+    ),
+    "an actor and a critic": (
+        shapes(actor__0__weight=(9, 4), actor__2__weight=(4, 9), critic__0__weight=(9, 4), critic__2__weight=(1, 9)),
+        "names do not tell in which order the layers `actor.#`, `critic.#` follow",
+    ),
     "no order": (shapes(one__weight=(4, 3), two__weight=(5, 7)), "in no order do the layers"),
     "a linear layer of twice the width": (shapes(fc1__weight=(4, 3), fc2__weight=(2, 8)), "takes 8 inputs"),
     "a single layer": (shapes(fc__weight=(4, 3)), "no two layers"),
@@ -189,6 +196,12 @@ def test_a_family_that_it_is_not(name: str, heads: int | None, says: str) -> Non
 def test_heads_that_do_not_divide() -> None:
     with pytest.raises(WeightmathError, match="5 units"):
         spec_for("vit", layout_of(made(FAMILIES["vit"], 0).state_dict()), 5)
+
+
+def test_groups_by_their_usual_names() -> None:
+    layout = shapes(out__weight=(3, 7), hidden__weight=(7, 9), net__fc1__weight=(9, 4), net__fc2__weight=(9, 9))
+    spec, _ = spec_for("auto", layout)
+    assert [one.name for one in spec.permutations] == [f"units of {name}" for name in ("net.fc1", "net.fc2", "hidden")]
 
 
 def test_linear_layers_only_may_be_unmoved() -> None:

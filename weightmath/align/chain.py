@@ -1,9 +1,10 @@
 """The spec of a plain chain of layers: multilayer perceptrons, VGG, and what is built like them.
 
 Each linear or convolutional layer feeds the next one alone; biases and norms move with the layer that they follow.
-Names give the order of layers with numbers (`fc1`, `fc2`; `features.0`, `features.3`), shapes the order of groups
-(`features`, then `classifier`). Whatever could be something else is refused. What no name or shape can show is a
-residual connection around layers of equal width: for such a model write a spec.
+Numbers give the order of layers (`fc1`, `fc2`; `features.0`, `features.3`), and usual names that of groups (`features`
+before `classifier`), where shapes allow that one alone. Whatever could be something else is refused: an actor and a
+critic may fit together too. What no name or shape can show is a residual connection around layers of equal width: for
+such a model write a spec.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _OF_NORMS = ("weight", "bias", "running_mean", "running_var")
 _NUMBER = re.compile(r"\d+")
 _BRANCHES = re.compile(r"att|emb|skip|shortcut|downsample|residual|block|gate|query|key|value", re.IGNORECASE)
 _MOST_GROUPS = 5
+_ENDS = frozenset("classifier decoder fc final head last linear logits out output".split())
+_BEGINS = frozenset(
+    "backbone body conv encoder fc features first hidden in input layer layers lin linear mlp net stem trunk".split()
+)
 _HINT = "write a spec (--spec FILE), or name its family"
 
 
@@ -38,6 +43,11 @@ class _Module:
     def group(self) -> str:
         """The name without its number."""
         return _NUMBER.sub("#", self.name)
+
+    @property
+    def word(self) -> str:
+        """What the group is called: `features` of `model.features.#`."""
+        return next((part for part in reversed(re.split(r"[.#_]", self.group)) if part), "")
 
     @property
     def number(self) -> int:
@@ -102,10 +112,20 @@ def _in_order(layers: Sequence[_Module]) -> list[_Module]:
                 fact = f"it takes {following.inputs} inputs, and `{one.name}` before it has {one.outputs} outputs"
                 raise _doubt(following.name, fact)
         raise LayoutError(f"in no order do the layers {_listed(groups)} follow each other", hint=_HINT)
+    if len(groups) > 1:
+        fitting = [order for order in fitting if _is_usual(order)]
+    if not fitting:
+        raise LayoutError(f"names do not tell in which order the layers {_listed(groups)} follow", hint=_HINT)
     if len(fitting) > 1:
         fact = f"the layers {_listed(groups)} can follow each other in {len(fitting)} orders"
         raise LayoutError(fact, hint=_HINT)
     return fitting[0]
+
+
+def _is_usual(order: Sequence[_Module]) -> bool:
+    """Whether groups are called as those that come first, and the last one as one that comes last."""
+    *words, last = dict.fromkeys((layer.group, layer.word) for layer in order)
+    return last[1] in _ENDS and all(word in _BEGINS for _, word in words)
 
 
 def _fits(one: _Module, following: _Module) -> bool:
