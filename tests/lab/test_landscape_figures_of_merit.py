@@ -33,9 +33,11 @@ def test_of_a_metric_to_maximise_it_is_the_shortfall():
     assert found.definition.endswith("- loss(t)")
 
 
-def test_a_valley_is_no_barrier_and_points_beyond_the_ends_do_not_count():
-    (found,) = barriers(line({-0.5: 99.0, 0: 1.0, 0.5: 0.2, 1: 1.0, 1.5: 99.0}))
-    assert (found.height, found.at) == (0, 0)
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_a_valley_is_no_barrier_and_points_beyond_the_ends_do_not_count(goal):
+    sign = 1 if goal == "min" else -1
+    (found,) = barriers(line({-0.5: 99.0, 0: 1.0, 0.5: 1.0 - 0.8 * sign, 1: 1.0, 1.5: -99.0}, goal))
+    assert (str(found.height), found.at) == ("0.0", 0)
 
 
 def test_a_barrier_of_nan_is_not_hidden():

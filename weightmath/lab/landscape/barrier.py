@@ -43,7 +43,8 @@ def barriers(table: Table) -> tuple[Barrier, ...]:
     for metric, goal in table.head.goal.items():
         sign = 1 if goal == "min" else -1
         first, last = (rows[end].metrics[metric] for end in (0.0, 1.0))
-        heights = [sign * (rows[t].metrics[metric] - ((1 - t) * first + t * last)) for t in sorted(rows)]
+        # 0.0 + : no barrier is 0, not -0.
+        heights = [0.0 + sign * (rows[t].metrics[metric] - ((1 - t) * first + t * last)) for t in sorted(rows)]
         height, at = max(zip(heights, sorted(rows), strict=True), key=_height)
         found.append(Barrier(metric, height, at, DEFINITION[goal].format(metric=metric)))
     return tuple(found)
