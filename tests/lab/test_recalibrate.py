@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from weightmath.errors import MetricError
+from weightmath.lab.landscape import explore, line
 from weightmath.lab.metric import parse_metric
 
 State = dict[str, Any]
@@ -86,3 +87,57 @@ def test_hooks_that_fail(hook: Callable[[State], Any], said: str) -> None:
 def test_what_is_no_function_is_no_hook() -> None:
     with pytest.raises(MetricError, match="is no function"):
         parse_metric(sums, recalibrate="recalibrate.py", allow_code=True)
+
+
+class Network(torch.nn.Module):
+    """A linear layer and its BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 32)
+        self.norm = torch.nn.BatchNorm1d(32, momentum=None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normed: torch.Tensor = self.norm(self.linear(x))
+        return normed
+
+
+DATA = torch.randn(512, 64, generator=torch.Generator().manual_seed(0))
+
+
+def loaded(given: State) -> Network:
+    network = Network()
+    network.load_state_dict(given)
+    return network
+
+
+def recompute(given: State) -> State:
+    """A hook as one would write it: statistics reset, then taken from data."""
+    network = loaded(given).train()
+    network.norm.reset_running_stats()
+    with torch.no_grad():
+        network(DATA)
+    return network.state_dict()
+
+
+def spread(given: State) -> float:
+    """The mean variance of what BatchNorm lets through, which it is there to make 1."""
+    with torch.no_grad():
+        return float(loaded(given).eval()(DATA).var(dim=0).mean())
+
+
+def test_between_two_networks_averaged_statistics_let_the_signal_fade_and_recomputed_ones_do_not(
+    tmp_path: Path,
+) -> None:
+    """As Jordan et al. found (REPAIR, arXiv 2211.08403)."""
+    for seed in range(2):
+        torch.manual_seed(seed)
+        network = Network()
+        network.load_state_dict(recompute(network.state_dict()))
+        torch.save(network.state_dict(), tmp_path / f"{seed}.ckpt")
+    view = line(tmp_path / "0.ckpt", tmp_path / "1.ckpt", points=3)
+    assert "recompute them with --recalibrate" in view.warnings[0]
+    stale = explore(view, spread).column("metric")
+    fresh = explore(view, spread, recalibrate=recompute).column("metric")
+    assert stale == pytest.approx([1, 0.5, 1], abs=0.1)
+    assert fresh == pytest.approx([1, 1, 1], abs=0.01)
