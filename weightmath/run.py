@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,8 @@ def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[st
     plan, copied = _plan(source, inputs, vectors, built, subject)
     policies = _integers(source, inputs, template)
     records, doubts = _records(source, inputs, plan, built)
-    saves = tuple(_save(source, inputs, plan, policies, name, records.get(name)) for name in built.saves)
+    alike: dict[Hashable, Save] = {}
+    saves = tuple(_save(source, inputs, plan, policies, name, records.get(name), alike) for name in built.saves)
     warnings = (*caveats(inputs, subject, plan, vectors, saves), *doubts)
     pins = pins_of(source, inputs.models)
     return Job(
@@ -208,8 +209,15 @@ def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Poli
 
 
 def _save(
-    source: Recipe, inputs: Inputs, plan: Plan, policies: integers.Policies, name: str, record: Unsettled | None
+    source: Recipe,
+    inputs: Inputs,
+    plan: Plan,
+    policies: integers.Policies,
+    name: str,
+    record: Unsettled | None,
+    alike: dict[Hashable, Save],
 ) -> Save:
+    """An output, planned; `alike` are those that were planned before, whose images serve outputs that are made alike."""
     spec = source.spec.save[name]
     template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
@@ -222,7 +230,11 @@ def _save(
         if is_encoded(target):
             return plan_encoded(name, source.resolve(target), template, sizes, spec)
         sizes |= policies.computed(template)
-        return plan_save(
+        form = form_of(target)
+        key = None if record else (spec, template.name, form, output.dtype, tuple(sizes.items()))
+        if key in alike:
+            return replace(alike[key], name=name, path=source.resolve(target))
+        save = plan_save(
             name,
             source.resolve(target),
             template,
@@ -231,10 +243,13 @@ def _save(
             device=spec.device,
             drop=spec.drop,
             keep=spec.keep,
-            form=form_of(target),
+            form=form,
             shard=bytes_of(spec.shard) if spec.shard else None,
             extra={RECORD: record.content} if record else {},
         )
+        if key is not None:
+            alike[key] = save
+        return save
     except WeightmathError as error:
         raise placed(source.where("save", name), error) from None
 
