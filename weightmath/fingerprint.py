@@ -192,7 +192,7 @@ class Digests:
 def digests_of(section: Section, prefix: str = "") -> Digests:
     """For the tensors of a section, by their names in the file; those that begin with a prefix count without it."""
     entries = (tensor.entry for name, tensor in section.tensors.items() if name.startswith(prefix))
-    return Digests({entry.name: replace(entry, name=entry.name[len(prefix) :]) for entry in entries})
+    return Digests({one.name: replace(one, name=one.name[len(prefix) :]) if prefix else one for one in entries})
 
 
 def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:
