@@ -17,6 +17,7 @@ from weightmath.delta.options import Options
 from weightmath.errors import CheckpointError, KindError, LayoutError, NumericError, RecipeError
 from weightmath.lab.compare import short_names
 from weightmath.lab.comparison import Comparison
+from weightmath.reports.comparison import compare_report
 
 Arrays = dict[str, np.ndarray]
 
@@ -192,6 +193,26 @@ def test_nan_has_no_singular_values(tmp_path: Path) -> None:
     path = save(tmp_path, "nan.pt", {"w": torch.full((2, 2), torch.nan)})
     with pytest.raises(NumericError, match="`w` holds NaN"):
         wm.compare([path], spectrum=True)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("with_base", [False, True])
+def test_what_is_not_finite_is_told_of_that_model_and_tensor(tmp_path: Path, bad: float, with_base: bool) -> None:
+    w, v = torch.arange(1.0, 7.0).reshape(2, 3), torch.ones(4)
+    paths = [save(tmp_path, f"{i}.pt", {"w": w * (i + 1), "v": v}) for i in range(3)]
+    broken = w.clone()
+    broken[1, 1] = bad
+    paths.append(save(tmp_path, "broken.pt", {"w": broken, "v": v}))
+    found = wm.compare(paths[1:] if with_base else paths, paths[0] if with_base else None, density=0.5)
+    last = len(found.models) - 1
+    good = np.delete(np.arange(last + 1), last)
+    assert np.isfinite(found.whole.cosine[np.ix_(good, good)]).all()
+    assert np.isnan(found.whole.cosine[last, :last]).all()
+    assert not np.isfinite(found.whole.distance[last, :last]).any()
+    assert not np.isfinite(found.whole.relative_changes[last])
+    assert np.isnan(found.map.points).all()
+    assert np.isfinite(found.by_tensor[0].distance).all()
+    assert len(compare_report(found).layers) == 2
 
 
 def test_mistakes(files: list[Path], tmp_path: Path) -> None:

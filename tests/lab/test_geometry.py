@@ -35,7 +35,9 @@ def test_a_zero_vector_has_cosine_zero() -> None:
 
 def test_products_of_changes_tell_those_of_the_points(points: np.ndarray) -> None:
     changes = np.vstack([points[:1], points[1:] - points[0]])
-    np.testing.assert_allclose(moved(changes @ changes.T), points @ points.T, atol=1e-12)
+    found = moved(np.stack([changes @ changes.T, np.eye(6)]))
+    np.testing.assert_allclose(found[0], points @ points.T, atol=1e-12)
+    np.testing.assert_array_equal(found[1], moved(np.eye(6)))
 
 
 def test_a_map_of_points_in_a_plane_keeps_every_distance(points: np.ndarray) -> None:

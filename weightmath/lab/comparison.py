@@ -62,8 +62,8 @@ class Part:
         changes = np.sqrt(np.diagonal(self.products)).copy()
         reference, changes[0] = changes[0], 0.0
         of_models = changes[1:] if self._has_base else changes
-        with np.errstate(divide="ignore"):
-            found = np.divide(of_models, reference, out=np.zeros_like(of_models), where=of_models > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.divide(of_models, reference, out=np.zeros_like(of_models), where=of_models != 0)
         return np.asarray(found)
 
     @property

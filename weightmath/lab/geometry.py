@@ -1,7 +1,7 @@
 """What inner products tell of n points: cosines, distances, a trajectory's drift, a map of two dimensions.
 
 All of it is float64 arithmetic on matrices of n by n, however long the vectors are. Functions of one matrix take stacks
-of them too, (..., n, n), such as one per tensor.
+of them too, (..., n, n), such as one per tensor. Of vectors with NaN or infinities no number is finite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ def cosines(gram: np.ndarray) -> np.ndarray:
     """The cosines (..., n, n) of a Gram matrix, G[i, j] / sqrt(G[i, i] G[j, j]); 0 with a zero vector."""
     lengths = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
     scale = lengths[..., :, None] * lengths[..., None, :]
-    found = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
+    with np.errstate(invalid="ignore"):
+        found = np.divide(gram, scale, out=np.zeros_like(gram), where=scale != 0)
     return np.asarray(np.clip(found, -1.0, 1.0))
 
 
@@ -25,15 +26,18 @@ def distances(gram: np.ndarray) -> np.ndarray:
     Exact only as far as the points' common origin is near them: take the Gram matrix of their differences from one.
     """
     squares = np.diagonal(gram, axis1=-2, axis2=-1)
-    squared = squares[..., :, None] + squares[..., None, :] - 2 * gram
+    with np.errstate(invalid="ignore"):
+        squared = squares[..., :, None] + squares[..., None, :] - 2 * gram
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def moved(gram: np.ndarray) -> np.ndarray:
     """From the Gram matrix of (o, x1 - o, .., xn - o) the one of (o, x1, .., xn)."""
-    shift = np.eye(gram.shape[-1])
-    shift[:, 0] = 1.0
-    return np.asarray(shift @ gram @ shift.T)
+    # <o + a, o + b> = <o, o> + <o, a> + <o, b> + <a, b>, with a change of 0 for o itself.
+    along, changes = gram[..., 0, :].copy(), gram.copy()
+    along[..., 0] = changes[..., 0, :] = changes[..., :, 0] = 0.0
+    with np.errstate(invalid="ignore"):
+        return np.asarray(gram[..., :1, :1] + along[..., :, None] + along[..., None, :] + changes)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def planar_map(distance: np.ndarray) -> Map:
     Reference: Torgerson, Multidimensional scaling: I. Theory and method, Psychometrika 17, 1952.
     """
     n = len(distance)
+    if not np.isfinite(distance).all():
+        return Map(np.full((n, 2), np.nan), np.nan)
     centre = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(-0.5 * centre @ (distance * distance) @ centre)
     values = np.maximum(values, 0.0)
@@ -90,6 +96,6 @@ def drift(distance: np.ndarray) -> Drift:
     product = steps[:-1] * steps[1:]
     # |a + b|^2 = |a|^2 + |b|^2 + 2 a b
     inner = (across * across - steps[:-1] ** 2 - steps[1:] ** 2) / 2
-    turns = np.divide(inner, product, out=np.zeros_like(inner), where=product > 0)
+    turns = np.divide(inner, product, out=np.zeros_like(inner), where=product != 0)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     return Drift(steps, travelled, distance[0].copy(), np.clip(turns, -1.0, 1.0))
