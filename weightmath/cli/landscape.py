@@ -6,7 +6,7 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -147,8 +147,8 @@ def around(
     a: A,
     metric: Metric,
     output: Stem,
-    directions: Annotated[int, typer.Option(min=1, max=2, help="How many directions.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of random directions.")] = 0,
+    directions: Annotated[int | None, typer.Option(min=1, max=2, help="How many directions (2).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of random directions (0).")] = None,
     along: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,9 +161,13 @@ def around(
             metavar="CKPT", help="A checkpoint of a path that ends at A, repeated in order; or 'runs/*.ckpt'."
         ),
     ] = None,
-    reach: Annotated[float, typer.Option(min=0, help="How far to each side, in units of the direction.")] = 1.0,
+    reach: Annotated[
+        float | None, typer.Option(help="How far to each side, in units of the direction (1); a path has --margin.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="How far it goes beyond a path, as a share of its extent (0.2).")
+    ] = None,
     grid: Grid = 11,
-    margin: Margin = 0.2,
     of: options.Of = None,
     goal: options.Goal = None,
     recalibrate: Recalibrate = None,
@@ -182,21 +186,42 @@ def around(
     """
     asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
 
+    given = {"directions": directions, "seed": seed, "reach": reach, "margin": margin}
+
     def view(progress: Told) -> View:
-        from weightmath.errors import RecipeError
         from weightmath.lab.landscape import views
 
-        if along and trajectory:
-            raise RecipeError("--along and --trajectory are two ways to choose directions", hint="keep one")
+        own = {"points": grid, **_chosen(along, trajectory, given)}
         if along:
-            return views.along(a, along, points=grid, reach=reach)
+            return views.along(a, along, **own)
         if trajectory:
-            return views.trajectory(
-                a, _path(trajectory, a), directions=directions, points=grid, margin=margin, progress=progress
-            )
-        return views.around(a, directions=directions, seed=seed, points=grid, reach=reach)
+            return views.trajectory(a, _path(trajectory, a), progress=progress, **own)
+        return views.around(a, **own)
 
     _explore(asked, view)
+
+
+# What says something of the directions, by what chooses them.
+_TAKES = {
+    "--along": ("reach",),
+    "--trajectory": ("directions", "margin"),
+    "random directions": ("directions", "seed", "reach"),
+}
+
+
+def _chosen(along: list[str] | None, trajectory: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given. RecipeError for those that say nothing of the directions."""
+    from weightmath.errors import RecipeError
+
+    if along and trajectory:
+        raise RecipeError("--along and --trajectory are two ways to choose directions", hint="keep one")
+    way = "--along" if along else "--trajectory" if trajectory else "random directions"
+    said = {name: value for name, value in given.items() if value is not None}
+    idle = [name for name in said if name not in _TAKES[way]]
+    if idle:
+        takes = " ".join(f"--{name}" for name in _TAKES[way])
+        raise RecipeError(f"--{idle[0]} says nothing of {way}", hint=f"what does: {takes}")
+    return said
 
 
 @landscape.command(epilog=_example("noise a.ckpt --scales 0.01,0.1 --metric evaluation:loss --allow-code -o noise"))

@@ -92,6 +92,7 @@ def around(a: str | Path, *, directions: int = 2, seed: int = 0, points: int = 1
 
     reach   how far to each side, in units of each filter's own length; biases, norms and buffers stay
     """
+    _check_reach(reach)
     paths = {"a": Path(a)}
     models = open_models(paths)
     names = "xy"[:directions]
@@ -111,6 +112,7 @@ def along(a: str | Path, others: Sequence[str | Path], *, points: int = 11, reac
     """
     if len(others) not in (1, 2):
         raise RecipeError(f"a picture has one axis or two, and {len(others)} directions are given")
+    _check_reach(reach)
     names = "xy"[: len(others)]
     ends = {f"d{name}": Path(path) for name, path in zip(names, others, strict=True)}
     paths = {"a": Path(a), **ends}
@@ -175,6 +177,11 @@ def _gram(models: Models, progress: Progress) -> Any:
     """The inner products of the steps from the first model to the others."""
     a, *others = models.vectors.values()
     return measure(models, [f.gram([other - a for other in others])], progress)[0]
+
+
+def _check_reach(reach: float) -> None:
+    if not reach > 0:
+        raise RecipeError(f"a neighbourhood reaches to each side, and not {reach:g}", where="--reach")
 
 
 def _grid(places: Sequence[Place], points: int, margin: float) -> list[Place]:
