@@ -217,7 +217,7 @@ def _save(
     record: Unsettled | None,
     alike: dict[Hashable, Save],
 ) -> Save:
-    """An output, planned; `alike` are those that were planned before, whose images serve outputs that are made alike."""
+    """An output, planned; `alike` has those that were planned before, whose images serve others that are made so."""
     spec = source.spec.save[name]
     template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
