@@ -6,8 +6,9 @@ that is a comparison it asks for both sides too, so that a message can say how f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from weightmath.algebra.graph import Vector
@@ -41,18 +42,29 @@ def questions(built: Built) -> tuple[Watched, ...]:
     return (*watched, *sides)
 
 
-def answers(built: Built, watched: tuple[tuple[str, Any], ...]) -> Answers:
+def answers(built: Built, watched: Sequence[tuple[str, Any]]) -> Answers:
     """The answers, from the values that the engine found for `questions`."""
-    found: Iterator[Any] = iter([value for _, value in watched])
+    values = dict(enumerate(value for _, value in watched))
+    numbers = count()
+    shown = tuple((text, values[next(numbers)] if isinstance(value, Vector) else value) for text, value in built.show)
+    return Answers(shown, tuple(claim for _, claim in claims_of(built, values)))
 
-    def answer(value: Any) -> Any:
-        return next(found) if isinstance(value, Vector) else value
 
-    shown = tuple((text, answer(value)) for text, value in built.show)
-    held = [bool(answer(value)) for _, value in built.expect]
-    sides = [tuple(next(found) for _ in _sides(value)) for _, value in built.expect]
-    claims = zip(built.expect, held, sides, strict=True)
-    return Answers(shown, tuple(Claim(text, held, *pair) for (text, _), held, pair in claims))
+def claims_of(built: Built, values: Mapping[int, Any]) -> list[tuple[int, Claim]]:
+    """The claims that can be judged by the values that are known so far, with their numbers in the recipe.
+
+    values   by their numbers in `questions`
+    """
+    places = count(sum(isinstance(value, Vector) for _, value in built.show))
+    own = [next(places) if isinstance(value, Vector) else None for _, value in built.expect]
+    sides = [[next(places) for _ in _sides(value)] for _, value in built.expect]
+    found = []
+    for number, (text, value) in enumerate(built.expect):
+        place = own[number]
+        if values.keys() >= {*sides[number], *([] if place is None else [place])}:
+            held = bool(value if place is None else values[place])
+            found.append((number, Claim(text, held, *(values[side] for side in sides[number]))))
+    return found
 
 
 def _sides(value: Vector | bool) -> tuple[Vector, ...]:

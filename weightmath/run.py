@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -43,7 +43,7 @@ from weightmath.pins import Pins, pins_of
 from weightmath.provenance.compose import Unsettled, compose
 from weightmath.provenance.lineage import histories_of
 from weightmath.provenance.watching import Watch
-from weightmath.questions import Answers, answers, questions
+from weightmath.questions import Answers, Claim, answers, claims_of, questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
 
@@ -309,7 +309,7 @@ def run(
         }
         sources = {v: make_source(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
         counted = job.integers.merge(readers, sinks)
-        results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal)
+        results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal, told=_judge(job))
         marks = watch.inputs(readers, settings.threads) if watch else {}
         job.pins.check_vectors(marks)
         check_finite(job, results)
@@ -376,9 +376,18 @@ def check_finite(job: Job, results: Results) -> None:
                 )
 
 
+def _judge(job: Job) -> Callable[[Mapping[int, Any]], None]:
+    """Fails with ExpectError as soon as a claim is known not to hold: before a later pass writes what nobody keeps."""
+    return lambda values: _check_claims(job, claims_of(job.built, values))
+
+
 def check_claims(job: Job, found: Answers) -> None:
     """ExpectError where an expectation does not hold."""
-    for number, claim in enumerate(found.claims):
+    _check_claims(job, enumerate(found.claims))
+
+
+def _check_claims(job: Job, claims: Iterable[tuple[int, Claim]]) -> None:
+    for number, claim in claims:
         if not claim.held:
             measured = "" if claim.left is None else f": {claim.left:.6g} against {claim.right:.6g}"
             raise ExpectError(f"`{claim.text}` does not hold{measured}", where=job.recipe.where("expect", number))

@@ -8,7 +8,7 @@ each other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,11 +27,11 @@ from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Outcome, Progress, Sink, Source
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Trace
-from weightmath.engine.watch import watched_value
+from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
 from weightmath.kernels import convert
-from weightmath.scope import TILE, rows_are_cut
+from weightmath.scope import TILE, Domain, rows_are_cut
 
 PART_TILES = 2  # of a larger chunk, that are computed at a time: the arrays of a part fit the processor's cache
 _WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
@@ -62,6 +62,7 @@ def execute(
     progress: Progress = lambda nbytes: None,
     journal: Journal | None = None,
     only: Mapping[int, Sequence[int]] | None = None,
+    told: Callable[[Mapping[int, Any]], None] = lambda values: None,
 ) -> Results:
     """Run a plan: `sources` by input node, `sinks` by output name.
 
@@ -71,12 +72,26 @@ def execute(
 
     `only` has numbers of tiles by entry: outputs are computed in these tiles, and in small tensors that share a chunk
     with one. Statistics still read all that they run over. For plans that watch nothing.
+
+    `told` is called between passes with the values that are watched and known, by their numbers: it may raise.
     """
     run = _Run(plan, sources, sinks, settings, progress, journal, only)
     reads = 0
+    values: dict[int, Any] = {}
+    waiting = {number: statistics_of(each.value, plan) for number, each in enumerate(plan.request.watched)}
     for one in plan.passes:
         reads += run.make_pass(one)
-    watched = tuple((each.text, watched_value(each.value, run.tables)) for each in plan.request.watched)
+        # Those of tensors may be made in several passes: in one for large tensors, in another for small ones.
+        wide = {node for node in one.statistics if node.domain < Domain.TENSOR}
+        complete = {*plan.nodes} if one is plan.passes[-1] else wide
+        for number in list(waiting):
+            waiting[number] -= complete
+            if not waiting[number]:
+                del waiting[number]
+                values[number] = watched_value(plan.request.watched[number].value, run.tables)
+        if one is not plan.passes[-1]:
+            told(values)
+    watched = tuple((each.text, values[number]) for number, each in enumerate(plan.request.watched))
     return Results(run.io.outcomes(), watched, reads)
 
 

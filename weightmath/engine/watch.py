@@ -8,7 +8,7 @@ import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.plan import STATISTICS
+from weightmath.engine.plan import STATISTICS, Plan
 from weightmath.engine.tables import Tables
 from weightmath.kernels.solvers import solve
 from weightmath.scope import Domain, Scope
@@ -32,6 +32,19 @@ def watched_value(node: Vector, tables: Tables) -> Any:
         rows = [entry.rows for entry in tables.plan.layout]
         values = [np.broadcast_to(np.reshape(value, -1), count) for value, count in zip(values, rows, strict=True)]
     return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
+
+
+def statistics_of(root: Vector, plan: Plan) -> set[Vector]:
+    """The statistics that a value is made of, which must be complete before it can be told."""
+    found: set[Vector] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.op in STATISTICS:
+            found.add(node)
+        elif node not in plan.facts.static:
+            stack.extend(node.args)
+    return found
 
 
 def _group_scopes(root: Vector) -> tuple[str, ...]:
