@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Frame:
 
     def register(self, number: int) -> np.ndarray:
         """The array of that number, in the chunk's shape."""
-        return borrow(f"register.{number}", self.shape, self.dtype)
+        return borrow(_register(number), self.shape, self.dtype)
 
     def per_piece(self, values: Sequence[float]) -> Any:
         """One number per piece, as an operand: a number, or one number for each element."""
@@ -114,6 +114,11 @@ class Frame:
             for number in range(piece.first_tile, piece.last_tile + 1):
                 one = tile(entry, number)
                 yield piece, number, one, slice(one.start + offset, one.stop + offset)
+
+
+@cache
+def _register(number: int) -> str:
+    return f"register.{number}"
 
 
 Step = Callable[[Frame], None]

@@ -42,7 +42,7 @@ def decode(bits: np.ndarray, dtype: DType, out: np.ndarray) -> None:
     """Stored floats, integers or truth values (1-D, raw bits) as numbers of `out`'s dtype (1-D, float32 or float64)."""
     if uses_torch(dtype):
         torch = _torch()
-        torch.from_numpy(out).copy_(_stored(bits, dtype))
+        torch.from_numpy(out).copy_(_tensor(torch, bits, dtype))
     else:
         np.copyto(out, bits, casting="same_kind")
 
@@ -51,13 +51,14 @@ def encode(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> None:
     """Numbers (1-D) as stored elements (raw bits), rounded once to nearest even; too large becomes infinite or NaN."""
     if uses_torch(dtype):
         torch = _torch()
-        _stored(out, dtype).copy_(torch.from_numpy(numbers))
+        _tensor(torch, out, dtype).copy_(torch.from_numpy(numbers))
     else:
         np.copyto(out, numbers, casting="same_kind")
 
 
-def _stored(bits: np.ndarray, dtype: DType) -> Any:
-    torch = _torch()
+def _tensor(torch: Any, bits: np.ndarray, dtype: DType) -> Any:
+    if dtype.bits.kind == "f":  # numpy has the type too, if slowly
+        return torch.from_numpy(bits)
     holder = torch.from_numpy(bits.view(np.int16 if dtype.itemsize == 2 else np.uint8))
     return holder.view(getattr(torch, dtype.name))
 
