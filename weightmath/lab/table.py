@@ -25,7 +25,7 @@ from weightmath.errors import TableError
 FORMAT = "results 1"
 _SECONDS_BETWEEN = 1.0  # that two fsyncs are apart: each takes as long as many points
 Goal = Literal["max", "min"]
-Value = float | str  # of a parameter: a number, a text or a truth value
+Value = bool | int | float | str  # of a parameter
 
 
 @dataclass(frozen=True)

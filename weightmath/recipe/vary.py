@@ -24,7 +24,7 @@ from weightmath.errors import RecipeError, WeightmathError
 from weightmath.expression import evaluate
 from weightmath.recipe.keys import Identifier, Keys, fault, item_of, shown
 
-Setting = float | str  # a number, a text or a truth value
+Setting = bool | int | float | str
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 MOST_POINTS, LARGEST_EXPONENT = 1_000_000, 300
 
