@@ -61,6 +61,11 @@ def test_a_line_for_every_axis() -> None:
     }
 
 
+def test_a_permutation_in_one_line() -> None:
+    found = bound("units of in: {net.0.in.weight: 0, net.0.in.bias: 0, net.0.out.weight: 1}")
+    assert [len(one.moves) for one in found.permutations] == [3]
+
+
 def test_what_is_written_is_read_again() -> None:
     text = "h:\n  qkv.weight: 0 in 3 parts of 4 blocks\n  proj.weight: 1 in 4 blocks\nb:\n  square.weight: [0, 1]\n"
     assert text_of(bound(text), LAYOUT) == text

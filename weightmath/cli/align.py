@@ -53,7 +53,9 @@ def align(
     """Bring the hidden units of B into the order in which they are nearest to A's: the same function, ready to merge.
 
     A spec says which axis of which tensor moves with which permutation; `auto` tells it by names and shapes, or says
-    what leaves it in doubt.
+    what leaves it in doubt. One of your own is YAML: `units of fc1: {fc1.weight: 0, fc1.bias: 0, fc2.weight: 1}` moves
+    rows, biases and columns together. What names cannot show, such as a residual connection in a chain of equal widths,
+    --metric does.
     """
     with failing(REFUSED, as_json=json):
         from weightmath import align as aligning
