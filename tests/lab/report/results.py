@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from weightmath.lab.table import Goal, Head, Row, Table
@@ -58,7 +59,7 @@ def split() -> Table:
 def line() -> Table:
     """A hill between two models that are not equally good."""
     points = [({"t": t / 4}, {"loss": loss}) for t, loss in enumerate((0.1, 0.3, 0.9, 0.4, 0.3))]
-    models = [{"name": "a", "path": "a.ckpt", "place": [0.0]}, {"name": "b", "path": "b.ckpt", "place": [1.0]}]
+    models = [{"name": "a", "path": "x/a.ckpt", "place": [0.0]}, {"name": "b", "path": "y/a.ckpt", "place": [1.0]}]
     return table("line", points, {"loss": "min"}, {"models": models, "axes": {"t": "t, from a.ckpt to b.ckpt"}})
 
 
@@ -73,7 +74,7 @@ def bowl(x: float, y: float) -> float:
 def plane() -> Table:
     """Three models, then a grid that none but the first is on."""
     spots = [*PLACES.values(), *((x / 2, y / 2) for x in range(-2, 11) for y in range(-2, 9) if (x, y) != (0, 0))]
-    models = [{"name": name, "path": f"{name}.ckpt", "place": list(place)} for name, place in PLACES.items()]
+    models = [{"name": name, "path": f"x/{name}-1.ckpt", "place": list(place)} for name, place in PLACES.items()]
     points = [({"x": x, "y": y}, {"loss": bowl(x, y), "accuracy": 1 / (1 + bowl(x, y))}) for x, y in spots]
     axes = {"x": "distance from a.ckpt towards b.ckpt", "y": "distance towards c.ckpt"}
     return table("plane", points, {"loss": "min"}, {"models": models, "axes": axes})
@@ -97,4 +98,22 @@ def search() -> Table:
     return table("search", points, {"chat": "max", "code": "max"})
 
 
-TABLES = {"sweep": sweep, "split": split, "line": line, "plane": plane, "noise": noise, "search": search}
+SOUP = {"b": 0.90, "c": 0.95, "a": 0.85}  # alone, in the order in which they are named
+
+
+def soup() -> Table:
+    """Three models; the best is averaged with the next, and not with the last."""
+    alone = [({"stage": "alone", "model": f"{name}.ckpt", "size": 1}, {"score": it}) for name, it in SOUP.items()]
+    tried = [
+        ({"stage": "soup", "model": "b.ckpt", "size": 2}, {"score": 0.97}),
+        ({"stage": "soup", "model": "a.ckpt", "size": 3}, {"score": 0.96}),
+    ]
+    made = table("soup", [*alone, *tried], {"score": "max"}, {"rule": "greedy"})
+    about: list[dict[str, Any]] = [{"ingredients": [row.params["model"]]} for row in made.rows[:3]]
+    about += [{"ingredients": ["c.ckpt", "b.ckpt"], "kept": True}]
+    about += [{"ingredients": ["c.ckpt", "b.ckpt", "a.ckpt"], "kept": False}]
+    rows = tuple(replace(row, about=more) for row, more in zip(made.rows, about, strict=True))
+    return Table(replace(made.head, recipe=None), rows)
+
+
+TABLES = {"sweep": sweep, "split": split, "line": line, "plane": plane, "noise": noise, "search": search, "soup": soup}

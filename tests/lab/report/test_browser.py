@@ -97,7 +97,7 @@ def test_it_draws_everything_and_asks_nothing(opened: Open, tmp_path: Path) -> N
     report([*files, tmp_path / "folds.json"], tmp_path / "report.html")
     page, heard = opened(tmp_path / "report.html")
     charts = page.locator(".chart")
-    assert charts.count() == 26
+    assert charts.count() == 27
     for number in range(charts.count()):
         drawing = charts.nth(number).locator("svg.main-svg").first
         box = drawing.bounding_box()
@@ -107,7 +107,7 @@ def test_it_draws_everything_and_asks_nothing(opened: Open, tmp_path: Path) -> N
     assert page.locator(".trace.scatter").count() > 20
     assert page.locator(".contourlayer path").count() > 10
     assert page.locator(".heatmaplayer image").count() == 3
-    assert page.locator(".js-plotly-plot .annotation-text").all_text_contents().count("c") == 2
+    assert page.locator(".js-plotly-plot .annotation-text").all_text_contents().count("c-1") == 2
     assert heard.said == []
     assert [url for url in heard.asked if not url.startswith(("file:", "blob:", "data:"))] == []
     for width in (1280, 360):

@@ -24,6 +24,7 @@ NAMES = {
     "line": ["loss-along-t"],
     "plane": ["loss-over-x-y", "accuracy-over-x-y"],
     "noise": ["accuracy-noise"],
+    "soup": ["score-soup"],
     "search": [
         "code-against-chat",
         *(f"{metric}-progress" for metric in ("chat", "code")),
@@ -60,6 +61,15 @@ def test_shares_are_drawn_together_and_a_loss_alone() -> None:
     assert [trace["y"] for trace in traces(results.sweep, "loss-along-alpha")] == [results.sweep().column("loss")]
 
 
+def test_what_counts_comes_first_and_a_loss_is_no_share() -> None:
+    whole = results.sweep()
+    small = replace(whole.head, metrics=("old", "new", "loss"), goal={"new": "max"})
+    low = tuple(replace(row, metrics={**row.metrics, "loss": row.metrics["loss"] / 2}) for row in whole.rows)
+    assert [chart.name for chart in charts_of(Table(small, low))] == ["new-old-loss-along-alpha"]
+    by_loss = replace(small, goal={"loss": "min"})
+    assert [chart.name for chart in charts_of(Table(by_loss, low))] == ["loss-along-alpha", "old-new-along-alpha"]
+
+
 def test_a_word_splits_curves_which_are_sorted() -> None:
     density, none = traces(results.split, "share-along-kept")
     assert (density["name"], none["name"]) == ("rescale density", "rescale none")
@@ -75,6 +85,8 @@ def test_a_line_has_its_barrier() -> None:
     assert chart.note.startswith(f"Barrier of loss: {over.max():.4g}, at t = 0.5; max over t in 0..1 of loss(t)")
     assert (chart.data[1]["x"], chart.data[1]["y"]) == ([0, 1], [0.1, 0.3])
     assert [shape["x0"] for shape in chart.layout["shapes"]] == [0, 1]
+    # Both files are called alike, so that the models are called as in the recipe.
+    assert [name["text"] for name in chart.layout["annotations"]] == ["a", "b"]
     assert ("barrier of loss", f"{over.max():.4g} at t = 0.5") in of_table(results.line(), "line").facts
 
 
@@ -88,6 +100,7 @@ def test_a_plane_has_its_grid_and_its_models() -> None:
             row = results.plane().rows[field["customdata"][j][i]]
             assert (row.params["x"], row.params["y"]) == (x, y)
     assert list(zip(models["x"], models["y"], strict=True)) == list(results.PLACES.values())
+    assert models["text"] == ["a-1", "b-1", "c-1"]
     assert field["reversescale"] is True  # of a loss, low is bright
     assert traces(results.plane, "accuracy-over-x-y")[0]["reversescale"] is False
 
@@ -125,6 +138,23 @@ def test_a_search_shows_its_progress() -> None:
     less = replace(results.search().head, goal={"chat": "min"})
     lowest = next(c for c in charts_of(Table(less, results.search().rows)) if c.name == "chat-progress").data[1]
     np.testing.assert_array_equal(lowest["y"], np.minimum.accumulate(known))
+
+
+def test_a_soup_shows_each_model_and_what_it_adds() -> None:
+    chart = charts_of(results.soup())[0]
+    alone, average = chart.data
+    assert chart.layout["xaxis"]["ticktext"] == ["c.ckpt", "b.ckpt", "a.ckpt"]  # the best first
+    assert (alone["y"], alone["customdata"]) == ([0.95, 0.9, 0.85], [1, 0, 2])
+    assert (average["x"], average["y"]) == ([1, 2], [0.97, 0.96])
+    assert average["marker"]["symbol"] == ["circle", "circle-open"]
+    assert dict(of_table(results.soup(), "soup").facts)["best score (max)"] == "0.97, of c.ckpt + b.ckpt"
+
+
+def test_a_uniform_soup_has_one_average() -> None:
+    whole = results.soup()
+    head = replace(whole.head, about={"rule": "uniform"})
+    chart = charts_of(Table(head, whole.rows[:4]))[0]
+    assert (chart.data[1]["x"], chart.data[1]["y"], chart.note) == ([2], [0.97], "")
 
 
 def test_a_trade_off_shows_the_front() -> None:

@@ -1,4 +1,4 @@
-"""Charts over one axis: metrics along a parameter, the robustness curve of noise, the progress of a search."""
+"""Charts over one axis: metrics along a parameter, robustness to noise, the progress of a search, a soup's models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from weightmath.lab.landscape.barrier import Barrier, barriers
 from weightmath.lab.landscape.robustness import CONFIDENCE, Level, robustness
 from weightmath.lab.report.chart import COLOURS, GREY, Chart, Trace, axis, colour, dots, faint, label, line, slug
+from weightmath.lab.report.places import places_of
 from weightmath.lab.table import Row, Table
 
 
 def curves(table: Table, param: str) -> list[Chart]:
-    """The metrics along one numeric parameter: those that are all within 0 to 1 in one chart, each other one alone.
+    """The metrics along one numeric parameter: shares, which are all within 0 to 1, in one chart, each other one alone.
 
     On a line between models each metric with a goal has its chord and its barrier.
     """
@@ -45,15 +46,18 @@ def split_curves(table: Table, param: str, split: str) -> list[Chart]:
 
 
 def _groups(table: Table) -> list[list[str]]:
-    shares = [name for name in table.head.metrics if all(0 <= value <= 1 for value in table.column(name))]
-    rest = [[name] for name in table.head.metrics if name not in shares]
-    return [shares, *rest] if shares else rest
+    """Metrics by chart, those with a goal first. What is to be small is no share of what is right."""
+    goal = table.head.goal
+    names = sorted(table.head.metrics, key=lambda name: name not in goal)
+    shares = [name for name in names if goal.get(name) != "min" and all(0 <= it <= 1 for it in table.column(name))]
+    groups = [[name] for name in names if name not in shares] + ([shares] if shares else [])
+    return sorted(groups, key=lambda group: not goal.keys() & set(group))
 
 
 def _curve(rows: Sequence[Row], param: str, metric: str, name: str, number: int) -> Trace:
     hover = f"{label(param)} %{{x:.4g}}<br>{label(metric)} %{{y:.4g}}<extra></extra>"
-    x, y = [row.params[param] for row in rows], [row.metrics[metric] for row in rows]
-    return line(x, y, colour(number), name=name, points=[row.index for row in rows], hovertemplate=hover)
+    x = [row.params[param] for row in rows]
+    return line(x, _scores(rows, metric), colour(number), name=name, points=_numbers(rows), hovertemplate=hover)
 
 
 def _layout(table: Table, param: str, metrics: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def _marks(table: Table, param: str) -> dict[str, Any]:
     """A dotted line with a name where each model lies."""
     if table.head.params != (param,):
         return {}
-    places = [(str(model["name"]), model["place"][0]) for model in table.head.about.get("models", ())]
+    places = [(name, place[0]) for name, place in places_of(table)]
     upright = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dot", "width": 1, "color": GREY}}
     beside = {"y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "xshift": 4, "showarrow": False}
     return {
@@ -100,8 +104,8 @@ def noise(table: Table) -> list[Chart]:
 def _noise(table: Table, metric: str, levels: Sequence[Level]) -> Chart:
     scales = [level.scale for level in levels]
     small = {"color": faint(COLOURS[0], 0.45), "size": 5}
-    numbers = [row.index for row in table.rows]
-    draws = dots(table.column("scale"), table.column(metric), name="one draw", points=numbers, marker=small)
+    numbers, values = _numbers(table.rows), _scores(table.rows, metric)
+    draws = dots(table.column("scale"), values, name="one draw", points=numbers, marker=small)
     mean = line(scales, [level.mean for level in levels], COLOURS[0], name="mean")
     layout = {
         "xaxis": axis("scale of the noise, in standard deviations of each tensor", scales),
@@ -127,10 +131,41 @@ def progress(table: Table, metric: str) -> Chart:
     """The metric of each point of a search in the order of evaluation, and the best so far."""
     low = table.head.goal.get(metric) == "min"
     known = [row for row in table.rows if not math.isnan(row.metrics[metric])]
-    numbers, values = [row.index for row in known], [row.metrics[metric] for row in known]
+    numbers, values = _numbers(known), _scores(known, metric)
     tried = dots(numbers, values, name="tried", points=numbers)
     so_far: list[float] = list(accumulate(values, min if low else max))
     steps = {"mode": "lines", "line": {"color": COLOURS[1], "width": 2, "shape": "hv"}}
     best = {**line(numbers, so_far, COLOURS[1], name="best so far"), **steps}
     layout = {"xaxis": axis("evaluation"), "yaxis": axis(metric)}
     return Chart(slug(metric, "progress"), f"{metric}, evaluation by evaluation", "", (tried, best), layout)
+
+
+def soup(table: Table) -> Chart:
+    """Each model alone, the best first, and the averages: by the greedy rule one with each next model."""
+    (metric,) = table.head.metrics
+    sign = -1 if table.head.goal.get(metric) == "min" else 1
+    rows = [row for row in table.rows if row.params["stage"] == "alone"]
+    alone = sorted(rows, key=lambda row: (math.isnan(row.metrics[metric]), -sign * row.metrics[metric]))
+    averages = [row for row in table.rows if row.params["stage"] == "soup"]
+    greedy = table.head.about.get("rule") == "greedy"
+    # The greedy rule goes through the models in this order, and begins with the best.
+    places = range(1, len(averages) + 1) if greedy else [len(alone) - 1] * len(averages)
+    big = {"color": COLOURS[0], "size": 9}
+    symbols = ["circle" if row.about.get("kept") else "circle-open" for row in averages]
+    tried = line(places, _scores(averages, metric), COLOURS[1], name="average", points=_numbers(averages))
+    traces = (
+        {**dots(range(len(alone)), _scores(alone, metric), name="alone", points=_numbers(alone)), "marker": big},
+        {**tried, "marker": {**big, "color": COLOURS[1], "symbol": symbols}},
+    )
+    names = [label(row.params["model"]) for row in alone]
+    layout = {"xaxis": axis("model", tickvals=list(range(len(names))), ticktext=names), "yaxis": axis(metric)}
+    note = "Each average is of a model and those kept before it. A ring was worse than without it, which is left out."
+    return Chart(slug(metric, "soup"), f"{metric} of models and their averages", note if greedy else "", traces, layout)
+
+
+def _scores(rows: Sequence[Row], metric: str) -> list[float]:
+    return [row.metrics[metric] for row in rows]
+
+
+def _numbers(rows: Sequence[Row]) -> list[int]:
+    return [row.index for row in rows]

@@ -20,6 +20,7 @@ from weightmath.lab.report.chart import (
     slug,
     value_text,
 )
+from weightmath.lab.report.places import places_of
 from weightmath.lab.table import Row, Table
 
 Grid = tuple[list[float], list[float]]
@@ -43,7 +44,7 @@ def _grid_lines(values: Sequence[float]) -> list[float]:
 
 def plane(table: Table, x: str, y: str, grid: Grid, metric: str) -> Chart:
     """A metric over two parameters: contours, and the models where they lie; brighter is better."""
-    places = [(str(model["name"]), model["place"]) for model in table.head.about.get("models", ())]
+    places = places_of(table)
     titles = table.head.about.get("axes", {})
     lengths = table.head.what == "plane"
     same_scale = {"scaleanchor": "x"} if lengths else {}

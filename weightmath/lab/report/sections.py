@@ -97,6 +97,8 @@ def charts_of(table: Table) -> list[Chart]:
     """The charts that fit a results table: by what it is of, and by how many of its parameters vary."""
     if table.head.what == "noise":
         return curves.noise(table)
+    if table.head.what == "soup":
+        return [curves.soup(table)]
     numeric, words = _varying(table)
     tried = [curves.progress(table, metric) for metric in _main(table)] if table.head.what == "search" else []
     front = [fields.trade_off(table, *list(table.head.goal)[:2])] if len(table.head.goal) > 1 else []
@@ -113,7 +115,8 @@ def _over_params(table: Table, numeric: list[str], words: list[str]) -> list[Cha
         x, y = numeric
         grid = fields.grid_of(table, x, y)
         if grid is not None:
-            return [fields.plane(table, x, y, grid, metric) for metric in table.head.metrics]
+            rest = [metric for metric in table.head.metrics if metric not in table.head.goal]
+            return [fields.plane(table, x, y, grid, metric) for metric in (*table.head.goal, *rest)]
     return [fields.by_param(table, param, metric) for metric in _main(table) for param in (*numeric, *words)]
 
 
@@ -151,6 +154,8 @@ def _facts(table: Table) -> tuple[tuple[str, str], ...]:
 def _at(row: Row) -> str:
     if len(row.params) > 3:
         return f" at point {row.index}"
+    if "ingredients" in row.about:
+        return f", of {' + '.join(map(str, row.about['ingredients']))}"
     shown = [
         f"{name} = {value:.4g}" if _is_number(value) else f"{name} = {value}" for name, value in row.params.items()
     ]
