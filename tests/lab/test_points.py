@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from weightmath.checkpoint import open_checkpoint
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError
 from weightmath.lab import points as lab_points
 from weightmath.lab.metric import Metric, parse_metric
-from weightmath.lab.points import Measured, Point, ground_of, measured
+from weightmath.lab.points import Measured, Point, ground_of, jobs_of, measured
 from weightmath.provenance.lineage import provenance_of
 from weightmath.recipe import loads, with_overrides
 from weightmath.run import prepare, run
@@ -112,6 +113,29 @@ def test_files_are_what_run_writes(bench: Bench, monkeypatch: pytest.MonkeyPatch
         seen = torch.load(bench.folder / "seen" / f"{i}.ckpt", weights_only=True)["state_dict"]
         expected = made_by_run(bench, RECIPE, setting)
         assert all(torch.equal(seen[k].float(), expected[k].float()) for k in expected)
+
+
+def test_a_line_of_eleven_points_is_one_reading(bench: Bench) -> None:
+    ground = ground_of(loads(LINEAR, "merge.yaml", bench.folder / "merge.yaml"))
+    line = [Point(i, {"t": i / 10}) for i in range(11)]
+    ((points, job),) = jobs_of(
+        ground, line, lambda p: (f"{p.index}.ckpt", bench.folder / f"{p.index}.ckpt"), provenance=True
+    )
+    assert points == line
+    assert [(len(one.reads), len(one.outputs)) for one in job.plan.passes] == [(2, 11)]
+    report = run(job)
+    assert report.results.reads == 1
+    assert len(list(bench.folder.glob("[0-9]*.ckpt"))) == 11
+
+
+def test_a_point_in_memory_costs_little(bench: Bench) -> None:
+    """At least 500 points a second of 10,000 values, in seconds of the processor: other programs do not count."""
+    bench.save(a={"w": torch.zeros(100, 99), "b": torch.zeros(100)}, b={"w": torch.ones(100, 99), "b": torch.ones(100)})
+    settings = [{"t": i / 640} for i in range(640)]
+    look(bench, LINEAR, settings[:64], grab([]))
+    begun = time.process_time()
+    look(bench, LINEAR, settings, parse_metric(lambda state: 1.0), threads=1)
+    assert 640 / (time.process_time() - begun) > 500
 
 
 def test_points_that_are_kept_carry_the_recipe_that_makes_them_alone(bench: Bench) -> None:

@@ -190,6 +190,24 @@ def test_killed_and_gone_on_with_equals_undisturbed(here: Path, keep: Any) -> No
     assert not [name for name in names(here) if name.startswith(".")]
 
 
+def test_interrupted_it_says_how_to_go_on(here: Path) -> None:
+    (here / "slow.py").write_text(SLOW.replace("0.05", "0.2"))
+    (here / "r.yaml").write_text(MANY)
+    command = [sys.executable, "-m", "weightmath", "sweep", "r.yaml", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=here)
+    while process.poll() is None and lines(here / "r.jsonl") < 3:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, complaint = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    points = lines(here / "r.jsonl") - 1
+    assert complaint == (
+        "error: interrupted\n  hint: no output was written; "
+        f"{points} points are in r.jsonl: --resume goes on from there\n"
+    )
+    assert not [name for name in names(here) if name.startswith((".", "m_"))]
+
+
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 

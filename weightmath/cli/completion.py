@@ -60,7 +60,8 @@ def _recipe(ctx: typer.Context) -> Recipe | None:
     from weightmath.recipe import load
 
     # Words before an option without its value are left over, not yet anyone's.
-    words: Sequence[str] = ctx.params.get("words") or ctx.args
+    recipe = ctx.params.get("recipe")
+    words: Sequence[str] = ctx.params.get("words") or ([recipe] if recipe else ctx.args)
     try:
         return load(words[0]) if words else None
     except RecipeError:
