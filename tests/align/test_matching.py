@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import permutations
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.align.nets import FAMILIES, made
 from tests.align.test_families import layout_of, moved, shuffled
 from weightmath.align import Spec, permuted, spec_for, weight_matching
 from weightmath.align.spec import Move, Permutation
+from weightmath.errors import WeightmathError
 
 Arrays = dict[str, np.ndarray]
 WIDTHS = (8, 30, 20, 3)
@@ -146,3 +148,9 @@ def test_seeds_may_end_in_different_places() -> None:
     assert len(ends) > 1
     again = [weight_matching(MLP, mlp(0), mlp(1), seed=4).orders["P0"].tolist() for _ in range(2)]
     assert again[0] == again[1]
+
+
+def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(WeightmathError, match=r"needs scipy.*\n.*pip install 'weightmath\[lab\]'"):
+        weight_matching(MLP, mlp(0), mlp(1))

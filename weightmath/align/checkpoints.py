@@ -8,7 +8,6 @@ other weights, is left out.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from weightmath.files.outputs import Save, check_targets, plan_save
 from weightmath.kernels import convert
 from weightmath.lab.memory import tensor_of
 from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.lab.scratch import scratch
 
 TOLERANCE = 1e-3  # of a metric that must stay the same
 
@@ -234,8 +234,8 @@ def _compared(metric: Metric, moved: _Moved, job: Job) -> tuple[Mapping[str, flo
     """What a metric says of a model and of the moved one; NumericError where that is not the same."""
     if metric.needs_file:
         before = metric.evaluate(checkpoint=moved.opened.checkpoint.path)
-        with tempfile.TemporaryDirectory(prefix=".align-", dir=job.save.path.parent) as folder:
-            trial = replace(job.save, path=Path(folder) / job.save.path.name)
+        with scratch(job.save.path) as folder:
+            trial = replace(job.save, path=folder / job.save.path.name)
             _write(trial, moved, force=False)
             after = metric.evaluate(checkpoint=trial.path)
     else:
@@ -243,7 +243,7 @@ def _compared(metric: Metric, moved: _Moved, job: Job) -> tuple[Mapping[str, flo
         after = metric.evaluate(moved.state())
     for name, number in before.items():
         # A sum in another order differs by far less.
-        if not math.isclose(number, after[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if not math.isclose(number, after[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE**2):
             fact = f"the spec `{job.family}` changes the function: `{name}` is {number:.6g}, and then {after[name]:.6g}"
             raise NumericError(fact, hint="does it leave out a tensor that should move? is the number of heads right?")
     return before, after

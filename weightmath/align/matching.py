@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weightmath.align.spec import Orders, Permutation, Spec, permuted, units
-from weightmath.errors import LayoutError
+from weightmath.errors import WeightmathError
 from weightmath.files.buffers import is_buffer
 
 Progress = Callable[[int, int], None]
@@ -81,7 +81,7 @@ def weight_matching(
         seed      of the random order
         sweeps    the most that are made
         progress  told in each sweep how many permutations are through, and how many there are
-    Memory: two tensors, and n x n numbers for n units, in float64. Fails with LayoutError without scipy.
+    Memory: two tensors, and n x n numbers for n units, in float64. Fails with WeightmathError without scipy.
     Differs: the authors' code goes on while anything above 1e-12 is gained, which in float32 may never end; here it is
     a billionth of the norms.
     """
@@ -110,9 +110,8 @@ def _assignment() -> Callable[[np.ndarray], np.ndarray]:
     try:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     except ImportError:
-        raise LayoutError(
-            "matching needs scipy, which is not installed", hint="pip install 'weightmath[lab]'"
-        ) from None
+        fact = "matching needs scipy, which is not installed"
+        raise WeightmathError(fact, hint="pip install 'weightmath[lab]'") from None
     return lambda products: np.asarray(linear_sum_assignment(products, maximize=True)[1])
 
 
