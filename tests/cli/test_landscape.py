@@ -211,6 +211,14 @@ def test_noise(cli: Cli, metric: str) -> None:
     assert " 0.3 " in ran.out
 
 
+def test_of_several_metrics_the_curves_of_those_that_count_are_printed(cli: Cli, metric: str) -> None:
+    noise = ["landscape", "noise", "base.ckpt", "--scales", "0.1", "--seeds", 2, "--metric", "sizes:several"]
+    ran = cli(*noise, "--allow-code", "--of", "loss", "-o", "noise")
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert [row[0] for row in rows if len(row) > 3 and row[1] in ("0", "0.1")][:2] == ["loss", "loss"]
+    assert "--json has the curves of the other metrics" in ran.out
+
+
 def test_a_hook_before_the_metric(cli: Cli, folder: Path, metric: str) -> None:
     ran = cli(
         "landscape",

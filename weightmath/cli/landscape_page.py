@@ -74,6 +74,8 @@ def _show_points(page: Page, report: LandscapeReport) -> None:
 
 
 def _show_curve(page: Page, report: LandscapeReport) -> None:
+    """The curves of the metrics that count; of all where nothing says which do."""
+    levels = [level for level in report.curve if not report.goal or level.metric in report.goal]
     rows = [
         [
             level.metric,
@@ -82,9 +84,11 @@ def _show_curve(page: Page, report: LandscapeReport) -> None:
             number_text(level.mean),
             "" if level.low is None or level.high is None else f"{number_text(level.low)} to {number_text(level.high)}",
         ]
-        for level in report.curve
+        for level in levels
     ]
     page.table(rows, head=["metric", "scale", "seeds", "mean", "95% interval of the mean"], right=(1, 2, 3))
+    if len(levels) < len(report.curve):
+        page.listed(["--json has the curves of the other metrics, and the picture shows them"], style="dim")
 
 
 def _head(report: LandscapeReport) -> list[str]:
