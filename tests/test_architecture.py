@@ -38,7 +38,7 @@ LAYERS = [
     engine.cost engine.execute files.opening files.identity
     files.attempt engine.memory caveats provenance pins
     run diff
-    rehearsal verify lock
+    rehearsal verify lock speed
     mergekit api
     lab.table lab.numbers lab.geometry
     lab.programs lab.memory lab.foreign

@@ -12,6 +12,7 @@ import typer
 
 from weightmath import __version__
 from weightmath.cli.align import align
+from weightmath.cli.calibrate import calibrate
 from weightmath.cli.check import check
 from weightmath.cli.clean import clean
 from weightmath.cli.compare import compare
@@ -88,6 +89,7 @@ register(
     "weightmath soup runs/*.ckpt --base base.ckpt --scores scores.json --uniform --top 5 -o soup.ckpt",
 )
 register(plan, "weightmath plan recipe.yaml --input base=other.ckpt")
+register(calibrate, "weightmath calibrate", "weightmath calibrate /data/models")
 register(inspect, "weightmath inspect model.ckpt --all")
 register(diff, "weightmath diff base.ckpt merged.ckpt")
 register(

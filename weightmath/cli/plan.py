@@ -174,16 +174,25 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _cost(report: PlanReport) -> list[list[str]]:
-    from weightmath.cli.quantities import counted, seconds_text, size_text
+    from weightmath.cli.quantities import counted, size_text
 
-    rate = f"{size_text(report.bytes_per_second)} per second"
     alone = f", {size_text(report.bytes_for_identity)} of it for fingerprints and sums alone"
     return [
         ["reads", size_text(report.bytes_read) + (alone if report.bytes_for_identity else "")],
         ["writes", size_text(report.bytes_written)],
         ["memory", f"about {size_text(report.peak_bytes)} at most, with {counted(report.threads, 'thread')}"],
-        ["time", f"roughly {seconds_text(report.seconds)}, taking {rate}"],
+        ["time", _time(report)],
     ]
+
+
+def _time(report: PlanReport) -> str:
+    from weightmath.cli.quantities import seconds_text
+
+    if report.estimate is None:
+        return f"very roughly {seconds_text(report.seconds)}; once `weightmath calibrate` has run, within a third"
+    parts = [(name, getattr(report.estimate, name)) for name in ("start", "files", "arithmetic", "disk", "flush")]
+    longest = ", ".join(f"{name} {seconds_text(taken)}" for name, taken in parts if taken >= report.seconds / 100)
+    return f"about {seconds_text(report.seconds)}: {longest}"
 
 
 def _print_refusal(refusal: Refusal) -> None:

@@ -1,4 +1,4 @@
-"""What a run reads, known beforehand: the programs that it will run say which inputs they need.
+"""What a run reads and computes, known beforehand: the programs that it will run say what they need and do.
 
 Rounds of tensors, samples of selections, tensors that a static 0 or a narrowed vector spares: all of it counts. Only a
 selection that its sample misleads reads more than is said here.
@@ -6,48 +6,145 @@ selection that its sample misleads reads more than is said here.
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
 from weightmath.algebra.graph import Vector
 from weightmath.engine.grouping import Grouping, readings
-from weightmath.engine.plan import Plan
+from weightmath.engine.plan import PAIRWISE, REDUCTIONS, SELECTIONS, WHOLE_TENSOR, Plan, is_inline
+from weightmath.engine.stream import stride
 from weightmath.engine.work import Group, Wanted
-from weightmath.scope import tile
+from weightmath.layout import Entry
+from weightmath.scope import Domain, tile
+
+# Singular value decompositions of one matrix, from the number of operands. Rough for "wudi", whose steps are products.
+DECOMPOSITIONS: dict[str, Callable[[int], int]] = {
+    "truncated_svd": lambda count: 1,
+    "tsv": lambda count: count + 2,
+    "iso_c": lambda count: 3,
+    "iso_cts": lambda count: count + 3,
+    "knots": lambda count: count,
+    "wudi": lambda count: count + 1,
+}
+_SPECIAL_POWERS = {2: "multiply", 0.5: "sqrt"}
 
 
 def bytes_read(plan: Plan) -> int:
     """Bytes that a run of the plan reads from its inputs, in all passes, readings and rounds."""
+    return sum(_bytes_of_group(group, each, plan) for each, group in _groups(plan))
+
+
+def operations(plan: Plan) -> dict[str, float]:
+    """How many float32 elements each operation of a run goes through; an element of float64 counts as two.
+
+    The names are those of the graph's operations, and
+        read DTYPE, write DTYPE  elements of inputs made numbers, and of outputs rounded, screened and handed on
+        compare, moments         elements of outputs beside their templates: all, and those that tell how far they moved
+        tally, sort, keep        elements that selections look at, as the model streams by or held in memory, and mask
+        gram, ...                elements times pairs of vectors
+        svd                      elements times the smaller side of the matrix, for each decomposition
+        tensor read, written     tensors, not elements
+    """
+    counts: defaultdict[str, float] = defaultdict(float)
+    for wanted, group in _groups(plan):
+        width = plan.compute_dtypes[group.entries[0]].itemsize / 4
+        for number, program in enumerate(group.programs):
+            last = number == len(group.programs) - 1
+            elements = width * sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
+            counts["tensor read"] += len(group.entries) * len(program.reads)
+            counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
+            for name, each in _of_program(group, number, wanted, plan):
+                counts[name] += elements * each
+    return dict(counts)
+
+
+def _groups(plan: Plan) -> Iterator[tuple[Wanted, Group]]:
+    """All that a run goes through, in order."""
     grouping = Grouping(plan)
-    wanted = (each for one in plan.passes for each in readings(one, plan) if each is not None)
-    return sum(_of_group(group, each, plan) for each in wanted for group in grouping.groups(each))
+    for one in plan.passes:
+        for wanted in readings(one, plan):
+            if wanted is not None:
+                for group in grouping.groups(wanted):
+                    yield wanted, group
+
+
+def _of_program(group: Group, number: int, wanted: Wanted, plan: Plan) -> Iterator[tuple[str, float]]:
+    """The operations of one program on each element, and how often."""
+    first = group.entries[0]
+    shape, program = plan.layout.entries[first], group.programs[number]
+    for node in program.nodes:
+        looked_up = node.static or (node.op in (*SELECTIONS, *REDUCTIONS, *WHOLE_TENSOR) and not is_inline(node, shape))
+        if not looked_up:
+            yield from _of_node(node, shape)
+    for node in program.completes:
+        yield from _of_node(node, shape)
+    if number == len(group.programs) - 1:
+        yield from (("tally", 1) for _ in wanted.selecting(first))
+        for output in wanted.outputs:
+            if plan.facts.present[output.value][first]:
+                yield f"write {(output.dtype or shape.dtype).name}", 1
+                if output.template is not None:
+                    yield "compare", 1
+                    yield "moments", 1 / stride(plan)
+
+
+def _of_node(node: Vector, shape: Entry) -> Iterator[tuple[str, float]]:
+    """What a node takes per element, where it is computed. Arithmetic of statistics is nothing beside elements."""
+    count = len(node.args)
+    if node.op == "input":
+        assert node.source is not None
+        yield f"read {node.source.layout[shape.name].dtype.name}", 1
+    elif node.op == "random":
+        yield node.option("draw"), 1
+    elif node.op in PAIRWISE:
+        yield node.op, count * (count + 1) / 2
+    elif node.op in REDUCTIONS:
+        yield node.op, 1
+    elif node.op in SELECTIONS:
+        yield "sort", 1
+    elif node.op == "largest_mask":
+        yield "keep", 1
+    elif node.op == "whole_tensor":
+        rows = shape.shape[0] if len(shape.shape) > 1 else 0
+        smaller = min(rows, math.prod(shape.shape[1:]))
+        yield "svd", smaller * DECOMPOSITIONS[node.option("function")](count)
+    elif node.domain < Domain.ELEMENT:
+        return
+    elif node.op == "power":
+        exponent = node.args[1].option("value")
+        yield _SPECIAL_POWERS.get(exponent, "power"), 1
+    else:
+        yield node.op, count if node.op == "median" else 1
 
 
 def tensors_read(plan: Plan) -> frozenset[tuple[Vector, str]]:
     """The tensors that a run of the plan reads whole, once or more often: input and name."""
-    grouping = Grouping(plan)
-    wanted = (each for one in plan.passes for each in readings(one, plan) if each is not None and not each.sampling)
     return frozenset(
         (node, plan.layout.names[entry])
-        for each in wanted
-        for group in grouping.groups(each)
+        for wanted, group in _groups(plan)
+        if not wanted.sampling
         for program in group.programs
         for node in program.reads
         for entry in group.entries
     )
 
 
-def _of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
+def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     total = 0
     for entry in group.entries:
-        shape = plan.layout.entries[entry]
+        name = plan.layout.names[entry]
         for number, program in enumerate(group.programs):
-            last = number == len(group.programs) - 1
-            elements = _sampled(entry, wanted, plan) if wanted.sampling and last else shape.size
-            total += elements * sum(_width(node, shape.name) for node in program.reads)
+            elements = _elements(entry, wanted, plan, last=number == len(group.programs) - 1)
+            total += elements * sum(_width(node, name) for node in program.reads)
     return total
 
 
-def _sampled(entry: int, wanted: Wanted, plan: Plan) -> int:
-    """Elements of the tiles that some sample needs."""
+def _elements(entry: int, wanted: Wanted, plan: Plan, *, last: bool) -> int:
+    """Elements of an entry that a program goes through: all, or those of the tiles that some sample needs."""
     shape = plan.layout.entries[entry]
+    if not (wanted.sampling and last):
+        return shape.size
     tiles = (tile(shape, n) for n in {n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
     return sum(one.stop - one.start for one in tiles)
 

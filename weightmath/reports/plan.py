@@ -10,19 +10,19 @@ from typing import Any
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Description
 from weightmath.effects import rules
-from weightmath.engine import cost
 from weightmath.engine.execute import Settings
-from weightmath.engine.memory import dtype_is_native, peak_bytes
+from weightmath.engine.memory import peak_bytes
 from weightmath.engine.plan import SELECTIONS, STATISTICS, Pass, Plan
 from weightmath.files import buffers
 from weightmath.files.choice import Chosen
 from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
-from weightmath.provenance.watching import bytes_beside
 from weightmath.run import Job
 from weightmath.scope import Domain
+from weightmath.speed.estimate import Estimate, bytes_for_identity, bytes_read, estimate, needs_torch
+from weightmath.speed.machine import measured
 
-# The rough time: what a disk cache and one or two cores were measured to do, and the import of torch.
+# The rough time, where the machine was not measured: what one or two cores do, and the import of torch.
 BYTES_PER_SECOND = 10**9
 _TORCH_SECONDS = 2.0
 _READABLE = 100
@@ -163,7 +163,9 @@ class PlanReport:
     bytes_for_identity  of tensors that only fingerprints need, and of files whose sha256 is pinned
     bytes_written  sizes of all outputs
     peak_bytes     memory that the process is expected to take at most
-    seconds        bytes_read + bytes_written at `bytes_per_second`, and the import of torch where it is needed
+    seconds        how long the process is expected to take
+    estimate       what the seconds are spent on, on a machine that `weightmath calibrate` has measured; None elsewhere,
+                   where they are only rough: all bytes at 1 GB/s, and the import of torch where it is needed
     refusal        why the run would not start, or None
     """
 
@@ -184,7 +186,7 @@ class PlanReport:
     bytes_written: int
     peak_bytes: int
     seconds: float
-    bytes_per_second: int
+    estimate: Estimate | None
     warnings: tuple[str, ...]
     refusal: Refusal | None
 
@@ -192,10 +194,10 @@ class PlanReport:
 def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
     """The record of what `run` would do with these settings."""
     plan = job.plan
-    beside = job.pins.bytes + (bytes_beside(job.inputs, plan) if job.needs_fingerprints else 0)
-    read = cost.bytes_read(plan) + sum(copy.size for save in job.saves for copy in save.image.copies) + beside
-    written = sum(save.image.size for save in job.saves)
-    needs_torch = not all(dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
+    read, written = bytes_read(job), sum(save.image.size for save in job.saves)
+    machine = measured()
+    estimated = estimate(job, settings.threads, machine) if machine else None
+    rough = (read + written) / BYTES_PER_SECOND + needs_torch(job) * _TORCH_SECONDS
     return PlanReport(
         recipe=str(job.recipe.path or "-e"),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
@@ -210,11 +212,11 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
         buffers=_buffers(job),
         threads=settings.threads,
         bytes_read=read,
-        bytes_for_identity=beside,
+        bytes_for_identity=bytes_for_identity(job),
         bytes_written=written,
         peak_bytes=peak_bytes(plan, settings),
-        seconds=(read + written) / BYTES_PER_SECOND + needs_torch * _TORCH_SECONDS,
-        bytes_per_second=BYTES_PER_SECOND,
+        seconds=estimated.seconds if estimated else rough,
+        estimate=estimated,
         warnings=job.warnings,
         refusal=refusal,
     )

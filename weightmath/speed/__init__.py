@@ -1,0 +1,1 @@
+"""How long a run will take: what it does is counted, what each of that takes is measured once per machine."""

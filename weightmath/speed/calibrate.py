@@ -1,0 +1,151 @@
+"""Measure a machine: time many mixtures of work, and find what a unit of each kind takes that explains the times.
+
+Each mixture is one equation: its counted work times the unknown seconds per unit are the seconds that it took. Formulas
+in memory (`probes`) tell of operations, runs on small files of files. Solved by least squares.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from weightmath import functions
+from weightmath.dtypes import DTYPES
+from weightmath.engine.memory import threads_of
+from weightmath.run import load, prepare, run
+from weightmath.speed.estimate import work
+from weightmath.speed.machine import Machine, this_machine
+from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
+
+_ROUNDS = 3
+_ELEMENTS = 12_000_000  # of the models in files: larger than the caches of most processors
+_MANY, _FEW = 1000, 300  # small tensors, and elements of each
+_SHARED = (4096, 4096)
+_BUFFER = 1 << 20
+
+
+def calibrate(folder: Path) -> Machine:
+    """Measure this machine, and the disk that a folder lies on; writes up to 300 MB there, and removes them.
+
+    On one thread, but for `shared`. Nothing else should run meanwhile. Fails with OSError where the folder cannot be
+    written to.
+    """
+    start = _imports("weightmath.run")
+    torch = _imports("weightmath.run", "torch") - start
+    with tempfile.TemporaryDirectory(dir=folder) as here:
+        flush, cold = _disk(Path(here))
+        known = {"byte flushed": flush, "byte cold": cold, "start": start, "torch": torch}
+        known |= _solved(timed(list(probes()), _ROUNDS), known)
+        known |= _solved(list(_runs(Path(here))), known)
+    return Machine(known, _shared(), this_machine())
+
+
+def _solved(found: Sequence[Timed], known: Mapping[str, float]) -> dict[str, float]:
+    """Seconds per unit of each kind of work that is not known: least squares of relative errors, nothing below 0."""
+    kinds = sorted({kind for one in found for kind in one.work} - known.keys())
+    amounts = np.array([[one.work.get(kind, 0.0) for kind in kinds] for one in found])
+    taken = np.array([one.seconds for one in found])
+    left = taken - [sum(one.work.get(kind, 0.0) * each for kind, each in known.items()) for one in found]
+    most = amounts.max(axis=0)  # so that all unknowns are seconds
+    free, solved = np.ones(len(kinds), bool), np.zeros(len(kinds))
+    while True:
+        solved[free] = np.linalg.lstsq((amounts / most / taken[:, None])[:, free], left / taken)[0]
+        if not (solved < 0).any():
+            return dict(zip(kinds, (solved / most).tolist(), strict=True))
+        # Noise has made the cheapest cost less than nothing: all others are found anew.
+        free[solved.argmin()] = False
+        solved[~free] = 0
+
+
+def _imports(*modules: str) -> float:
+    """Seconds of the processor that a new process takes to import modules."""
+    before = _of_children()
+    subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], check=True)
+    return _of_children() - before
+
+
+def _of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+# --- files
+
+
+def _disk(folder: Path) -> tuple[float, float]:
+    """Seconds per byte to flush a file to the disk, and to read it from there."""
+    path = folder / "disk"
+    size = 4 * _ELEMENTS
+    with path.open("wb", buffering=0) as file:
+        piece = os.urandom(_BUFFER)
+        for _ in range(size // _BUFFER):
+            file.write(piece)
+        started = time.perf_counter()
+        os.fsync(file.fileno())
+        flush = (time.perf_counter() - started) / size
+        if not hasattr(os, "posix_fadvise"):  # no way to read from the disk for certain
+            return flush, 0.0
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    started = time.perf_counter()
+    with path.open("rb", buffering=0) as file:
+        while file.read(_BUFFER):
+            pass
+    return flush, (time.perf_counter() - started) / size
+
+
+def _runs(folder: Path) -> Iterator[Timed]:
+    """Runs of recipes with one input and with four, on large files, small ones, and ones of many tensors."""
+    names = [f"blocks.{i}.bias" for i in range(_MANY)]
+    for letter in "abcd":
+        _write(folder / f"large-{letter}.safetensors", ["tensor"], _ELEMENTS)
+        _write(folder / f"small-{letter}.safetensors", ["tensor"], 1)
+        _write(folder / f"many-{letter}.safetensors", names, _FEW)
+    for formula in ("model(0.9 * a)", "0.4 * a + 0.3 * b + 0.2 * c + 0.1 * d"):
+        for name in ("large", "small", "many"):
+            yield _run(folder, name, formula)
+
+
+def _write(path: Path, names: Sequence[str], elements: int) -> None:
+    """A safetensors file of float32 tensors of so many elements each."""
+    size = 4 * elements
+    entries = {
+        name: {"dtype": "F32", "shape": [elements], "data_offsets": [number * size, (number + 1) * size]}
+        for number, name in enumerate(names)
+    }
+    head = json.dumps(entries).encode()
+    values = np.random.default_rng(0).random(len(names) * elements, np.float32)
+    path.write_bytes(len(head).to_bytes(8, "little") + head + values.tobytes())
+
+
+def _run(folder: Path, name: str, formula: str) -> Timed:
+    """The least time of the processor that a recipe takes on one thread, from its text to its output."""
+    inputs = "".join(f"  {letter}: {name}-{letter}.safetensors\n" for letter in "abcd" if f"* {letter}" in formula)
+    path = folder / "recipe.yaml"
+    path.write_text(f"inputs:\n{inputs}save:\n  out.safetensors: {formula}\n")
+    seconds = []
+    for _ in range(_ROUNDS):
+        started = time.process_time()
+        job = prepare(load(path))
+        run(job, threads=1, force=True)
+        seconds.append(time.process_time() - started)
+    return Timed(work(job), min(seconds))
+
+
+def _shared() -> float:
+    """The part of a formula's work that threads share, from its time on one and on as many as weightmath takes."""
+    threads = threads_of(None)
+    if threads == 1:
+        return 1.0
+    x, y = (memory_input(name, 1, DTYPES["float16"], _SHARED) for name in "xy")
+    formula = probe([x + 0.5 * (y - x) * functions.abs(y) / (1 + functions.abs(x))], compared=True)
+    alone, together = (min(formula.seconds(count, time.perf_counter) for _ in range(_ROUNDS)) for count in (1, threads))
+    return float(np.clip((1 - together / alone) / (1 - 1 / threads), 0, 1))
