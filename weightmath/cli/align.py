@@ -59,7 +59,7 @@ def align(
     """
     with failing(REFUSED, as_json=json):
         from weightmath import align as aligning
-        from weightmath.cli.files import check_free
+        from weightmath.cli.files import check_free, write_whole
         from weightmath.lab.metric import parse_metric
 
         if save_spec is not None:
@@ -74,7 +74,7 @@ def align(
         with measure or nullcontext(), progress_bar("matching", wanted=not json, points=True) as progress:
             report = align_report(aligning.run(job, seed=seed, metric=measure, force=force, progress=progress))
         if save_spec is not None:
-            save_spec.write_text(job.text, encoding="utf-8")
+            write_whole(save_spec, job.text)
         if json:
             print(as_json(report))
         else:

@@ -52,7 +52,7 @@ def compare(
     With --base the numbers are of the changes from it. Relative changes are against the base, or else the first one.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.files import check_free
+        from weightmath.cli.files import check_free, write_whole
         from weightmath.cli.progress import progress_bar
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
@@ -72,18 +72,20 @@ def compare(
             )
         report = compare_report(found)
         if csv is not None:
-            _write_csv(csv, csv_rows(report))
+            write_whole(csv, _csv_text(csv_rows(report)))
         if json:
             print(as_json(report))
         else:
             _print(report, everything)
 
 
-def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+def _csv_text(rows: Sequence[Sequence[object]]) -> str:
     import csv
+    import io
 
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 def _print(report: CompareReport, everything: bool) -> None:
