@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
@@ -19,7 +19,7 @@ from typing import Any
 from tests.bench.cases import CASES, Case, chosen
 from tests.bench.measure import ProgramError
 from tests.bench.peers import PEERS, Peer
-from tests.bench.results import Result, answers, growth, measured
+from tests.bench.results import Result, Wishes, answers, calibrate, growth, measured
 from tests.bench.table import show
 from tests.bench.workload import Kind, Models
 
@@ -42,11 +42,13 @@ def main() -> int:
     except KeyError as unknown:
         print(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}", file=sys.stderr)
         return 2
-    peers = _peers(asked.peers) if asked.peers else {}
+    wishes = Wishes(asked.repeats, asked.predict, _peers(asked.peers) if asked.peers else {}, asked.peers)
     with tempfile.TemporaryDirectory(prefix="weightmath-bench-", dir=asked.folder) as folder:
-        _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), bool(peers))}")
+        _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), bool(wishes.peers))}")
         try:
-            results, quick = _measure(cases, asked, Path(folder), peers)
+            if asked.predict:
+                calibrate(Path(folder))
+            results, quick = _measure(cases, wishes, SCALES[asked.scale], Path(folder))
         except ProgramError as failed:
             _say(str(failed))
             return 1
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PYTHON",
         help="also mergekit, sd-mecha and a guide's own code, where this interpreter (the present one) has them",
     )
+    parser.add_argument("--predict", action="store_true", help="calibrate, and show what plans say beforehand")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
     parser.add_argument("--threads", type=int, help="of weightmath, for all cases")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program (3)")
@@ -110,15 +113,15 @@ def _disk(cases: Sequence[Case], unit: int, folder: Path, twice: bool) -> str:
 
 
 def _measure(
-    cases: Sequence[Case], asked: argparse.Namespace, folder: Path, peers: Mapping[Peer, str]
+    cases: Sequence[Case], wishes: Wishes, unit: int, folder: Path
 ) -> tuple[list[Result], dict[str, dict[str, float]]]:
     results: list[Result] = []
     quick: dict[str, dict[str, float]] = {}
-    for models, group in _sets(cases, SCALES[asked.scale], folder, peers):
+    for models, group in _sets(cases, unit, folder, wishes.peers):
         _say(*(f"{case.name} ..." for case in group))
-        results += measured(group, models, asked.repeats, peers, asked.peers)
+        results += measured(group, models, wishes)
         if models.kind == Kind() and not quick and any(case.models >= 3 for case in group):
-            quick = answers(models, asked.repeats)
+            quick = answers(models, wishes.repeats)
     return results, quick
 
 

@@ -36,7 +36,7 @@ class Case:
     @property
     def start(self) -> str:
         """The program whose start-up is taken out: torch's import, where half precision makes weightmath import it."""
-        return "python" if self.kind.dtype == "float32" or isinstance(self.recipe, tuple) else "torch"
+        return "python" if self.kind.dtype == "float32" or self.recipe[0] == "delta" else "torch"
 
 
 def _saves(*values: str) -> str:
@@ -80,6 +80,7 @@ CASES: tuple[Case, ...] = (
     Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2),
     Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11),
     Case("statistics", _STATISTICS, 2, writes=0),
+    Case("compare 5", ("compare", *(f"{{m{i}}}" for i in range(5))), 5, writes=0),
     # The floor of deltas reads both models and writes one, as if a delta were as large as a model.
     Case("make delta", (*_MAKE, "{folder}/out.delta"), 2),
     Case("apply delta", _APPLY, 2, before=(*_MAKE, "{folder}/made.delta")),

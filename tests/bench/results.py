@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ class Result:
     read, written  bytes of the floor; weightmath reads the first as often as `passes` says
     floor, start, weightmath  median seconds, `wall` and `cpu`, and the most memory, `peak`, of the whole process
     ratio          (weightmath - start) / floor, `wall` and `cpu`
+    predicted      seconds that `weightmath plan` said, on a measured machine; None where it was not asked
     peers          of each, its version and the same numbers of its whole process, and `times`: how many times
                    weightmath's whole process it takes, turn by turn
     """
@@ -51,31 +54,68 @@ class Result:
     start: Mapping[str, float]
     weightmath: Mapping[str, float]
     ratio: Mapping[str, Spread]
+    predicted: float | None
     peers: Mapping[str, Mapping[str, Any]]
 
 
-def measured(
-    cases: Sequence[Case], models: Models, repeats: int, peers: Mapping[Peer, str], python: str
-) -> list[Result]:
-    """Measure cases on models that have been made; all programs of all cases take turns.
+@dataclass(frozen=True)
+class Wishes:
+    """What is measured beside weightmath and the floor.
 
-    `peers`: with their versions; they run under `python`.
+    repeats  runs of each program
+    predict  whether plans are asked how long their runs will take
+    peers    with their versions
+    python   the interpreter that peers run under
     """
+
+    repeats: int = 3
+    predict: bool = False
+    peers: Mapping[Peer, str] = field(default_factory=dict)
+    python: str = sys.executable
+
+
+def calibrate(folder: Path) -> None:
+    """Measure the machine and the folder's disk, for plans that later processes make; all that is found stays there."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    run(Program([*WEIGHTMATH, "calibrate", str(folder)]))
+
+
+def measured(cases: Sequence[Case], models: Models, wishes: Wishes) -> list[Result]:
+    """Measure cases on models that have been made; all programs of all cases take turns."""
     programs = {("start", "python"): Program(PYTHON), ("start", "torch"): Program(TORCH)}
     for case in cases:
         programs[case.name, "floor"] = floor(case, models)
         programs[case.name, "weightmath"] = weightmath(case, models)
-        for peer in peers:
+        for peer in wishes.peers:
             if case.name in peer.cases:
-                programs[case.name, peer.name] = peer.program(case.name, models, python)
+                programs[case.name, peer.name] = peer.program(case.name, models, wishes.python)
     largest = max(cases, key=lambda case: case.models)
     alternate({"floor": floor(largest, models)}, 1)  # warms the page cache
-    costs, printed = alternate(programs, repeats)
-    return [_result(case, models, costs, printed[case.name, "weightmath"], peers) for case in cases]
+    plans = {case.name: _predicted(programs[case.name, "weightmath"]) for case in cases if wishes.predict}
+    costs, printed = alternate(programs, wishes.repeats)
+    return [
+        _result(case, models, costs, printed[case.name, "weightmath"], plans.get(case.name), wishes.peers)
+        for case in cases
+    ]
+
+
+def _predicted(program: Program) -> float | None:
+    """Seconds that a plan says a run will take; None for other commands."""
+    words = program.command[len(WEIGHTMATH) :]
+    if words[0] != "run":
+        return None
+    _, printed = run(replace(program, command=[*WEIGHTMATH, "plan", *words[1:]]))
+    seconds: float = json.loads(printed)["seconds"]
+    return seconds
 
 
 def _result(
-    case: Case, models: Models, costs: Mapping[tuple[str, str], Sequence[Cost]], printed: str, peers: Mapping[Peer, str]
+    case: Case,
+    models: Models,
+    costs: Mapping[tuple[str, str], Sequence[Cost]],
+    printed: str,
+    predicted: float | None,
+    peers: Mapping[Peer, str],
 ) -> Result:
     own = {program: runs for (name, program), runs in costs.items() if name == case.name}
     start = costs["start", case.start]
@@ -90,6 +130,7 @@ def _result(
         start=medians(start),
         weightmath=medians(own["weightmath"]),
         ratio=ratios(own["weightmath"], start, own["floor"]),
+        predicted=predicted,
         peers={
             peer.name: {
                 "version": version,

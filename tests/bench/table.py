@@ -39,9 +39,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _ratios(results: Sequence[Result]) -> Table:
     table = _table(
-        "floors: (seconds - start) / floor s, the time to copy the bytes; median (least-most)",
+        "floors: (seconds - start) / floor s, the time to copy the bytes; median (least-most); predicted / seconds",
         *("case", "threads", "read MB", "written MB", "floor s", "start s", "seconds"),
-        *("floors", "floors, cpu", "peak MB", "passes"),
+        *("floors", "floors, cpu", "peak MB", "passes", "predicted"),
     )
     for each in results:
         table.add_row(
@@ -54,6 +54,7 @@ def _ratios(results: Sequence[Result]) -> Table:
             str(each.ratio["cpu"]),
             f"{each.weightmath['peak'] / _MB:.0f}",
             str(each.passes),
+            f"{each.predicted / each.weightmath['wall']:.2f}" if each.predicted else "",
         )
     return table
 

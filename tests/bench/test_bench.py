@@ -216,7 +216,7 @@ def test_ratios_are_taken_turn_by_turn() -> None:
 def test_growth_is_what_a_further_byte_costs() -> None:
     def result(name: str, seconds: float, copying: float, peak: float) -> Result:
         ours, floor = ({"wall": s, "cpu": 2 * s, "peak": peak} for s in (seconds, copying))
-        return Result(name, "float16", 2, 0, 0, 1, floor, {}, ours, {}, {})
+        return Result(name, "float16", 2, 0, 0, 1, floor, {}, ours, {}, None, {})
 
     sizes = [result(cases.SMALLEST, 3, 0.1, 200e6), result(cases.LARGEST, 5, 1.1, 201e6)]
     assert growth(sizes) == pytest.approx({"wall": 2, "cpu": 2, "peak": 1e6})

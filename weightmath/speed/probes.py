@@ -90,6 +90,12 @@ class _Memory:
     def adopt_copy(self, job: Any, crc: int) -> bool:
         return False
 
+    def seen(self) -> None:
+        return None
+
+    def see_also(self, seen: Any) -> None:
+        return None
+
 
 def timed(probes: Sequence[Probe], rounds: int) -> list[Timed]:
     """The least times of probes, which take turns: what else a machine does for a while then hits none of them alone.
