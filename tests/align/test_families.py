@@ -135,6 +135,10 @@ DOUBTS = {
     "a norm of another width": (shapes(fc1__weight=(4, 3), fc2__weight=(2, 4), bn1__weight=(3,)), "`bn1` leaves doubt"),
     "a norm at the end": (shapes(fc1__weight=(4, 3), fc2__weight=(2, 4), bn2__weight=(2,)), "`bn2` leaves doubt"),
     "a recurrent layer": (shapes(rnn__weight_ih_l0=(4, 3), fc__weight=(2, 4)), "`rnn.weight_ih_l0` leaves doubt"),
+    "a norm of groups": (
+        shapes(f__0__weight=(8, 3, 3, 3), f__1__weight=(8,), f__1__bias=(8,), f__3__weight=(4, 8, 3, 3)),
+        "`f.1` leaves doubt.*perhaps of groups of channels",
+    ),
     "grouped convolutions": (
         shapes(c1__weight=(8, 3, 3, 3), c2__weight=(8, 2, 3, 3), c3__weight=(4, 8, 3, 3)),
         "`c2` leaves doubt",
@@ -161,6 +165,12 @@ def test_what_a_resnet_has_besides_is_refused() -> None:
     state = ResNet().state_dict()
     state["layer1.0.se.fc.weight"] = torch.zeros(6, 6)
     with pytest.raises(LayoutError, match=r"`layer1\.0\.se\.fc\.weight` is no tensor of a residual network"):
+        spec_for("auto", layout_of(state))
+
+
+def test_a_resnet_with_norms_of_groups() -> None:
+    state = {name: tensor for name, tensor in ResNet().state_dict().items() if "running" not in name}
+    with pytest.raises(LayoutError, match="`bn1` has no running statistics, and may be a norm of groups"):
         spec_for("auto", layout_of(state))
 
 

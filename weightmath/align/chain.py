@@ -147,6 +147,8 @@ def _norms(modules: Iterable[_Module], layers: Sequence[_Module]) -> dict[str, l
             raise _doubt(norm.name, "a norm of which it is not clear after which layer it comes")
         if not before and owner.inputs == owner.outputs and not norm.name.rpartition(".")[2].startswith("bn"):
             raise _doubt(norm.name, f"a norm before or after `{owner.name}`")
+        if owner.axes > 2 and not any(name.endswith("running_mean") for name in norm.tensors):
+            raise _doubt(norm.name, "a norm without running statistics, perhaps of groups of channels")
         found[owner.name] = list(norm.tensors)
     return found
 

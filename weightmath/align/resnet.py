@@ -92,6 +92,9 @@ class _Building:
 
     def _made(self, order: str, layer: str, norm: str) -> None:
         """The outputs of a layer and of the norm after it have this order."""
+        if self._has(f"{norm}.weight") and not self._has(f"{norm}.running_mean"):
+            fact = f"`{self.prefix}{norm}` has no running statistics, and may be a norm of groups of channels"
+            raise LayoutError(fact, hint=_HINT)
         for module in (layer, norm):
             for own in ("weight", "bias", "running_mean", "running_var"):
                 name = f"{self.prefix}{module}.{own}"
