@@ -26,8 +26,8 @@ NAMES = {
     "noise": ["accuracy-noise"],
     "soup": ["score-soup"],
     "search": [
-        "code-against-chat",
         *(f"{metric}-progress" for metric in ("chat", "code")),
+        "code-against-chat",
         *(f"{metric}-by-{param}" for metric in ("chat", "code") for param in ("alpha", "density", "method")),
     ],
 }

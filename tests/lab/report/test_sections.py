@@ -15,11 +15,12 @@ from tests.lab.report import results
 from tests.lab.report.results import RECIPE, TABLES, table
 from weightmath import recipe
 from weightmath.errors import OutputError, RecipeError, TableError
+from weightmath.lab.appender import Appender
 from weightmath.lab.report.point_recipe import filled, lines_of
 from weightmath.lab.report.sections import of_table, section_of
 from weightmath.lab.report.sheet import Sheet
 from weightmath.lab.report.write import report
-from weightmath.lab.table import Appender, Head, Table
+from weightmath.lab.table import Head, Table
 
 
 def save(made: Table, stem: Path) -> Path:

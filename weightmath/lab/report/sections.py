@@ -102,7 +102,7 @@ def charts_of(table: Table) -> list[Chart]:
     numeric, words = _varying(table)
     tried = [curves.progress(table, metric) for metric in _main(table)] if table.head.what == "search" else []
     front = [fields.trade_off(table, *list(table.head.goal)[:2])] if len(table.head.goal) > 1 else []
-    return [*front, *tried, *_over_params(table, numeric, words)]
+    return [*tried, *front, *_over_params(table, numeric, words)]
 
 
 def _over_params(table: Table, numeric: list[str], words: list[str]) -> list[Chart]:
