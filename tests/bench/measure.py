@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ TORCH = (sys.executable, "-c", "import torch")
 
 @dataclass(frozen=True)
 class Cost:
-    """One run: seconds by the clock and of the processors (user + system), and the most bytes resident."""
+    """One run: seconds by the clock and of the processors (user + system), and the most bytes resident.
+
+    Of a process and its helpers: what they share counts once.
+    """
 
     wall: float
     cpu: float
@@ -55,15 +59,63 @@ def run(program: Program) -> tuple[Cost, str]:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
+        with _Watch(process.pid) as watch:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
         if process.returncode:
             words = (err.read() or out.read())[-2000:]
             raise ProgramError(f"{' '.join(program.command)}: exit code {process.returncode}: {words}")
-        return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MAXRSS_UNIT), out.read()
+        return Cost(wall, usage.ru_utime + usage.ru_stime, max(watch.most, usage.ru_maxrss * _MAXRSS_UNIT)), out.read()
+
+
+class _Watch:
+    """Looks at the memory of a process and those that it has started, now and then: a single one tells of itself."""
+
+    def __init__(self, pid: int) -> None:
+        self.most = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        if Path("/proc/self/smaps_rollup").exists():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _look(self) -> None:
+        pause = 0.0
+        while not self._over.wait(pause):
+            started = time.perf_counter()
+            family = _family(self._pid)
+            if len(family) > 1:
+                self.most = max(self.most, sum(map(_resident, family)))
+            pause = max(0.05, 20 * (time.perf_counter() - started))  # five percent of a processor at most
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all below it that are still there."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(below for child in children for below in _family(int(child)))]
+
+
+def _resident(pid: int) -> int:
+    """Bytes of a process, of shared ones its share."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def _forget(path: Path) -> None:

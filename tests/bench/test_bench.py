@@ -200,6 +200,12 @@ def test_peak_is_the_childs() -> None:
     assert 1_400_000_000 < run(grows)[0].peak < 1_700_000_000
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell")
+def test_peak_is_that_of_all_processes_together() -> None:
+    code = "import os, time; held = b'x' * 200_000_000; os.fork(); more = b'y' * 200_000_000; time.sleep(3)"
+    assert 590_000_000 < run(Program([sys.executable, "-c", code]))[0].peak < 650_000_000, "what is shared, once"
+
+
 def test_failing_program_says_why() -> None:
     with pytest.raises(ProgramError, match="exit code 3: no"):
         run(Program([sys.executable, "-c", "import sys; print('no', file=sys.stderr); sys.exit(3)"]))
