@@ -12,7 +12,7 @@ from weightmath.align.document import bind, parse, text_of
 from weightmath.align.known import spec_for
 from weightmath.align.spec import Move, Permutation, Spec, check, permuted, positions, units
 from weightmath.dtypes import DTYPES
-from weightmath.errors import LayoutError, WeightmathError
+from weightmath.errors import LayoutError, RecipeError, WeightmathError
 from weightmath.layout import Entry, Layout
 
 LAYOUT = Layout.of(
@@ -73,6 +73,7 @@ def test_what_is_written_is_read_again() -> None:
 
 MISTAKES = {
     "nothing": ("", "spec.yaml: the spec is empty"),
+    "a list": ("- p", "spec.yaml: a spec is a mapping, and this is none\n  hint: for example\n  units of fc1:"),
     "no lines": ("p: 0", "spec.yaml:1: p: a permutation has a line for each axis"),
     "no axis": ("p:\n  qkv.weight: rows", "spec.yaml:2: p.qkv.weight: `rows` is no axis"),
     "variables": ("p:\n  net.<i>.in.weight: 0", "have different <variables>"),
@@ -97,6 +98,14 @@ def test_a_spec_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("p:\n  net.0.in.weight: 0\n  net.0.in.bias: 0\n  net.0.out.weight: 1\n")
     spec, origin = spec_for(str(tmp_path / "own.yaml"), LAYOUT)
     assert (spec.permutations[0].size, origin) == (6, str(tmp_path / "own.yaml"))
+
+
+def test_files_that_are_no_spec(tmp_path: Path) -> None:
+    (tmp_path / "zip.pt").write_bytes(b"PK\xff")
+    with pytest.raises(RecipeError, match="is not text: byte 2 is not UTF-8"):
+        spec_for(str(tmp_path / "zip.pt"), LAYOUT)
+    with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
+        spec_for(str(tmp_path), LAYOUT)
 
 
 CHECKS = {

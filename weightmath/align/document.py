@@ -30,6 +30,7 @@ _AXIS = re.compile(r"(\d+)(?: in (?:(\d+) parts of )?(\d+|<heads>) blocks)?")
 _VARIABLE = re.compile(r"<(\w+)(\*?)>")
 _BEGINNING, _PART = r"(?:.*\.)?", r"[^.]+"
 STAYS, COMPLETE = "stays", "nothing else"
+_EXAMPLE = "for example\n  units of fc1:\n    fc1.weight: 0\n    fc1.bias: 0\n    fc2.weight: 1"
 NO_HEADS = "how many heads there are is in no name or shape: --heads says it"
 
 
@@ -58,18 +59,14 @@ class Line:
 
 def parse(text: str, name: str) -> dict[str, tuple[Line, ...]]:
     """The lines of each permutation; RecipeError, with the line, for what is no spec."""
-    if not text.strip():
-        raise RecipeError("the spec is empty", where=name)
-    document = load(text, name)
+    document = load(text, name, "spec", _EXAMPLE)
     return {title: tuple(_lines(document, title, lines)) for title, lines in document.data.items()}
 
 
 def _lines(document: Document, title: str, lines: Any) -> Iterator[Line]:
     if not isinstance(lines, dict) or not lines:
-        hint = "  layers.0.weight: 0\n  layers.0.bias: 0\n  layers.2.weight: 1"
-        raise RecipeError(
-            "a permutation has a line for each axis that moves", where=document.where((title,)), hint=hint
-        )
+        fact = "a permutation has a line for each axis that moves"
+        raise RecipeError(fact, where=document.where((title,)), hint=_EXAMPLE)
     for key, value in lines.items():
         where = document.where((title, key))
         complete = value == COMPLETE

@@ -45,11 +45,20 @@ def _named(name: str, layout: Layout, heads: int | None) -> Spec:
         return _MADE[name](layout)
     if name in families():
         return bind(_parsed(name), layout, heads)
-    path = Path(name)
-    if not path.is_file():
-        known = f"auto {' '.join(families())}, or a YAML file"
-        raise RecipeError(f"there is no spec `{name}`", where="--spec", hint=nearest(name, families()) or known)
-    return bind(parse(path.read_text(encoding="utf-8"), path.name), layout, heads)
+    return bind(parse(_text(Path(name)), name), layout, heads)
+
+
+def _text(path: Path) -> str:
+    """The text of a spec of the user's own."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        known = f"known: auto {' '.join(families())}, or a YAML file"
+        raise RecipeError(f"there is no spec `{path}`", hint=nearest(str(path), families()) or known) from None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(path)) from None
 
 
 def _parsed(family: str) -> Mapping[str, tuple[Line, ...]]:

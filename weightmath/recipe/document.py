@@ -70,8 +70,11 @@ def scalar(text: str) -> str | float | bool | None:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-def load(text: str, name: str) -> Document:
-    """The document that a YAML text holds; `name` is what messages call it.
+_LEAST = "it has at least `inputs:` and `save:`"
+
+
+def load(text: str, name: str, what: str = "recipe", least: str = _LEAST) -> Document:
+    """The document that a YAML text holds; `name` is what messages call it, `what` what it is, `least` what it has.
 
     Fails with RecipeError, with line, column, the line itself and the way out, for text that is not YAML, repeated
     keys, aliases, anchors, tags, escapes that double quotes would change, expressions that YAML cuts at their commas,
@@ -79,18 +82,18 @@ def load(text: str, name: str) -> Document:
     """
     source = text.removeprefix("\ufeff")
     reading = _Reading(source, name, {})
-    return Document(name, reading.value(root_of(source, name), ()), reading.lines)
+    return Document(name, reading.value(root_of(source, name, what, least), ()), reading.lines)
 
 
-def root_of(source: str, name: str) -> yaml.MappingNode:
+def root_of(source: str, name: str, what: str = "recipe", least: str = _LEAST) -> yaml.MappingNode:
     """The nodes of a YAML text, a mapping at the top, with their places in the text. Fails as `load` does."""
     try:
         root = _Loader(source, name).get_single_node()
     except yaml.YAMLError as error:
         raise translated(error, source, name) from None
     if not isinstance(root, yaml.MappingNode):
-        fact = "the recipe is empty" if root is None else "a recipe is a mapping, and this is none"
-        raise RecipeError(fact, where=name, hint="it has at least `inputs:` and `save:`")
+        fact = f"the {what} is empty" if root is None else f"a {what} is a mapping, and this is none"
+        raise RecipeError(fact, where=name, hint=least)
     return root
 
 
