@@ -41,7 +41,7 @@ LAYERS = [
     rehearsal verify lock speed
     mergekit api
     lab.table lab.numbers lab.geometry
-    lab.programs lab.memory lab.foreign
+    lab.appender lab.programs lab.memory lab.foreign
     lab.recalibrate
     lab.metric lab.comparison lab.spectrum
     lab.points lab.scratch lab.vary

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import weightmath as wm
-from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
+from weightmath.errors import MetricError, OutputError, RecipeError, TableError, WeightmathError
 from weightmath.lab.sweep import sweep
 from weightmath.lab.table import Table, read
 
@@ -221,7 +221,17 @@ def test_what_is_done_is_not_made_again(here: Path) -> None:
         sweep(here / "r.yaml", out=here / "out")
     os.utime(here / "a.ckpt", ns=(1, 1))
     with pytest.raises(TableError, match="belongs to another sweep"):
-        sweep(here / "r.yaml", out=here / "out", resume=True)
+        sweep(here / "r.yaml", out=here / "out", keep="none", resume=True)
+
+
+def test_a_file_that_is_not_the_sweep_s_own_is_never_replaced(here: Path) -> None:
+    sweep(here / "r.yaml", out=here / "out", keep="none")
+    best = min(expected(here), key=lambda one: one[2])
+    path = here / f"m_{best[0]:g}_{best[1]:g}.ckpt"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists"):
+        sweep(here / "r.yaml", out=here / "out", keep="best", resume=True)
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_metric_that_fails_keeps_what_was_measured(here: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from weightmath.errors import TableError
-from weightmath.lab.table import Appender, Head, Row, Table, read
+from weightmath.lab.appender import Appender
+from weightmath.lab.table import Head, Row, Table, read
 
 HEAD = Head("sweep", ("alpha", "kind"), goal={"accuracy": "max", "loss": "min"}, recipe_hash="h", about={"n": 3})
 
@@ -91,14 +92,17 @@ def test_the_front_is_what_a_second_definition_says() -> None:
     assert {one.index for one in front} == expected
 
 
-@pytest.mark.parametrize("cut", [1, 30, 10_000])
-def test_a_table_that_was_cut_short_is_gone_on_with(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize(
+    ("lines", "more", "rows"), [(6, -1, 4), (6, -30, 4), (2, 0, 1), (1, 5, 0), (1, 0, 0), (1, -2, 0), (0, 0, 0)]
+)
+def test_a_table_that_was_cut_short_is_gone_on_with(tmp_path: Path, lines: int, more: int, rows: int) -> None:
     written(tmp_path / "whole", ROWS)
     content = (tmp_path / "whole.jsonl").read_bytes()
-    (tmp_path / "out.jsonl").write_bytes(content[: max(len(content) - cut, 5)])
+    size = sum(map(len, content.splitlines(keepends=True)[:lines])) + more
+    (tmp_path / "out.jsonl").write_bytes(content[:size])
     with Appender(tmp_path / "out", HEAD, resume=True) as appender:
         known = {one.index for one in appender.table.rows}
-        assert len(known) == (4 if cut < 10_000 else 0)
+        assert len(known) == rows
         for one in ROWS:
             if one.index not in known:
                 appender.append(one)
@@ -122,7 +126,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_two_programs_do_not_write_one_table(tmp_path: Path) -> None:
-    code = "import sys; from weightmath.lab.table import *; Appender(sys.argv[1], Head('sweep', ()), resume=True)"
+    code = "import sys; from weightmath.lab.appender import *; Appender(sys.argv[1], Head('sweep', ()), resume=True)"
     with Appender(tmp_path / "out", HEAD):
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, check=False)
     assert b"another program is writing it" in done.stderr

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from weightmath.errors import MetricError, RecipeError
+from weightmath.lab.appender import Appender, check_free
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Point, ground_of, measured
 from weightmath.lab.scratch import scratch
 from weightmath.lab.study import Work
-from weightmath.lab.table import Appender, Goal, Head, Row, Table, check_free, paths
+from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
 from weightmath.run import check_start, prepare, run
@@ -145,7 +146,7 @@ def run_soup(soup: Soup, work: Work, progress: Told = lambda done, total: None) 
     Fails as `measured` and `run` do, and with MetricError where several numbers could count. No output appears then.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch(soup.stem.with_suffix(".jsonl")))
+        folder = stack.enter_context(scratch(paths(soup.stem)[0]))
         tasting = _Tasting(soup, work, folder, progress)
         if soup.metric is not None:
             stack.enter_context(soup.metric)

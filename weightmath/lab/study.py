@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.errors import MetricError, OutputError, RecipeError, WeightmathError
+from weightmath.lab.appender import Appender, check_free, head_there
 from weightmath.lab.metric import Metric
 from weightmath.lab.points import Ground, Measured, Point, ground_of, jobs_of, measured
 from weightmath.lab.scratch import scratch
-from weightmath.lab.table import Appender, Goal, Head, Row, Table, check_free, paths
+from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, text_of
 from weightmath.recipe.vary import Setting, filled, places_in
 from weightmath.run import prepare, run
@@ -44,6 +45,7 @@ class Study:
     keep      which points' files are kept, under the name in `save` with parameters in place of braces
     stem      where the table is: STEM.jsonl, STEM.csv; None: nowhere, it is only returned
     resume    go on with the table that is there
+    force     files of points that are there are the study's own, of before it was stopped
     warnings  what `plan` warns of at one point
     """
 
@@ -54,6 +56,7 @@ class Study:
     keep: Keep
     stem: Path | None
     resume: bool
+    force: bool
     warnings: tuple[str, ...]
 
     def place(self, point: Point) -> tuple[str, Path]:
@@ -97,21 +100,27 @@ def study_of(
     if metric is None and keep == "best":
         raise RecipeError("without a metric nothing says which point is best", hint="--keep all, or --keep none")
     ground = ground_of(source)
+    kept: Keep = keep or ("best" if metric else "none")
     text = text_of(source.document.data) if source.changes else source.text
-    stamps = {name: _stamps(opened) for name, opened in ground.inputs.models.items()}
-    spec = source.spec.model_dump(mode="json", by_alias=True)
-    key = hashlib.blake2b(json.dumps([spec, stamps, identity], default=str).encode(), digest_size=16).hexdigest()
-    head = Head(what, axes, recipe=text, recipe_hash=key, about=dict(about))
+    about = {**about, "keep": kept}
+    head = Head(what, axes, recipe=text, recipe_hash=_hash(source, ground, identity), about=about)
     if stem is not None:
         check_free(stem, resume=resume)
-    kept: Keep = keep or ("best" if metric else "none")
+    there = None if stem is None else head_there(stem)
+    force = there is not None and there.about.get("keep") == kept
     example_place = (ground.output, source.resolve(ground.output))
     (_, job), *_ = jobs_of(ground, [Point(0, example)], lambda point: example_place, provenance=kept != "none")
-    return Study(source, ground, metric, head, kept, stem, resume, job.warnings)
+    return Study(source, ground, metric, head, kept, stem, resume, force, job.warnings)
 
 
-def _stamps(opened: Any) -> list[list[int]]:
-    return [[stamp.size, stamp.mtime_ns] for stamp in opened.checkpoint.stamps]
+def _hash(source: Recipe, ground: Ground, identity: object) -> str:
+    """What is the same for studies whose points are."""
+    stamps = {
+        name: [[stamp.size, stamp.mtime_ns] for stamp in opened.checkpoint.stamps]
+        for name, opened in ground.inputs.models.items()
+    }
+    spec = source.spec.model_dump(mode="json", by_alias=True)
+    return hashlib.blake2b(json.dumps([spec, stamps, identity], default=str).encode(), digest_size=16).hexdigest()
 
 
 def check_names(study: Study, points: Iterable[Point]) -> None:
@@ -123,7 +132,7 @@ def check_names(study: Study, points: Iterable[Point]) -> None:
     if study.keep == "all" and often > 1:
         raise _shared(study, f"`{name}` would be the file of {often} points")
     for _, path in names:
-        if path.exists() and not study.resume:
+        if path.exists() and not study.force:
             raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
 
 
@@ -195,7 +204,7 @@ def note(
         study.metric,
         folder,
         keep=keep,
-        force=study.resume,
+        force=study.force,
         jobs=work.jobs,
         threads=work.threads,
         memory=work.memory,
@@ -231,5 +240,5 @@ def keep_best(study: Study, table: Table, work: Work) -> Path | None:
     if best is None:
         return None
     name, path = study.place(Point(best.index, best.params))
-    run(prepare(study.ground.at(best.params, name)), threads=work.threads, memory=work.memory, force=study.resume)
+    run(prepare(study.ground.at(best.params, name)), threads=work.threads, memory=work.memory, force=study.force)
     return path
