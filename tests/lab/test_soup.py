@@ -79,6 +79,31 @@ def test_the_greedy_rule_is_the_paper_s(models: list[Path], tmp_path: Path) -> N
     assert kept == [path.name for path in expected[1:]]
 
 
+def test_stopped_and_gone_on_with_it_measures_nothing_twice(models: list[Path], tmp_path: Path) -> None:
+    calls: list[float] = []
+
+    def failing(state: State) -> float:
+        if len(calls) == 8:
+            raise OSError("the disk of the data")
+        calls.append(accuracy(state))
+        return calls[-1]
+
+    out = tmp_path / "out.ckpt"
+    assert "8 points are in" in said(MetricError, models, out, metric=failing)
+    assert not out.exists()
+    calls.clear()
+    found = soup(models, out, metric=failing, resume=True)
+    assert len(calls) == 3
+    assert list(found.ingredients) == greedy_of_the_paper(models, plain)
+    whole = soup(models, tmp_path / "whole.ckpt", metric=accuracy)
+    assert [(row.params, row.metrics, row.about) for row in found.table.rows] == [
+        (row.params, row.metrics, row.about) for row in whole.table.rows
+    ]
+    (tmp_path / "other.jsonl").write_bytes((tmp_path / "whole.jsonl").read_bytes())
+    other = {"metric": accuracy, "resume": True}
+    assert "belongs to another soup" in said(TableError, models[::-1], tmp_path / "other.ckpt", **other)
+
+
 def test_less_may_be_better(models: list[Path], tmp_path: Path) -> None:
     found = soup(models, tmp_path / "out.ckpt", metric=lambda state: -accuracy(state), goal="min")
     assert list(found.ingredients) == greedy_of_the_paper(models, plain)

@@ -54,6 +54,7 @@ def soup(
     base: Base = None,
     threads: options.Threads = None,
     memory: options.Memory = None,
+    resume: options.Resume = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -84,6 +85,7 @@ def soup(
             rule=None if greedy is None else "greedy" if greedy else "uniform",
             top=top,
             force=force,
+            resume=resume,
         )
         work = Work(1, threads, parse_size(memory) if memory else None)
     with failing(FAILED, as_json=json):
@@ -106,8 +108,8 @@ def _print(report: SoupReport) -> None:
     rows = []
     for row in report.rows:
         kept = {True: "kept", False: "left out", None: ""}[row.about.get("kept")]
-        what = row.params["model"] if row.params["stage"] == "alone" else " + ".join(row.about["ingredients"])
-        rows.append([number_text(row.metrics["score"]), kept, str(what)])
+        names = [Path(one).name for one in row.about["ingredients"]]
+        rows.append([number_text(row.metrics["score"]), kept, " + ".join(names)])
     if rows:
         page.table(rows, head=["score", "", "of"], right=(0,))
     else:

@@ -8,6 +8,7 @@ keeps nothing.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from weightmath.lab.appender import Appender, check_free
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Point, ground_of, measured
 from weightmath.lab.scratch import scratch
-from weightmath.lab.study import Work
+from weightmath.lab.study import Work, telling
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
@@ -52,6 +53,7 @@ class Soup:
     rule: Rule
     top: int | None
     force: bool
+    resume: bool
     warnings: tuple[str, ...] = ()
 
     def recipe(self, ingredients: Sequence[Path]) -> Recipe:
@@ -62,6 +64,18 @@ class Soup:
             value = f"base + mean([{', '.join(f'{name} - base' for name in inputs)}])"
             inputs, template = {"base": str(self.base.absolute()), **inputs}, "base"
         return of_data({"inputs": inputs, "save": {self.out: {"value": value, "template": template}}}, "soup")
+
+    @property
+    def head(self) -> Head:
+        """The head of its table."""
+        key = hashlib.blake2b(digest_size=16)
+        for path in (*self.models, *([self.base] if self.base else [])):
+            stat = path.stat()
+            key.update(repr((str(path), stat.st_size, stat.st_mtime_ns, self.scores.get(path))).encode())
+        key.update(repr((self.metric and self.metric.identity, self.goal, self.rule, self.top, self.base)).encode())
+        about = {"metric": str(self.metric or ""), "rule": self.rule}
+        params, goal = ("stage", "model", "size"), {"score": self.goal}
+        return Head("soup", params, ("score",), goal, recipe_hash=key.hexdigest(), about=about)
 
     @property
     def stem(self) -> Path:
@@ -115,6 +129,7 @@ def prepare_soup(
     rule: Rule | None = None,
     top: int | None = None,
     force: bool = False,
+    resume: bool = False,
 ) -> Soup:
     """Everything of a soup but the work; raises what is wrong with it.
 
@@ -132,11 +147,11 @@ def prepare_soup(
         raise RecipeError("the best are averaged by the uniform rule, and need scores", hint="--uniform --scores FILE")
     if top is not None and not 1 <= top <= len(models):
         raise RecipeError(f"there are {len(models)} models, of which {top} cannot be the best")
-    soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force)
+    soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force, resume)
     job = prepare(soup.recipe(models))
     check_start(job, force=force)
     if metric or scores:
-        check_free(soup.stem, resume=force)
+        check_free(soup.stem, resume=force or resume)
     return replace(soup, warnings=job.warnings)
 
 
@@ -146,77 +161,80 @@ def run_soup(soup: Soup, work: Work, progress: Told = lambda done, total: None) 
     Fails as `measured` and `run` do, and with MetricError where several numbers could count. No output appears then.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch(paths(soup.stem)[0]))
-        tasting = _Tasting(soup, work, folder, progress)
+        table: Appender | None = None
+        if soup.metric or soup.scores:
+            for file in paths(soup.stem) if soup.force and not soup.resume else ():
+                file.unlink(missing_ok=True)
+            table = stack.enter_context(Appender(soup.stem, soup.head, resume=soup.resume))
+            stack.enter_context(telling(table, paths(soup.stem)[0]))
         if soup.metric is not None:
             stack.enter_context(soup.metric)
-        if soup.metric or soup.scores:
-            for file in paths(soup.stem) if soup.force else ():
-                file.unlink(missing_ok=True)
-            about = {"metric": str(soup.metric or ""), "rule": soup.rule}
-            head = Head("soup", ("stage", "model", "size"), ("score",), {"score": soup.goal}, about=about)
-            tasting.table = stack.enter_context(Appender(soup.stem, head))
+        folder = stack.enter_context(scratch(paths(soup.stem)[0]))
+        tasting = _Tasting(soup, work, table, folder, progress)
         alone = tasting.alone()
         ingredients, score = tasting.greedy(alone) if soup.rule == "greedy" else tasting.uniform(alone)
-        found = Table(Head("soup", ()), ()) if tasting.table is None else tasting.table.table
-    run(prepare(soup.recipe(ingredients)), threads=work.threads, memory=work.memory, force=soup.force)
+        run(prepare(soup.recipe(ingredients)), threads=work.threads, memory=work.memory, force=soup.force)
+        found = Table(soup.head, ()) if table is None else table.table
     best = alone[soup.order(alone)[0]] if alone else None
     return Souped(found, tuple(ingredients), score, best, Path(soup.out))
 
 
 class _Tasting:
-    """Scores that are taken and noted one after another."""
+    """Scores that are taken and noted one after another; those that are noted already are not taken again."""
 
-    def __init__(self, soup: Soup, work: Work, folder: Path, progress: Told) -> None:
+    def __init__(self, soup: Soup, work: Work, table: Appender | None, folder: Path, progress: Told) -> None:
         self._soup = soup
         self._work = work
+        self._table = table
         self._folder = folder
         self._progress = progress
+        rows = () if table is None else table.table.rows
+        self._known = {(row.params["stage"], *row.about["ingredients"]): row.metrics["score"] for row in rows}
         self._done = 0
-        self.table: Appender | None = None
 
     def alone(self) -> dict[Path, float]:
         """The score of each model by itself; none where nothing tells it."""
-        soup = self._soup
-        found: dict[Path, float] = {}
-        for path in soup.models if soup.metric or soup.scores else ():
-            begun = time.monotonic()
-            found[path] = soup.scores[path] if soup.scores else self._score([path])
-            self._note("alone", path, [path], found[path], begun, kept=None)
-        return found
+        return {path: self._taste("alone", [path]) for path in self._soup.models} if self._table is not None else {}
 
     def greedy(self, alone: Mapping[Path, float]) -> tuple[list[Path], float]:
         """The ingredients by the greedy rule, and the score of their average."""
         first, *others = self._soup.order(alone)
         kept, best = [first], alone[first]
         for path in others:
-            begun = time.monotonic()
-            score = self._score([*kept, path])
-            is_kept = self._soup.is_as_good(score, best)
-            self._note("soup", path, [*kept, path], score, begun, kept=is_kept)
-            if is_kept:
+            score = self._taste("soup", [*kept, path], best)
+            if self._soup.is_as_good(score, best):
                 kept, best = [*kept, path], score
         return kept, best
 
     def uniform(self, alone: Mapping[Path, float]) -> tuple[list[Path], float | None]:
         """All models or the best of them, and the score of their average where there is a metric."""
         chosen = self._soup.order(alone)[: self._soup.top] if self._soup.top else list(self._soup.models)
-        if self._soup.metric is None:
-            return chosen, None
+        return chosen, None if self._soup.metric is None else self._taste("soup", chosen)
+
+    def _taste(self, stage: str, ingredients: Sequence[Path], best: float | None = None) -> float:
+        """The score of a model alone or of an average, which is noted, and whether it is as good as `best`."""
+        soup, names = self._soup, [str(path) for path in ingredients]
         begun = time.monotonic()
-        score = self._score(chosen)
-        self._note("soup", chosen[-1], chosen, score, begun, kept=True)
-        return chosen, score
+        score = self._known.get((stage, *names))
+        if score is None:
+            assert self._table is not None
+            told = stage == "alone" and bool(soup.scores)
+            score = soup.scores[ingredients[0]] if told else self._score(ingredients)
+            about = {"ingredients": names, **({} if best is None else {"kept": soup.is_as_good(score, best)})}
+            params: dict[str, Setting] = {"stage": stage, "model": ingredients[-1].name, "size": len(ingredients)}
+            seconds = round(time.monotonic() - begun, 4)
+            self._table.append(Row(len(self._table), params, {"score": score}, seconds, None, about))
+        self._done += stage == "soup" or not soup.scores
+        self._progress(self._done, soup.evaluations)
+        return score
 
     def _score(self, ingredients: Sequence[Path]) -> float:
-        metric = self._soup.metric
+        metric, work = self._soup.metric, self._work
         assert metric is not None
         if metric.needs_file and len(ingredients) == 1:
             found: Mapping[str, float] = metric.evaluate(checkpoint=ingredients[0].absolute())
         else:
-            ground = ground_of(self._soup.recipe(ingredients))
-            work = self._work
-            points = [Point(0, {})]
+            ground, points = ground_of(self._soup.recipe(ingredients)), [Point(0, {})]
             (one,) = measured(ground, points, metric, self._folder, threads=work.threads, memory=work.memory)
             found = one.metrics
         goals = metric.goals(found)
@@ -224,18 +242,6 @@ class _Tasting:
             fact = f"the metric gives several numbers: {' '.join(found)}"
             raise MetricError(fact, hint=f"say which counts: --of {next(iter(found))}")
         return found[next(iter(goals))]
-
-    def _note(
-        self, stage: str, path: Path, ingredients: Sequence[Path], score: float, begun: float, kept: bool | None
-    ) -> None:
-        assert self.table is not None
-        about = {"ingredients": [one.name for one in ingredients], **({} if kept is None else {"kept": kept})}
-        params: dict[str, Setting] = {"stage": stage, "model": path.name, "size": len(ingredients)}
-        seconds = round(time.monotonic() - begun, 4)
-        self.table.append(Row(len(self.table.table.rows), params, {"score": score}, seconds, None, about))
-        if self._soup.metric is not None and not (stage == "alone" and self._soup.scores):
-            self._done += 1
-        self._progress(self._done, self._soup.evaluations)
 
 
 def soup(
@@ -251,6 +257,7 @@ def soup(
     rule: Rule | None = None,
     top: int | None = None,
     force: bool = False,
+    resume: bool = False,
     threads: int | None = None,
     memory: int | None = None,
 ) -> Souped:
@@ -265,6 +272,7 @@ def soup(
         scores   of each model alone, so that the metric measures averages only
         rule     "greedy" (see the module) or "uniform"; None: greedy where there is a metric
         top      of the uniform rule: how many of the best are averaged
+        resume   go on with the scores that are in the table beside the output
     Fails with RecipeError, MetricError, TableError and as `weightmath run` does.
     """
     paths_of = [Path(path) for path in models]
@@ -280,5 +288,6 @@ def soup(
         rule=rule,
         top=top,
         force=force,
+        resume=resume,
     )
     return run_soup(prepared, Work(1, threads, memory))

@@ -157,7 +157,7 @@ def _shared(study: Study, fact: str) -> RecipeError:
 def opened(study: Study) -> Iterator[tuple[Appender, Path]]:
     """The study's table, and a folder for files that are not kept, while the work lasts.
 
-    An error or interrupt on the way says what is kept and how to go on. Programs of the metric end with it.
+    An error or interrupt on the way says what is kept. Programs of the metric end with it.
     """
     with ExitStack() as stack:
         if study.metric is not None:
@@ -168,20 +168,25 @@ def opened(study: Study) -> Iterator[tuple[Appender, Path]]:
         else:
             table = stack.enter_context(Appender(study.stem, study.head, resume=study.resume))
             folder = stack.enter_context(scratch(paths(study.stem)[0]))
-        try:
-            yield table, folder
-        except WeightmathError as error:
-            error.hint = "; ".join(filter(None, (error.hint, _kept(study, table.table))))
-            raise
-        except KeyboardInterrupt as interrupt:
-            interrupt.args = (*interrupt.args, *filter(None, [_kept(study, table.table)]))
-            raise
+            stack.enter_context(telling(table, paths(study.stem)[0]))
+        yield table, folder
 
 
-def _kept(study: Study, table: Table) -> str:
-    if study.stem is None or not table.rows:
-        return ""
-    return f"{len(table.rows):,} points are in {paths(study.stem)[0]}: --resume goes on from there"
+@contextmanager
+def telling(table: Appender, file: Path) -> Iterator[None]:
+    """Add to an error or interrupt what is kept in a table's file, and how to go on."""
+    try:
+        yield
+    except WeightmathError as error:
+        error.hint = "; ".join([*filter(None, [error.hint]), *_kept(table, file)]) or None
+        raise
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (*interrupt.args, *_kept(table, file))
+        raise
+
+
+def _kept(table: Appender, file: Path) -> list[str]:
+    return [f"{len(table):,} points are in {file}: --resume goes on from there"] if len(table) else []
 
 
 def note(
