@@ -34,7 +34,7 @@ from weightmath.kernels import convert
 from weightmath.scope import TILE, Domain, rows_are_cut
 
 PART_TILES = 2  # of a larger chunk, that are computed at a time: the arrays of a part fit the processor's cache
-_WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
+WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class _Run:
 
     def _read_once(self, wanted: Wanted) -> None:
         self.reading += 1
-        count = self.settings.threads - 1 if AVAILABLE and self.plan.layout.size >= _WORTH_HELPERS else 0
+        count = self.settings.threads - 1 if AVAILABLE and self.plan.layout.size >= WORTH_HELPERS else 0
         if count:
             convert.make_ready(self.io.dtypes)  # or each helper would import torch for itself
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
