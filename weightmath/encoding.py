@@ -6,7 +6,7 @@ front to back, and the hidden file goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path, PurePath
@@ -65,24 +65,24 @@ def _leading(entry: Entry, count: int) -> Entry:
     return replace(entry, shape=(count // prod(entry.shape[1:]), *entry.shape[1:]), dtype=FLOAT32)
 
 
-def check_encoded(saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool) -> None:
-    """OutputError where a delta file cannot get its name."""
+def check_encoded(
+    saves: Sequence[Save], inputs: Sequence[Checkpoint], *, force: bool, ours: Collection[Path] = ()
+) -> None:
+    """OutputError where a delta file cannot get its name; `ours` are those that a run of this job has published."""
     files = [file for checkpoint in inputs for file in checkpoint.files]
     for save in saves:
         if save.encoding:
-            check_free(save.encoding.path, files, force=force)
+            check_free(save.encoding.path, files, force=force or save.encoding.path in ours)
 
 
-def encode(save: Save, threads: int, *, record: Callable[[str], str] | None = None, force: bool) -> int:
-    """Make the delta file of the numbers that were computed; its bytes. They are removed, whatever happens.
+def encode(save: Save, threads: int, *, record: Callable[[str], str] | None = None) -> Path:
+    """Make the delta file of the numbers that were computed, complete under a hidden name, which is returned.
 
     record   the provenance that it carries, made of the fingerprint of its numbers: an encoding changes them
     """
     assert save.encoding is not None
-    path, options, entries = save.encoding
-    try:
-        dense = open_checkpoint(save.path).section("")
-        from_dense(dense, save.template.section, entries, path, options, record=record, threads=threads, force=force)
-    finally:
-        save.path.unlink(missing_ok=True)
-    return path.stat().st_size
+    target, options, entries = save.encoding
+    path = hidden(target, "encoded")
+    dense = open_checkpoint(save.path).section("")
+    from_dense(dense, save.template.section, entries, path, options, record=record, threads=threads, force=True)
+    return path

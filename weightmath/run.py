@@ -263,7 +263,7 @@ def check_start(job: Job, *, threads: int | None = None, memory: int | None = No
     check_nobody_writes(job.saves)
     ours = published_before(_which(job, settings), job.saves)
     check_targets(job.saves, job.checkpoints, force=force, ours=ours)
-    check_encoded(job.saves, job.checkpoints, force=force)
+    check_encoded(job.saves, job.checkpoints, force=force, ours=ours)
     return settings
 
 
@@ -323,10 +323,7 @@ def run(
                 writers[name].settle(job.records[name].settled(own, marks))
         for reader in readers.values():
             reader.check_unchanged()
-        attempt.publish()
-    for save in job.saves:
-        if save.encoding:
-            encode(save, settings.threads, record=_record_of(job, save, marks), force=force)
+        attempt.publish(lambda save: encode(save, settings.threads, record=_record_of(job, save, marks)))
     seconds = time.monotonic() - started
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     deltas = {name: opened.checkpoint.source for name, opened in job.inputs.items() if opened.is_delta}

@@ -51,12 +51,24 @@ save:
   out.ckpt: {value: a + strength * (b - a), dtype: bfloat16}
   other.ckpt: {value: "mean([b, c])", template: b, keep: weights}
 """,
+    "a delta": """
+save:
+  out.delta: {value: "b - a", as: int8}
+""",
+    "a delta and a model": """
+save:
+  out.ckpt: a + strength * (b - a)
+  out.delta: {value: "b - a", as: {kind: sparse, density: 0.2}}
+""",
     "folder": """
 except: [head]
 save:
   out/: {value: a + strength * (b - c), shard: 2MB}
 """,
 }
+
+
+OUTPUTS = ("out.ckpt", "other.ckpt", "out", "out.delta")
 
 
 def checkpoint(seed: int) -> dict[str, Any]:
@@ -103,7 +115,7 @@ class Driver:
 
     @property
     def targets(self) -> list[Path]:
-        return [path for path in (self.folder / name for name in ("out.ckpt", "other.ckpt", "out")) if path.exists()]
+        return [path for path in (self.folder / name for name in OUTPUTS) if path.exists()]
 
     @property
     def hidden(self) -> list[str]:
@@ -121,9 +133,9 @@ class Driver:
             else:
                 path.unlink()
 
-    def undisturbed(self) -> tuple[dict[str, Any], dict[str, str]]:
+    def undisturbed(self, **order: Any) -> tuple[dict[str, Any], dict[str, str]]:
         """What a run answers and writes that nothing happens to."""
-        answer = self.run()
+        answer = self.run(**order)
         digests = self.digests()
         assert answer["signal"] == 0
         assert answer.get("error") is None

@@ -45,9 +45,9 @@ def test_killed_at_any_call_and_resumed(driver: Driver) -> None:
 
 @every(RECIPES)
 def test_killed_while_publishing(driver: Driver) -> None:
-    whole, digests = driver.undisturbed()
+    whole, digests = driver.undisturbed(threads=1)
     for back in range(6):
-        assert driver.run(kill=whole["calls"] - back)["signal"] == signal.SIGKILL
+        assert driver.run(kill=whole["calls"] - back, threads=1)["signal"] == signal.SIGKILL, back
         check_nothing_half_done(driver, digests)
         again = driver.run()
         assert (again["signal"], driver.digests(), driver.hidden) == (0, digests, []), back

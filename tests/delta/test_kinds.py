@@ -287,6 +287,15 @@ def test_composing_adds(both):
         delta.compose(b, a, "ba.delta")
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_tensors_without_elements(folder, kind):
+    for name, step in (("base", 0.0), ("tuned", 1e-3)):
+        torch.save({**state(1, step), "empty": torch.empty(0, 3), "number": torch.tensor(step)}, f"{name}.pt")
+    delta.make(section("base.pt"), section("tuned.pt"), "x.delta", kind)
+    delta.apply(section("base.pt"), [delta.open_delta("x.delta")], "out.pt")
+    assert torch.load("out.pt")["empty"].shape == (0, 3)
+
+
 def test_comparing_counts(both):
     torch.save({"state_dict": state(2, 1e-3)}, "other.pt")
     delta.make(*both, "a.delta", Options("sparse", density=0.2))

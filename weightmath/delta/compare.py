@@ -132,5 +132,5 @@ def _alike(pair: Sequence[Array]) -> Alike:
     agree = int(np.count_nonzero(both & ((a > 0) == (b > 0))))
     only_a, only_b, shared = (int(np.count_nonzero(mask)) for mask in (in_a & ~in_b, in_b & ~in_a, both))
     # Not by `@`: the threads of OpenBLAS spin where others are at work.
-    norms = (float(np.einsum("i,i->", *two)) for two in ((a, a), (b, b), (a, b)))
-    return Alike(*norms, only_a, only_b, shared, agree)
+    squares_a, squares_b, dot = (float(np.einsum("i,i->", *two)) for two in ((a, a), (b, b), (a, b)))
+    return Alike(squares_a, squares_b, dot, only_a, only_b, shared, agree)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Section, open_checkpoint
+from weightmath.checkpoint.lock import hidden
 from weightmath.delta.apply import sources_of
 from weightmath.delta.container import Delta, DeltaFile, Record
 from weightmath.delta.decoding import DeltaReader
@@ -78,9 +78,9 @@ def _exact(first: DeltaFile, second: DeltaFile, path: Path, base: Section | None
     if first.delta.whole is None or second.delta.whole is None:
         raise LayoutError("exact deltas of weights alone cannot be composed", hint="apply both in one pass")
     sources_of(base, [first, second], any_base=False, threads=threads)
-    between = path.with_name(f".{path.name}.{secrets.token_hex(4)}.between")
+    between = hidden(path, "between")
     try:
-        restore(base, [first, second], between, threads=threads, force=False)
+        restore(base, [first, second], between, threads=threads, force=True)
         tuned = second.delta.tuned
         section = open_checkpoint(between).section(tuned.section if tuned else None)
         delta = make(base, section, path, threads=threads, force=force, name=tuned.file if tuned else None)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from weightmath.checkpoint import Section
 from weightmath.checkpoint.draft import sync_folder
+from weightmath.checkpoint.lock import hidden
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
-from weightmath.delta.writing import check_free
-from weightmath.errors import CheckpointError, OutputError
+from weightmath.delta.writing import check_free, open_part
+from weightmath.errors import CheckpointError, DiskError
 
 
 class _Part(NamedTuple):
@@ -36,7 +36,6 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
     """
     path = Path(path)
     check_free(path, [base.checkpoint.path, *(file.path for file in chain)], force=force)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with ExitStack() as stack:
         reader = stack.enter_context(base.checkpoint.open())
         stage: Stage = FileStage(reader)
@@ -45,11 +44,12 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
             stack.callback(os.close, descriptor)
             stage = DeltaStage(stage, file, descriptor)
         assert isinstance(stage, DeltaStage)
-        stack.callback(part.unlink, missing_ok=True)
         try:
+            part = stack.enter_context(open_part(path))
+            stack.callback(hidden(path, "part").unlink, missing_ok=True)
             digest = _write(stage, part, threads)
         except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
+            raise DiskError(f"cannot be written: {error.strerror}", where=str(path)) from None
         if digest != stage.whole.sha256:
             raise CheckpointError(
                 f"the result is not the file that the delta was made of: sha256 {digest}, not {stage.whole.sha256}",
@@ -57,24 +57,23 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
                 hint="everything in the base's file must be what it was, not only its weights; or the delta is damaged",
             )
         reader.check_unchanged()
-        os.replace(part, path)
+        os.replace(hidden(path, "part"), path)
         sync_folder(path.parent)
     return stage.whole.size
 
 
-def _write(stage: DeltaStage, part: Path, threads: int) -> str:
+def _write(stage: DeltaStage, file: BinaryIO, threads: int) -> str:
     def content(one: _Part) -> bytes:
         if one.name is None:
             return stage.rest(one.start, one.stop)
         return stage.bits(one.name, one.start, one.stop).tobytes()
 
     digest = hashlib.sha256()
-    with part.open("xb") as file:
-        for piece in in_order(content, _parts(stage), threads):
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
+    for piece in in_order(content, _parts(stage), threads):
+        digest.update(piece)
+        file.write(piece)
+    file.flush()
+    os.fsync(file.fileno())
     return digest.hexdigest()
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.draft import sync_folder
+from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.safetensors import LENGTH, METADATA
 from weightmath.delta.as_input import as_checkpoint
 from weightmath.delta.container import CRC, FORMAT, KEY, Delta, checksum_of, to_json
 from weightmath.delta.pieces import pieces_of
-from weightmath.errors import OutputError
+from weightmath.errors import DiskError, OutputError
 from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
 
@@ -58,12 +58,12 @@ class DeltaWriter:
         self._record = record
         self._room += _length_in_json(record(UNKNOWN)) if record else 0
         self._room += -(LENGTH + self._room) % _ALIGNED
-        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._part = hidden(self.path, "part")
         self._fields: dict[str, Any] = {}
         self._end = self._sum = 0
         self._sums: dict[str, int] = {}
         try:
-            self._file = self._part.open("xb")
+            self._file = open_part(self.path)
             self._file.seek(LENGTH + self._room)
         except OSError as error:
             raise self._broken(error) from None
@@ -74,8 +74,10 @@ class DeltaWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        # While it is locked: afterwards it may be another's.
+        if not self._file.closed:
+            self._part.unlink(missing_ok=True)
+            self._file.close()
 
     def add(self, content: bytes) -> int:
         """Append a piece of the tensor that is under way; its bytes."""
@@ -104,8 +106,8 @@ class DeltaWriter:
                 texts[RECORD] = self._record(_fingerprint(self._part))
             self._write_header(texts, self._room_for(len(self._header(texts))))
             os.fsync(self._file.fileno())
-            self._file.close()
             os.replace(self._part, self.path)
+            self._file.close()
             sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
@@ -136,14 +138,25 @@ class DeltaWriter:
         self._file.truncate(LENGTH + least + self._end)
         return least
 
-    def _broken(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot be written: {error.strerror}", where=str(self.path))
+    def _broken(self, error: OSError) -> DiskError:
+        return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def open_part(target: Path) -> BinaryIO:
+    """The hidden file that is to become a target, empty and locked; OutputError if another process is writing it."""
+    part = hidden(target, "part")
+    handle = acquire(part, lambda: os.close(open_own(part, create=True)))
+    if handle is None:
+        raise being_written(target)
+    os.ftruncate(handle, 0)
+    return os.fdopen(handle, "w+b")
 
 
 def _fingerprint(path: Path) -> str:
     """The fingerprint of the numbers in a delta file."""
     numbers = as_checkpoint(open_checkpoint(path))
-    return fingerprint(numbers.section("")) if numbers.tensors else UNKNOWN
+    # One thread: several would decode one piece several times.
+    return fingerprint(numbers.section(""), threads=1) if numbers.tensors else UNKNOWN
 
 
 def _length_in_json(name: str) -> int:

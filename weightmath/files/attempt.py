@@ -8,13 +8,14 @@ interrupted, or stopped by a disk. A run whose numbers are wanting (`expect`, Na
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from weightmath.checkpoint import Checkpoint, Writer
 from weightmath.checkpoint.description import Stamp
+from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import being_written, hidden, is_locked
 from weightmath.engine.journal import JournalFile
 from weightmath.errors import CheckpointError, DiskError, WeightmathError
@@ -48,6 +49,7 @@ class Attempt:
         durable: bool = True,
     ) -> None:
         self._inputs = inputs
+        self._saves = saves
         self._durable = durable
         self.writers: list[Writer] = []
         self.journal = JournalFile(saves[0].path)
@@ -57,7 +59,11 @@ class Attempt:
             if not self.resumed:
                 self.journal.begin(None)  # what it speaks of is about to be overwritten
             for save in saves:
-                self.writers.append(Writer(save.image, save.path, force=force, resume=self.resumed, durable=durable))
+                # What is to be encoded lies under a hidden name, where an earlier run may have left it.
+                may_replace = force or save.encoding is not None
+                self.writers.append(
+                    Writer(save.image, save.path, force=may_replace, resume=self.resumed, durable=durable)
+                )
             if not self.resumed:
                 parts = {str(writer.path): os.stat(writer.part).st_ino for writer in self.writers}
                 self.journal.begin({"run": which, "parts": parts})
@@ -80,14 +86,26 @@ class Attempt:
         else:
             self._remove()
 
-    def publish(self) -> None:
-        """Give all outputs, which are complete, their names; a run that is killed in the midst of it can be resumed."""
+    def publish(self, encode: Callable[[Save], Path]) -> None:
+        """Give all outputs, which are complete, their names; a run that is killed in the midst of it can be resumed.
+
+        encode   makes a delta file of the the computed numbers, under a hidden name. These come first: it may fail
+        """
         for writer in self.writers:
             writer.commit()
         if self._durable:
             self.journal.flush()
-        for writer in self.writers:
+        pairs = sorted(zip(self._saves, self.writers, strict=True), key=lambda pair: pair[0].encoding is None)
+        for save, writer in pairs:
             writer.publish()
+            if save.encoding is not None:
+                self._publish_encoded(save, encode(save))
+
+    def _publish_encoded(self, save: Save, made: Path) -> None:
+        self.journal.note(_encoded(save), os.stat(made).st_ino)
+        os.replace(made, save.target)
+        if self._durable:
+            sync_folder(save.target.parent)
 
     def _is_worth_another(self, error: BaseException) -> bool:
         return isinstance(error, _STOPPED) and all(map(_is_unchanged, self._inputs))
@@ -98,9 +116,17 @@ class Attempt:
         self.journal.close()
 
     def _remove(self) -> None:
-        for writer in self.writers:
+        for save, writer in zip(self._saves, self.writers, strict=False):
             writer.abort()
+            if save.encoding is not None:
+                for path in (save.path, hidden(save.target, "encoded")):
+                    path.unlink(missing_ok=True)
         self.journal.remove()
+
+
+def _encoded(save: Save) -> str:
+    """The key under which the journal has the inode of a delta file."""
+    return f"encoded {save.name}"
 
 
 def check_nobody_writes(saves: Sequence[Save]) -> None:
@@ -116,9 +142,12 @@ def published_before(which: Mapping[str, Any], saves: Sequence[Save]) -> list[Pa
     if not hidden(saves[0].path, "journal").exists():
         return []
     journal = JournalFile(saves[0].path)
+    head, inodes = journal.head, {save.target: journal.find(_encoded(save)) for save in saves}
     journal.close()
-    head = journal.head
-    return _published(head, saves) if head is not None and not differences(head["run"], which) else []
+    if head is None or differences(head["run"], which):
+        return []
+    encoded = [path for path, inode in inodes.items() if path.exists() and os.stat(path).st_ino == inode]
+    return _published(head, saves) + encoded
 
 
 def _published(head: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:

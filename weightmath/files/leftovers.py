@@ -11,7 +11,7 @@ from pathlib import Path
 from weightmath.checkpoint.lock import MARK, PREFIX, hidden, is_locked
 from weightmath.errors import OutputError
 
-_KINDS = ("part", "journal", "old", "dense", "points")
+_KINDS = ("part", "journal", "old", "dense", "encoded", "between", "points")
 _HIDDEN = re.compile(re.escape(PREFIX) + "(.+)" + re.escape(MARK) + rf"\.({'|'.join(_KINDS)})")
 
 
@@ -22,7 +22,8 @@ class Leftover:
     path     where it lies
     output   what it belongs to, which may not exist
     kind     part: an unfinished output; journal: what of it is done; old: a folder that stepped aside for a new one;
-             dense: numbers of a delta file that were not encoded yet; points: checkpoints that a sweep was measuring
+             dense: numbers of a delta file that were not encoded yet; encoded: such a file that lacks its name;
+             between: the file between two exact deltas; points: checkpoints that a sweep was measuring
     bytes    on the disk
     in_use   whether a run is at work on it now
     """
