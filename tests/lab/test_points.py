@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from weightmath.checkpoint import open_checkpoint
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError
 from weightmath.lab import points as lab_points
 from weightmath.lab.metric import Metric, parse_metric
-from weightmath.lab.points import Measured, Point, ground_of, jobs_of, measured
+from weightmath.lab.points import Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.provenance.lineage import provenance_of
 from weightmath.recipe import loads, with_overrides
 from weightmath.run import prepare, run
@@ -58,7 +59,8 @@ def look(
     ground = ground_of(loads(text, "merge.yaml", bench.folder / "merge.yaml"))
     folder = bench.folder / "points"
     folder.mkdir(exist_ok=True)
-    found = measured(ground, [Point(i, one) for i, one in enumerate(settings)], metric, folder, **options)
+    work = Work(options.pop("jobs", 1), options.pop("threads", None))
+    found = measured(ground, [Point(i, one) for i, one in enumerate(settings)], metric, folder, work, **options)
     return sorted(found, key=lambda one: one.point.index)
 
 
@@ -75,11 +77,20 @@ SETTINGS = [{"t": t, "kept": kept} for kept in (0.1, 0.7) for t in (-0.5, 0.0, 0
 LINEAR = RECIPE.replace("keep_largest(b - a, kept)", "(b - a)")
 
 
-@pytest.mark.parametrize(("most", "text"), [(1, RECIPE), (3, RECIPE), (64, RECIPE), (64, LINEAR)])
-def test_states_are_what_run_writes(bench: Bench, monkeypatch: pytest.MonkeyPatch, most: int, text: str) -> None:
+@pytest.mark.parametrize(("most", "jobs", "text"), [(1, 1, RECIPE), (3, 2, RECIPE), (64, 1, RECIPE), (64, 3, LINEAR)])
+def test_states_are_what_run_writes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, most: int, jobs: int, text: str
+) -> None:
     monkeypatch.setattr(lab_points, "_STATES", most)
     states: list[Any] = []
-    found = look(bench, text, SETTINGS, grab(states))
+    lock = threading.Lock()
+
+    def grabbed(state: Any) -> int:
+        with lock:
+            states.append(state)
+            return len(states)
+
+    found = look(bench, text, SETTINGS, parse_metric(grabbed), jobs=jobs)
     assert [one.point.params for one in found] == SETTINGS
     order = [int(one.metrics["metric"]) - 1 for one in found]
     for place, setting in zip(order, SETTINGS, strict=True):

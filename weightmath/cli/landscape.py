@@ -284,7 +284,7 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
         from weightmath.cli.progress import progress_bar
         from weightmath.lab.landscape.explore import prepare_view, run_view, warnings_of
         from weightmath.lab.metric import parse_metric
-        from weightmath.lab.study import Work
+        from weightmath.lab.points import Work
 
         metric = parse_metric(
             asked.metric,

@@ -66,7 +66,7 @@ Of = Annotated[
 ]
 Goal = Annotated[Literal["max", "min"] | None, typer.Option("--goal", help="Whether more of it is better, or less.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Import a metric's module:function and run it here.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Programs that measure at one time.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Evaluations at one time.")]
 Keep = Annotated[
     Literal["best", "all", "none"] | None,
     typer.Option("--keep", help="Whose checkpoints are kept; the best one's, where there is a metric."),

@@ -46,8 +46,8 @@ def search(
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
+        from weightmath.lab.points import Work
         from weightmath.lab.search import prepare_search, run_search
-        from weightmath.lab.study import Work
         from weightmath.lab.sweep import metric_of, recipe_of
 
         work = Work(jobs, threads, parse_size(memory) if memory else None)

@@ -70,9 +70,9 @@ def soup(
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
         from weightmath.lab.metric import parse_metric
+        from weightmath.lab.points import Work
         from weightmath.lab.scores import read_scores
         from weightmath.lab.soup import prepare_soup, run_soup
-        from weightmath.lab.study import Work
 
         measure = parse_metric(metric, allow_code=allow_code, of=tuple(of or ()), goal=goal) if metric else None
         prepared = prepare_soup(

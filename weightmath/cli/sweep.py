@@ -34,7 +34,7 @@ def sweep(
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
-        from weightmath.lab.study import Work
+        from weightmath.lab.points import Work
         from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
 
         work = Work(jobs, threads, parse_size(memory) if memory else None)

@@ -23,11 +23,14 @@ from weightmath.run import Job, check_claims, check_finite
 States = dict[str, dict[str, Any]]
 
 
-def states_of(job: Job, *, threads: int | None = None, memory: int | None = None) -> tuple[States, Answers]:
+def states_of(
+    job: Job, *, hold: bool = True, threads: int | None = None, memory: int | None = None
+) -> tuple[States, Answers]:
     """Do the work of a job in memory: for each output its state dict, and what `show` and `expect` found.
 
     A state dict has what `torch.load` would find in the output's section: the names of the file, in the template's
-    order, as torch tensors of their own. Fails as `weightmath.run.run` does, but for what concerns files.
+    order, as torch tensors of their own. Without `hold` only the answers are wanted, and there are no state dicts.
+    Fails as `weightmath.run.run` does, but for what concerns files.
     """
     settings = settings_for(job.plan, threads, memory)
     job.pins.check_files()
@@ -41,7 +44,7 @@ def states_of(job: Job, *, threads: int | None = None, memory: int | None = None
                 origin: Fallback = node.source.origin
                 sources[node] = make_source(origin, readers)
         template = readers[job.template.checkpoint.path]
-        held = {save.name: Held(save) for save in job.saves}
+        held = {save.name: Held(save, hold) for save in job.saves}
         # Of a writer a sink needs, where there is no earlier run, what is held does.
         sinks = {save.name: CheckpointSink(save, cast(Writer, held[save.name]), template) for save in job.saves}
         job.integers.merge(readers, sinks)
@@ -52,26 +55,27 @@ def states_of(job: Job, *, threads: int | None = None, memory: int | None = None
         check_claims(job, found)
         for sink in sinks.values():
             sink.check_tied()
-        made = {name: one.state(template) for name, one in held.items()}
+        made = {name: one.state(template) for name, one in held.items()} if hold else {}
         for reader in readers.values():
             reader.check_unchanged()
     return made, found
 
 
 class Held:
-    """Stands where an output's writer would, and keeps what is written in memory."""
+    """Stands where an output's writer would, and holds what is written in memory, or lets it go."""
 
     copies: Sequence[Copy | Elements] = ()  # what a file would have besides the section's tensors
 
-    def __init__(self, save: Save) -> None:
+    def __init__(self, save: Save, hold: bool) -> None:
         self._save = save
         tensors, image = save.template.section.tensors, save.image
-        written = [name for name in save.originals.values() if name not in image.aliases]
+        written = [name for name in save.originals.values() if hold and name not in image.aliases]
         self._bits = {name: np.empty(tensors[name].entry.size, image.dtype(name).bits) for name in written}
 
     def write(self, name: str, start: int, bits: np.ndarray) -> int:
         """Elements of a tensor from `start` on, as raw bits; returns their checksum."""
-        self._bits[name][start : start + len(bits)] = bits
+        if name in self._bits:
+            self._bits[name][start : start + len(bits)] = bits
         crc: int = crc32(bits.view(np.uint8).data)
         return crc
 

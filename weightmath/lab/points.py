@@ -25,6 +25,7 @@ from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_o
 from weightmath.files.subject import Subject
 from weightmath.lab.memory import States, states_of
 from weightmath.lab.metric import Metric
+from weightmath.lab.recalibrate import State
 from weightmath.pins import Pins
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.vary import Setting
@@ -34,6 +35,19 @@ _FILES, _STATES = 16, 64  # points of one job
 _STATE_BYTES = 256 << 20  # that the states of one job take at most, unless one takes more
 
 Place = Callable[["Point"], tuple[str, Path]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work is done.
+
+    jobs      evaluations at one time: programs, or calls of a function in threads of this process
+    threads, memory   of the arithmetic, as `weightmath.run.run` takes them
+    """
+
+    jobs: int = 1
+    threads: int | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,12 +167,10 @@ def measured(
     points: Iterable[Point],
     metric: Metric | None,
     folder: Path,
+    work: Work,
     *,
     keep: Place | None = None,
     force: bool = False,
-    jobs: int = 1,
-    threads: int | None = None,
-    memory: int | None = None,
 ) -> Iterator[Measured]:
     """Make points and measure them; yields each as it is done.
 
@@ -166,64 +178,74 @@ def measured(
         metric   None where only the recipe's `show` is wanted
         folder   where files are written that are not kept: one of our own, which the caller removes
         keep     the name and path of each point's file, if files are kept; `force` replaces those that exist
-        jobs     programs that measure at one time; a function is called by this thread alone
-        threads, memory   as `weightmath.run.run` takes them
     Fails as `run` does, and with MetricError; the points that were yielded are whole, and programs have ended.
     """
     files = keep is not None or (metric is not None and metric.needs_file)
-    most = max(jobs, _most_files(ground, folder)) if files else _most_states(ground)
+    most = max(work.jobs, _most_files(ground, folder)) if files else _most_states(ground, metric)
     place = keep or partial(_temporary, ground, folder)
     ahead = iter(points)
-    pins: Pins | None = None
+    first = True
     while batch := list(islice(ahead, most)):
-        for group, whole in jobs_of(ground, batch, place, provenance=keep is not None):
-            # What inputs must be is checked once: with the first points.
-            job = whole if pins is None else replace(whole, pins=pins)
-            pins = Pins({}, {})
-            begun = time.monotonic()
-            shown = (
-                run(job, threads=threads, memory=memory, force=force, durable=keep is not None).answers.shown
-                if files
-                else ()
-            )
-            states: States = {}
-            if not files or (metric is not None and not metric.needs_file):
-                states, found = states_of(job, threads=threads, memory=memory)
-                shown = found.shown
-            made = _made(group, job, shown, (time.monotonic() - begun) / len(group))
-            if metric is None:
-                done: Iterable[Measured] = made
-            elif metric.needs_file:
-                done = _by_programs(made, metric, jobs, kept=keep is not None)
-            else:
-                done = _by_function(made, metric, states, [save.name for save in job.saves])
-            yield from (one if keep else replace(one, path=None) for one in done)
+        for group, job in jobs_of(ground, batch, place, provenance=keep is not None):
+            # What inputs must be is checked once, with the first points.
+            checked = job if first else replace(job, pins=Pins({}, {}))
+            made = _make(group, checked, metric, work, files=files, kept=keep is not None, force=force)
+            yield from _evaluated(made, metric, work.jobs, kept=keep is not None)
+            first = False
 
 
-def _made(group: Sequence[Point], job: Job, shown: Sequence[tuple[str, Any]], seconds: float) -> list[Measured]:
-    """The points of a job, not measured yet."""
-    each = len(shown) // len(group)
-    values = [dict(shown[i * each : (i + 1) * each]) for i in range(len(group))]
-    rows = zip(group, values, job.saves, strict=True)
-    return [Measured(point, {}, value, seconds, save.target) for point, value, save in rows]
+@dataclass(frozen=True)
+class _Made:
+    """A point that is made and not measured yet: a file, or a state dict, or both."""
+
+    point: Point
+    shown: Mapping[str, Any]
+    seconds: float
+    file: Path | None
+    state: State | None
 
 
-def _by_function(made: Sequence[Measured], metric: Metric, states: States, names: Sequence[str]) -> Iterator[Measured]:
-    for one, name in zip(made, names, strict=True):
+def _make(
+    group: Sequence[Point], job: Job, metric: Metric | None, work: Work, *, files: bool, kept: bool, force: bool
+) -> list[_Made]:
+    """Do a job: as files where a program measures them or they are kept, in memory where a function does."""
+    begun = time.monotonic()
+    for_function = metric is not None and not metric.needs_file
+    shown: Sequence[tuple[str, Any]] = ()
+    states: States = {}
+    if files:
+        shown = run(job, threads=work.threads, memory=work.memory, force=force, durable=kept).answers.shown
+    if for_function or not files:
+        states, found = states_of(job, hold=for_function, threads=work.threads, memory=work.memory)
+        shown = found.shown
+    seconds, each = (time.monotonic() - begun) / len(group), len(shown) // len(group)
+    return [
+        _Made(
+            point,
+            dict(shown[i * each : (i + 1) * each]),
+            seconds,
+            save.target if files else None,
+            states.get(save.name),
+        )
+        for i, (point, save) in enumerate(zip(group, job.saves, strict=True))
+    ]
+
+
+def _evaluated(made: Sequence[_Made], metric: Metric | None, jobs: int, *, kept: bool) -> Iterator[Measured]:
+    """Measure points, so many at one time, and remove their files unless they are kept."""
+
+    def measure(one: _Made) -> Measured:
         begun = time.monotonic()
-        metrics = metric.evaluate(state=states.pop(name))
-        yield replace(one, metrics=metrics, seconds=one.seconds + time.monotonic() - begun)
+        file = None if one.file is None else one.file.absolute()
+        metrics = {} if metric is None else metric.evaluate(one.state, file)
+        if file is not None and not kept:
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        seconds = one.seconds + time.monotonic() - begun
+        return Measured(one.point, metrics, one.shown, seconds, one.file if kept else None)
 
-
-def _by_programs(made: Sequence[Measured], metric: Metric, jobs: int, *, kept: bool) -> Iterator[Measured]:
-    def measure(one: Measured) -> Measured:
-        begun = time.monotonic()
-        assert one.path is not None
-        metrics = metric.evaluate(checkpoint=one.path.absolute())
-        if not kept:
-            shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
-        return replace(one, metrics=metrics, seconds=one.seconds + time.monotonic() - begun)
-
+    if metric is None or jobs == 1:
+        yield from map(measure, made)
+        return
     with ThreadPoolExecutor(jobs) as pool:
         try:
             for future in as_completed([pool.submit(measure, one) for one in made]):
@@ -249,6 +271,9 @@ def _most_files(ground: Ground, folder: Path) -> int:
     return min(_FILES, max(1, disk.f_bavail * disk.f_frsize // (2 * max(size, 1))))
 
 
-def _most_states(ground: Ground) -> int:
+def _most_states(ground: Ground, metric: Metric | None) -> int:
+    """How many state dicts the memory takes; without a metric none are held."""
+    if metric is None:
+        return _FILES
     size = sum(entry.nbytes for entry in ground.subject.layout)
     return min(_STATES, max(1, _STATE_BYTES // max(size, 1)))

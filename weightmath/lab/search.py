@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
 from weightmath.lab.metric import Function, Metric
-from weightmath.lab.points import Point
-from weightmath.lab.study import Keep, Study, Work, check_axes, keep_best, note, opened, study_of
+from weightmath.lab.points import Point, Work
+from weightmath.lab.study import Keep, Study, check_axes, keep_best, note, opened, study_of
 from weightmath.lab.sweep import Swept, metric_of, recipe_of
 from weightmath.lab.table import Row, Table, paths
 from weightmath.recipe import Recipe
@@ -225,7 +225,7 @@ def search(
         sampler  "tpe" (Bergstra et al., NeurIPS 2011; several goals: Ozaki et al., GECCO 2020) or "cma" (Hansen,
                  arXiv 1604.00772), which needs ranges of two parameters or more, and one goal
         seed     of the sampler
-        jobs     programs that measure at one time: points that are proposed together
+        jobs     evaluations at one time, of points that are proposed together
         metric, of, goal, allow_code, keep, out, resume, sets, inputs, threads, memory   as for `weightmath.sweep`
     Fails with RecipeError, MetricError, TableError, as `weightmath run` does, and without optuna.
     """

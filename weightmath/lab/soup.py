@@ -20,9 +20,9 @@ from typing import Literal
 from weightmath.errors import MetricError, RecipeError
 from weightmath.lab.appender import Appender, check_free
 from weightmath.lab.metric import Function, Metric, parse_metric
-from weightmath.lab.points import Point, ground_of, measured
+from weightmath.lab.points import Point, Work, ground_of, measured
 from weightmath.lab.scratch import scratch
-from weightmath.lab.study import Work, telling
+from weightmath.lab.study import telling
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
@@ -229,13 +229,13 @@ class _Tasting:
         return score
 
     def _score(self, ingredients: Sequence[Path]) -> float:
-        metric, work = self._soup.metric, self._work
+        metric = self._soup.metric
         assert metric is not None
         if metric.needs_file and len(ingredients) == 1:
             found: Mapping[str, float] = metric.evaluate(checkpoint=ingredients[0].absolute())
         else:
             ground, points = ground_of(self._soup.recipe(ingredients)), [Point(0, {})]
-            (one,) = measured(ground, points, metric, self._folder, threads=work.threads, memory=work.memory)
+            (one,) = measured(ground, points, metric, self._folder, self._work)
             found = one.metrics
         goals = metric.goals(found)
         if not goals:

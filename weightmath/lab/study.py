@@ -19,7 +19,7 @@ from typing import Any, Literal
 from weightmath.errors import MetricError, OutputError, RecipeError, WeightmathError
 from weightmath.lab.appender import Appender, check_free, head_there
 from weightmath.lab.metric import Metric
-from weightmath.lab.points import Ground, Measured, Point, ground_of, jobs_of, measured
+from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.lab.scratch import scratch
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, text_of
@@ -27,15 +27,6 @@ from weightmath.recipe.vary import Setting, filled, places_in
 from weightmath.run import prepare, run
 
 Keep = Literal["best", "all", "none"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """How the work is done: programs that measure at one time; threads and memory as `run` takes them."""
-
-    jobs: int = 1
-    threads: int | None = None
-    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -203,18 +194,7 @@ def note(
     Fails as `measured` does, and with MetricError where a best point is wanted and several numbers could count.
     """
     keep = study.place if study.keep == "all" else None
-    found = measured(
-        study.ground,
-        points,
-        study.metric,
-        folder,
-        keep=keep,
-        force=study.force,
-        jobs=work.jobs,
-        threads=work.threads,
-        memory=work.memory,
-    )
-    for one in found:
+    for one in measured(study.ground, points, study.metric, folder, work, keep=keep, force=study.force):
         if not len(table) and study.metric is not None:
             table.aim(_goals(study, study.metric, one.metrics))
         row = _row(one, paths(study.stem)[0].parent if study.stem else None, about or {})

@@ -9,8 +9,8 @@ from typing import Any
 
 from weightmath.errors import RecipeError
 from weightmath.lab.metric import Function, Metric, parse_metric
-from weightmath.lab.points import Point
-from weightmath.lab.study import Keep, Study, Work, check_names, keep_best, note, opened, study_of
+from weightmath.lab.points import Point, Work
+from weightmath.lab.study import Keep, Study, check_names, keep_best, note, opened, study_of
 from weightmath.lab.table import Table
 from weightmath.lab.vary import settings_of
 from weightmath.recipe import Recipe, load, with_overrides
@@ -158,7 +158,7 @@ def sweep(
                  there is a metric
         out      stem of the table's files, `out.jsonl` and `out.csv`; None: no files
         resume   go on with the table at `out`
-        jobs     programs that measure at one time
+        jobs     evaluations at one time: programs, or calls of a function in threads of this process
         sets, inputs, threads, memory, allow_code   as for `weightmath sweep`
     Fails with RecipeError, MetricError, TableError, and as `weightmath run` does.
 

@@ -12,7 +12,8 @@ from weightmath.lab.landscape.models import Progress
 from weightmath.lab.landscape.robustness import Level, check_interval, robustness
 from weightmath.lab.landscape.views import View
 from weightmath.lab.metric import Function, Metric, parse_metric
-from weightmath.lab.study import Keep, Work
+from weightmath.lab.points import Work
+from weightmath.lab.study import Keep
 from weightmath.lab.sweep import Sweep, prepare_sweep, run_sweep
 from weightmath.lab.table import Table, paths
 from weightmath.recipe import loads
