@@ -133,12 +133,28 @@ def test_two_programs_do_not_write_one_table(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing was measured, and nothing is left
 
 
+ROW = '{"index": 1, "params": {"alpha": 1, "kind": "x"}, "metrics": {"accuracy": 0.5, "loss": 2}, "about": {}}'
+
+
 @pytest.mark.parametrize(
     ("line", "content", "message"),
     [
         (1, '{"weightmath": "results 9"}', "no results table"),
         (1, '{"weightmath": "results 1"}', "head is damaged"),
+        (
+            1,
+            '{"weightmath": "results 1", "what": "x", "params": [], "metrics": [], "goal": {"a": "max"}}',
+            "head is damaged",
+        ),
+        (1, '{"weightmath": "results 1", "what": 3, "params": [], "metrics": []}', "head is damaged"),
         (2, "{", "out.jsonl:2: the line is damaged"),
+        (2, "[" * 100_000, "out.jsonl:2: the line is damaged"),
+        (3, ROW.replace("0.5", "1" + 400 * "0"), "out.jsonl:3: the row is damaged"),
+        (3, ROW.replace('"x"', "{}"), "out.jsonl:3: the row is damaged"),
+        (3, ROW.replace('"index": 1', '"index": "1"'), "out.jsonl:3: the row is damaged"),
+        (3, ROW.replace('"loss": 2', '"lost": 2'), "out.jsonl:3: the row is damaged"),
+        (3, ROW.replace('"about": {}', '"about": 3'), "out.jsonl:3: the row is damaged"),
+        (3, ROW.replace('"about"', '"besides"'), "out.jsonl:3: the row is damaged"),
         (3, '{"index": 1}', "out.jsonl:3: the row is damaged"),
         (3, '{"index": 1, "params": {}, "metrics": {"a": "b"}}', "out.jsonl:3: the row is damaged"),
     ],
@@ -151,6 +167,13 @@ def test_damage_is_named(tmp_path: Path, line: int, content: str, message: str) 
     with pytest.raises(TableError) as caught:
         read(tmp_path / "out")
     assert message in str(caught.value)
+
+
+def test_a_row_that_is_whole_is_taken(tmp_path: Path) -> None:
+    written(tmp_path / "out", ROWS[:1])
+    with (tmp_path / "out.jsonl").open("a") as file:
+        file.write(ROW + "\n")
+    assert read(tmp_path / "out").rows[1] == Row(1, {"alpha": 1, "kind": "x"}, {"accuracy": 0.5, "loss": 2.0})
 
 
 def test_rows_of_a_table_are_alike(tmp_path: Path) -> None:

@@ -150,14 +150,14 @@ def parsed(file: Path, content: bytes) -> tuple[Table | None, int]:
     if not lines:
         return None, 0
     head = _head(_object(file, 1, lines[0]), file)
-    rows = [_row(_object(file, number, line), f"{file}:{number}") for number, line in enumerate(lines[1:], 2)]
+    rows = [_row(_object(file, number, line), head, f"{file}:{number}") for number, line in enumerate(lines[1:], 2)]
     return Table(head, tuple(sorted(rows, key=lambda row: row.index))), size
 
 
 def _object(file: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise TableError("the line is damaged", where=f"{file}:{number}", hint="take the line out, or measure anew")
@@ -168,19 +168,30 @@ def _head(data: dict[str, Any], file: Path) -> Head:
     if data.get("weightmath") != FORMAT:
         raise TableError("is no results table of this version", where=str(file))
     try:
-        return Head(
-            what=data["what"],
-            params=tuple(data["params"]),
-            metrics=tuple(data["metrics"]),
-            **{key: data[key] for key in ("goal", "recipe", "recipe_hash", "about", "version")},
+        known = {key: value for key, value in data.items() if key != "weightmath"}
+        head = Head(**{**known, "params": tuple(data["params"]), "metrics": tuple(data["metrics"])})
+        texts = (head.what, head.version, *head.params, *head.metrics, head.recipe or "", head.recipe_hash or "")
+        whole = all(isinstance(text, str) for text in texts) and isinstance(head.about, dict)
+        whole = (
+            whole and all(goal in ("max", "min") for goal in head.goal.values()) and set(head.goal) <= {*head.metrics}
         )
-    except (KeyError, TypeError):
-        raise TableError("the head is damaged", where=f"{file}:1") from None
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise TableError("the head is damaged", where=f"{file}:1")
+    return head
 
 
-def _row(data: dict[str, Any], where: str) -> Row:
+def _row(data: dict[str, Any], head: Head, where: str) -> Row:
     try:
         row = Row(**data)
-        return replace(row, metrics={name: float(value) for name, value in row.metrics.items()})
-    except (TypeError, ValueError, AttributeError):
-        raise TableError("the row is damaged", where=where, hint="take the line out, or measure anew") from None
+        row = replace(row, metrics={name: float(value) for name, value in row.metrics.items()})
+        whole = set(row.params) == {*head.params} and set(row.metrics) == {*head.metrics}
+        whole = whole and isinstance(row.index, int) and all(isinstance(value, Value) for value in row.params.values())
+        whole = whole and isinstance(row.about, dict) and isinstance(row.seconds, int | float)
+        whole = whole and isinstance(row.checkpoint, str | None)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        whole = False
+    if not whole:
+        raise TableError("the row is damaged", where=where, hint="take the line out, or measure anew")
+    return row
