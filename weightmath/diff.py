@@ -22,7 +22,9 @@ from weightmath.engine.crew import Crew
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for, threads_of
 from weightmath.engine.plan import Request, Watched, make_plan
+from weightmath.errors import LayoutError
 from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
+from weightmath.files.mismatch import matching_rule
 from weightmath.kernels.scratch import borrow
 from weightmath.layout import Layout
 
@@ -108,6 +110,8 @@ def compare(
     """
     a, b = open_input("first", first, section=section), open_input("second", second, section=section)
     common = [name for name in sorted(a.tensors) if name in b.tensors]
+    if not common:
+        raise _nothing_in_common(a, b)
     same = [name for name in common if a.tensors[name].entry.shape == b.tensors[name].entry.shape]
     return Comparison(
         a,
@@ -117,6 +121,13 @@ def compare(
         only_second=tuple(name for name in sorted(b.tensors) if name not in a.tensors),
         reshaped=tuple(name for name in common if name not in set(same)),
     )
+
+
+def _nothing_in_common(a: Opened, b: Opened) -> LayoutError:
+    """Names that only differ by a prefix are the usual reason."""
+    rule, matched = matching_rule(list(a.tensors), list(b.tensors))
+    hint = f"as an input of a recipe, with {rule}, it would have {matched:,} of them" if matched else None
+    return LayoutError(f"has no tensor of {a.checkpoint.path}, by name", where=str(b.checkpoint.path), hint=hint)
 
 
 @dataclass(frozen=True)

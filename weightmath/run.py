@@ -34,7 +34,7 @@ from weightmath.files import buffers, integers
 from weightmath.files.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.files.choice import Chosen
 from weightmath.files.identity import identity
-from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_readers, placed
+from weightmath.files.inputs import CheckpointSource, Fallback, Opened, has_nonfinite, open_readers, placed
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.files.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.files.subject import Subject, check_patterns
@@ -363,10 +363,13 @@ def check_finite(job: Job, results: Results) -> None:
         for name, outcome in results.outcomes.items():
             bad = {tensor: change.nonfinite for tensor, change in outcome.tensors.items() if change.nonfinite}
             if bad:
+                first = next(iter(bad))
+                guilty = [one for one, opened in job.inputs.items() if has_nonfinite(opened, first)]
+                origin = f"; `{first}` has them in {' and '.join(f'`{one}`' for one in guilty)}" if guilty else ""
                 listed = ", ".join(f"`{tensor}` ({count:,})" for tensor, count in list(bad.items())[:5])
                 more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
                 raise NumericError(
-                    f"NaN or infinite values in {listed}{more}",
+                    f"NaN or infinite values in {listed}{more}{origin}",
                     where=job.recipe.where("save", name),
                     hint="a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want "
                     "them",

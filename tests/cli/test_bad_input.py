@@ -89,7 +89,7 @@ CASES = [
     Case(
         "layouts differ by a prefix",
         ("run", "-e", "a + b - a", "a=base.ckpt", "b=bad.ckpt", "-o", "out.ckpt"),
-        'hint: add to the input: strip: ["module."]\n',
+        'in a recipe (weightmath new): add to the input: strip: ["module."]\n',
         _prefixed,
     ),
     Case(

@@ -28,6 +28,11 @@ def _never_chosen(section: Section) -> bool:
     return section.hidden or any(part.lower().startswith("optim") for part in section.name.split("."))
 
 
+# What torch rebuilds tensors by that are no plain array, and how they become one.
+_SPECIAL = {
+    "torch._utils._rebuild_sparse_tensor": ("sparse", "tensor.to_dense()"),
+    "torch._utils._rebuild_qtensor": ("quantized", "tensor.dequantize()"),
+}
 _MOST_AVERAGES = 8  # each is compared with all names
 
 
@@ -39,7 +44,7 @@ def choose(checkpoint: Checkpoint, name: str | None) -> Section:
     if candidates:
         return candidates[0]
     if not checkpoint.sections:
-        raise CheckpointError("holds no named tensors", where=str(checkpoint.path))
+        raise _without_tensors(checkpoint)
     inside = next((_owner(checkpoint, section) for section in checkpoint.sections if section.hidden), None)
     if inside is not None:
         fact = f"holds a whole pickled object (`{inside}`), not the weights of one"
@@ -50,6 +55,18 @@ def choose(checkpoint: Checkpoint, name: str | None) -> Section:
     raise CheckpointError(
         fact, where=str(checkpoint.path), hint=f"{hint}; or name a `section:`, there are: {_names(checkpoint)}"
     )
+
+
+def _without_tensors(checkpoint: Checkpoint) -> CheckpointError:
+    """What a checkpoint holds in place of tensors that can be computed with."""
+    tree = checkpoint.tree if isinstance(checkpoint.tree, Mapping) else {}
+    kinds = ((key, getattr(value, "name", "")) for key, value in tree.items())
+    special = [(key, name) for key, name in kinds if name in _SPECIAL]
+    if not special:
+        return CheckpointError("holds no named tensors", where=str(checkpoint.path))
+    what, way_out = _SPECIAL[special[0][1]]
+    fact = f"holds no dense tensors: `{special[0][0]}` is {what}"
+    return CheckpointError(fact, where=str(checkpoint.path), hint=f"load it with torch and save {way_out}")
 
 
 def _owner(checkpoint: Checkpoint, section: Section) -> str | None:

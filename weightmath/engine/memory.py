@@ -120,6 +120,10 @@ def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Setting
             return settings
     least = peak_bytes(plan, choices[-1])
     raise MemoryBudgetError(
-        f"the work needs {-(-least // 10**6):,} MB, and the budget is {memory / 1e6:,.0f} MB",
+        f"the work needs {-(-least // 10**6):,} MB, and the budget is {_shown(memory)}",
         hint=f"--memory {-(-least // 10**6)}MB",
     )
+
+
+def _shown(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.0f} MB" if nbytes >= 10**6 else f"{nbytes:,} bytes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 SCOPES = ("row", "tensor", "layer", "global")
 # Below it float64 holds every whole number.
 _EXACT = 2**53
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?")  # as text, with a comma perhaps
 
 
 def evaluate(
@@ -215,7 +217,9 @@ def _check_operand(sign: str, operand: Value) -> None:
             raise RecipeError(f"`{sign}` takes masks, and {_described(operand)}", hint=hint)
     elif not _is_number(operand) and not isinstance(operand, Table):
         hint = None
-        if not isinstance(operand, str | bool) and isinstance(operand, Sequence):
+        if isinstance(operand, str) and _NUMBER.fullmatch(operand):
+            hint = f"a number stands without quotes and with a point: {operand.replace(',', '.')}"
+        elif not isinstance(operand, str | bool) and isinstance(operand, Sequence):
             hint = "sum(list) and mean(list) combine the vectors of a list; list[0] is the first"
         raise RecipeError(f"`{sign}` takes vectors and numbers, and {_described(operand)}", hint=hint)
 

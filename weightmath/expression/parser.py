@@ -122,6 +122,10 @@ class _Parser:
             fact = f"a string has no prefix, and here `{before.text}` is one"
             hint = 'backslashes are plain in every string: "re:\\d+"'
             return self.error(fact, hint, before.start, token.end)
+        after = self.tokens[self.at + 1] if token.kind != "end" else token
+        if token.text == "," and before.kind == after.kind == "number" and before.end + 1 == after.start:
+            written, meant = self.text[before.start : after.end], f"{before.text}.{after.text}"
+            return self.error(f"`{written}` is not a number", f"write {meant}", before.start, after.end)
         value = token.kind in ("number", "name", "text") or token.text in ("(", "[")
         hint = "is a `*` or a comma missing?" if value else f"the operators are {_OPERATORS}"
         return self.error_at(token, fact or f"`{token.text}` does not belong here", None if fact else hint)

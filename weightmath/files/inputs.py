@@ -20,9 +20,11 @@ from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at,
 from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.subject import Subject
+from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout, difference
 
 _AS_NAMED = Naming()
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,20 @@ class CheckpointSource:
 
     def see_also(self, seen: Any) -> None:
         """Nothing is to be taken in."""
+
+
+def has_nonfinite(opened: Opened, name: str) -> bool:
+    """Whether a tensor of an input, by its name in the recipe, has NaN or infinities; reads it to tell."""
+    info = opened.tensors.get(name)
+    if info is None or not info.entry.dtype.is_float:
+        return False
+    with opened.checkpoint.open() as reader:
+        for start in range(0, info.entry.size, _PIECE):
+            bits = np.empty(min(_PIECE, info.entry.size - start), info.entry.dtype.bits)
+            reader.read(info, start, start + len(bits), bits)
+            if convert.nonfinite(bits, info.entry.dtype):
+                return True
+    return False
 
 
 def open_readers(stack: ExitStack, checkpoints: Iterable[Checkpoint]) -> dict[Path, Reader]:

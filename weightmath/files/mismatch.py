@@ -60,7 +60,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _way_out(refused: Difference, kind: str) -> str:
     """The line that would make most names match, or the policies that accept the difference."""
-    rule, matched = _matching_rule(refused.missing, refused.extra)
+    rule, matched = matching_rule(refused.missing, refused.extra)
     if matched:
         part = ", part: true" if matched < len(refused.missing) else ""
         return f"add to the input: {rule}{part}"
@@ -82,7 +82,7 @@ _MISSING_HINTS = {
 }
 
 
-def _matching_rule(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, int]:
+def matching_rule(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, int]:
     """The `strip` or `rename` that would match the most names, and how many."""
     rules: Counter[str] = Counter()
     wanted = set(missing)

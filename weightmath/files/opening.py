@@ -16,6 +16,7 @@ from weightmath.files.outputs import left_out
 from weightmath.files.subject import Selection, Subject, check_patterns, subject_of
 from weightmath.layout import Patterns
 from weightmath.recipe import InputSpec, Recipe
+from weightmath.recipe.overrides import EXPRESSION
 
 
 @dataclass(frozen=True)
@@ -131,5 +132,7 @@ def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subjec
         try:
             found[name] = as_vector(opened, template, subject, terms)
         except WeightmathError as error:
+            if error.hint and recipe.document.name == EXPRESSION:
+                error.hint = f"-e has no place for it; in a recipe (weightmath new): {error.hint}"
             raise placed(recipe.where("inputs", opened.input), error) from None
     return found

@@ -154,7 +154,8 @@ def check_targets(
         is_replaced = save.path.exists() and save.path.is_dir() == save.image.is_folder
         if is_replaced and any(holds(save.path, checkpoint) for checkpoint in inputs):
             raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
-        check_target(save.path, save.image, force=force or save.path in ours)
+        # Numbers that wait to be encoded lie under a hidden name, where a run that was killed may have left some.
+        check_target(save.path, save.image, force=force or save.path in ours or save.encoding is not None)
         disk = os.statvfs(folder)
         device = os.stat(folder).st_dev
         needed[device] = needed.get(device, 0) + save.image.size - left_bytes(save.path)

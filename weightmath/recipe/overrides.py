@@ -17,6 +17,8 @@ from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
 from weightmath.recipe.recipe import Recipe, of_document
 
+EXPRESSION = "-e"  # what messages call the recipe that a command line is
+
 
 def with_overrides(
     recipe: Recipe, *, sets: Sequence[str] = (), inputs: Sequence[str] = (), outputs: Sequence[str] = ()
@@ -56,17 +58,17 @@ def from_expression(expression: str, inputs: Sequence[str], output: str) -> Reci
     Messages call it `-e`.
     """
     if not inputs:
-        raise RecipeError("there is no input", where="-e", hint="name each: a=x.ckpt b=y.ckpt")
+        raise RecipeError("there is no input", where=EXPRESSION, hint="name each: a=x.ckpt b=y.ckpt")
     named: dict[str, Any] = {}
     for given in inputs:
-        name, path = _split(given, "-e", "a=x.ckpt")
+        name, path = _split(given, EXPRESSION, "a=x.ckpt")
         if name in named:
             hint = f'a list has one pattern: {name}="runs/*.ckpt"'
-            raise RecipeError(f"the input `{name}` is given twice", where="-e", hint=hint)
+            raise RecipeError(f"the input `{name}` is given twice", where=EXPRESSION, hint=hint)
         named[name] = {"glob": path} if _is_pattern(path) else path
     data: dict[str, Any] = {"inputs": named, "save": {output: expression}}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    return of_document(text, Document("-e", data, {}))
+    return of_document(text, Document(EXPRESSION, data, {}))
 
 
 def _split(change: str, flag: str, example: str) -> tuple[str, str]:

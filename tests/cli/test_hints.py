@@ -1,0 +1,84 @@
+"""Mistakes whose way out is not at hand where they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.conftest import Ran
+
+Cli = Callable[..., Ran]
+
+STATE = {"w": torch.ones(3), "v": torch.ones(2)}
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(STATE, "a.ckpt")
+    torch.save({"w": torch.zeros(3), "v": torch.ones(2)}, "b.ckpt")
+    torch.save({f"module.{name}": value for name, value in STATE.items()}, "p.ckpt")
+    torch.save({**STATE, "w": torch.tensor([1, float("nan"), 2])}, "n.ckpt")
+    torch.save({"w": torch.ones(3).to_sparse()}, "s.ckpt")
+
+
+def average(cli: Cli, other: str = "b", formula: str = "a + 0.5 * (b - a)", *options: object) -> Ran:
+    return cli("run", "-e", formula, "a=a.ckpt", f"b={other}.ckpt", "-o", "o.ckpt", *options)
+
+
+def test_an_expression_has_no_place_for_the_line_that_would_help(cli: Cli) -> None:
+    ran = average(cli, "p")
+    assert ran.code == 2
+    assert 'hint: -e has no place for it; in a recipe (weightmath new): add to the input: strip: ["module."]' in ran.err
+
+
+def test_decimal_commas_and_quoted_numbers(cli: Cli) -> None:
+    assert (
+        "`0,5` is not a number\n  a + 0,5 * (b - a)\n      ^^^\n  hint: write 0.5\n"
+        in average(cli, "b", "a + 0,5 * (b - a)").err
+    )
+    for written in ("'0.7'", "0,7"):
+        text = f"inputs: {{a: a.ckpt, b: b.ckpt}}\nparams:\n  s: {written}\nsave:\n  o.ckpt: a + s * (b - a)\n"
+        Path("r.yaml").write_text(text)
+        ran = cli("run", "r.yaml")
+        assert ran.code == 2
+        assert "hint: a number stands without quotes and with a point: 0.7\n" in ran.err
+
+
+def test_a_budget_of_next_to_nothing(cli: Cli) -> None:
+    ran = average(cli, "b", "a + 0.5 * (b - a)", "--memory", "1KB")
+    assert ran.code == 2
+    assert "and the budget is 1,000 bytes\n" in ran.err
+
+
+def test_names_that_differ_by_a_prefix_alone(cli: Cli) -> None:
+    ran = cli("diff", "a.ckpt", "p.ckpt")
+    assert ran.code == 2
+    assert ran.err == (
+        "error: p.ckpt: has no tensor of a.ckpt, by name\n"
+        '  hint: as an input of a recipe, with strip: ["module."], it would have 2 of them\n'
+    )
+
+
+def test_the_input_that_had_nan_is_named(cli: Cli) -> None:
+    ran = average(cli, "n")
+    assert ran.code == 1
+    assert "NaN or infinite values in `w` (1); `w` has them in `b`\n" in ran.err
+    assert "; `w`" not in average(cli, "b", "a + 1e39 * (b - a)").err
+
+
+def test_tensors_that_are_not_dense(cli: Cli) -> None:
+    ran = cli("fingerprint", "s.ckpt")
+    assert ran.err == (
+        "error: s.ckpt: holds no dense tensors: `w` is sparse\n  hint: load it with torch and save tensor.to_dense()\n"
+    )
+
+
+def test_what_a_killed_run_has_left_of_a_delta_is_no_obstacle(cli: Cli) -> None:
+    Path(".o.delta.weightmath.dense").write_bytes(b"half")
+    Path(".o.delta.weightmath.encoded").write_bytes(b"half")
+    assert cli("run", "-e", "b - a", "a=a.ckpt", "b=b.ckpt", "-o", "o.delta").code == 0
+    assert [path.name for path in Path().iterdir() if path.name.startswith((".o", "o"))] == ["o.delta"]
