@@ -7,6 +7,7 @@ classes that only the payloads use are in a module `evil`, which `write_evil` wr
 from __future__ import annotations
 
 import marshal
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -255,6 +256,21 @@ def nested(where: str) -> Iterator[tuple[str, bytes, bool]]:
     yield "old PUT and GET", b"cevil\nsing\np99\n0(V" + where.encode() + b"\ntp98\n0g99\ng98\nR", True
 
 
+class Deed(NamedTuple):
+    """What makes the canary when it is loaded."""
+
+    where: str
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.where,)
+
+
+def dumped(where: str, protocol: int) -> Payload:
+    """A deed as Python itself writes it."""
+    content = pickle.dumps(Deed(where), protocol)
+    return Payload(content[2 if protocol > 1 else 0 : -1], True, protocol if protocol > 1 else 0)
+
+
 def payloads(folder: Path) -> dict[str, Payload]:
     """All payloads by name; the canary of each is a folder of its number in the given one."""
     found: dict[str, Payload] = {}
@@ -270,6 +286,8 @@ def payloads(folder: Path) -> dict[str, Payload]:
             return Payload(dict(ways(module, attribute, arguments))[way], sings, 2 if module in PYTHON_2 else 4)
 
         add(f"{label} by {way}", call)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        add(f"as protocol {protocol} writes it", lambda where, number=protocol: dumped(where, number))  # type: ignore[misc]
     for source in (special, nested):
         for label, _, _ in source(""):
 
