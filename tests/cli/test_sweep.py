@@ -140,7 +140,8 @@ def test_a_soup_shows_what_was_kept(cli: Cli, varied: Path) -> None:
     lines = ran.out.splitlines()
     assert lines[0] == "soup.ckpt  (greedy, 1 of 3 models)"  # an average has a smaller first number than the largest
     assert [line.split()[-1] for line in lines[2:5]] == list(names)
-    assert all("left out" in line and f"{best} + " in line for line in lines[5:7])
+    others = [name for name in sorted(names, key=lambda name: -alone[name]) if name != best]
+    assert [line.split("  ", 2)[2].strip() for line in lines[5:7]] == [f"left out  with {name}" for name in others]
     assert lines[-2] == f"the soup scores {alone[best]:.6g}, the best model alone {alone[best]:.6g}"
     assert lines[-1] == "the scores are in soup.jsonl"
     assert first(varied / "soup.ckpt") == alone[best]

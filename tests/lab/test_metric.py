@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -205,3 +206,24 @@ def test_numbers_of_any_library() -> None:
     answer = {"a": np.float32(0.5), "b": torch.tensor([3]), "c": np.zeros(2), "d": np.bool_(True), "e": 2}
     assert numbers_of(answer, ()) == {"a": 0.5, "b": 3.0, "e": 2.0}
     assert parsed("12") == 12
+
+
+@pytest.mark.parametrize("kind", ["run", "worker"])
+def test_a_program_ends_when_who_waits_is_interrupted(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "wait.py").write_text("import os, time\nprint(os.getpid(), file=open('pid', 'w'))\ntime.sleep(60)")
+    command = f"{PYTHON} wait.py" + " {checkpoint}" * (kind == "run")
+    metric = parse_metric(MetricSpec(**{kind: command}), folder=tmp_path)
+    pid = tmp_path / "pid"
+
+    def interrupt() -> None:
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        metric.evaluate(checkpoint=Path("x.ckpt"))
+    thread.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)

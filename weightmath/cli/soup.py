@@ -108,8 +108,9 @@ def _print(report: SoupReport) -> None:
     rows = []
     for row in report.rows:
         kept = {True: "kept", False: "left out", None: ""}[row.about.get("kept")]
-        names = [Path(one).name for one in row.about["ingredients"]]
-        rows.append([number_text(row.metrics["score"]), kept, " + ".join(names)])
+        soup = f"with {row.params['model']}" if "kept" in row.about else f"the average of {row.params['size']}"
+        what = str(row.params["model"]) if row.params["stage"] == "alone" else soup
+        rows.append([number_text(row.metrics["score"]), kept, what])
     if rows:
         page.table(rows, head=["score", "", "of"], right=(0,))
     else:

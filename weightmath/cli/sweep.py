@@ -28,7 +28,8 @@ def sweep(
 
     Each point is in the table as soon as it is measured. A sweep that was killed or stopped goes on with --resume, and
     measures no point twice. Points that need a file share readings of their inputs, and their files are removed but for
-    those that --keep names; a metric that is a function needs no file.
+    those that --keep names; a metric that is a function needs no file. The recipe's metric is a program that runs on
+    this machine: read the recipes of strangers first.
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):

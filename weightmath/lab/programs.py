@@ -73,9 +73,13 @@ class _Started:
 
     def failed(self, fact: str, process: Process, hint: str | None = None) -> MetricError:
         """The error of a process that has ended, or is ended for this."""
+        return MetricError(fact + self.end(process), where=f"metric {self.command}", hint=hint)
+
+    def end(self, process: Process) -> str:
+        """End a process now; the last lines of what it complained of."""
         process.kill()
         process.wait()
-        return MetricError(fact + self.ended(process), where=f"metric {self.command}", hint=hint)
+        return self.ended(process)
 
     def stop(self) -> None:
         """End all, and start no more; who waits for one of them is told by its end."""
@@ -109,7 +113,11 @@ class Command:
         """What the last line of its output says. MetricError where it fails."""
         words = [word.replace(PLACE, str(checkpoint)) for word in self._words]
         process = self._started.start(*words, reads=False)
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            self._started.end(process)
+            raise
         if process.returncode:
             raise self._started.failed(f"ended with exit code {process.returncode}", process)
         lines = [line for line in output.splitlines() if line.strip()]
@@ -158,6 +166,9 @@ class Worker:
             answer = process.stdout.readline()
         except (OSError, ValueError):  # it has closed its input, or was ended
             answer = ""
+        except BaseException:
+            self._started.end(process)
+            raise
         if not answer:
             raise self._started.failed("the worker ended without an answer", process)
         return answer
