@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import weightmath as wm
-from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
+from weightmath.errors import MetricError, OutputError, RecipeError, TableError, WeightmathError
 from weightmath.lab.search import search
 from weightmath.lab.table import Table, read
 
@@ -197,6 +197,8 @@ def test_what_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no zipped lists" in _with(here, zipped, RecipeError)
     assert "needs a metric" in _with(here, RECIPE, RecipeError, metric=None)
     assert "several numbers: gain cost noise" in _with(here, RECIPE, MetricError, metric=two, keep="none")
+    (here / "best.ckpt").touch()
+    assert "exists" in _with(here, RECIPE.replace("m_{x}_{y}", "best"), OutputError)
     monkeypatch.setattr("weightmath.lab.search.find_spec", lambda name: None)
     assert "a search needs optuna, which is not installed\n  hint: pip install 'weightmath[lab]'" in refused(
         WeightmathError

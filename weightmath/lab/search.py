@@ -18,12 +18,12 @@ from typing import Any, Literal
 from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
 from weightmath.lab.metric import Function, Metric
 from weightmath.lab.points import Point, Work
-from weightmath.lab.study import Keep, Study, check_axes, keep_best, note, opened, study_of
+from weightmath.lab.study import Keep, Study, check_axes, check_names, keep_best, note, opened, study_of
 from weightmath.lab.sweep import Swept, metric_of, recipe_of
 from weightmath.lab.table import Row, Table, paths
 from weightmath.recipe import Recipe
 from weightmath.recipe.metric import Goal
-from weightmath.recipe.vary import Range, Setting
+from weightmath.recipe.vary import Range, Setting, places_in
 
 Sampler = Literal["tpe", "cma"]
 Axis = Sequence[Setting] | Range
@@ -72,6 +72,7 @@ def prepare_search(
         raise RecipeError("a search needs a metric", hint="--metric 'python eval.py {checkpoint}'")
     axes: dict[str, Axis] = {**vary.grid, **vary.random}
     goals = tuple(metric.goals({"metric": 0.0}).values())
+    example = {name: vary.values_of(name)[0] for name in axes}
     if sampler == "cma":
         _check_cma(source, axes, goals)
     study = study_of(
@@ -79,7 +80,7 @@ def prepare_search(
         source,
         metric,
         axes=tuple(axes),
-        example={name: vary.values_of(name)[0] for name in axes},
+        example=example,
         identity=[metric.identity, sampler, seed, str(_optuna().__version__)],
         about={"metric": str(metric), "sampler": sampler, "seed": seed},
         keep=keep,
@@ -87,6 +88,8 @@ def prepare_search(
         resume=resume,
     )
     check_axes(study)
+    if not places_in(study.ground.output):
+        check_names(study, [Point(0, example)])
     return Search(study, metric, axes, goals, sampler, seed, budget)
 
 

@@ -115,7 +115,7 @@ def _hash(source: Recipe, ground: Ground, identity: object) -> str:
 
 
 def check_names(study: Study, points: Iterable[Point]) -> None:
-    """Refuse names of kept files that two points share, or that exist. RecipeError, OutputError."""
+    """Refuse names of kept files that two points share, that exist, or have no folder. RecipeError, OutputError."""
     if study.keep == "none":
         return
     names = Counter(study.place(point) for point in points)
@@ -125,6 +125,9 @@ def check_names(study: Study, points: Iterable[Point]) -> None:
     for _, path in names:
         if path.exists() and not study.force:
             raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
+    for folder in {path.parent for _, path in names}:
+        if not folder.is_dir():
+            raise OutputError("its directory does not exist", where=str(folder), hint=f"mkdir -p {folder}")
 
 
 def check_axes(study: Study) -> None:
