@@ -133,6 +133,16 @@ def test_what_is_no_plain_lora_is_refused(base):
     assert not Path("adapter").exists()
 
 
+def test_baked_into_a_folder(base):
+    peft()
+    delta.from_adapter("adapter", base, "x.delta")
+    delta.apply(base, [delta.open_delta("x.delta")], "baked/")
+    delta.apply(base, [delta.open_delta("x.delta")], "baked.pt")
+    found, expected = load_file("baked/model.safetensors"), torch.load("baked.pt")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -151,3 +161,29 @@ def test_configurations_from_strangers(base, config, message):
         delta.from_adapter("adapter", base, "x.delta")
     assert str(error.value).startswith("adapter/adapter_config.json: ")
     assert not Path("x.delta").exists()
+
+
+def test_embeddings_have_a_form_of_their_own(folder):
+    """PEFT multiplies lora_embedding_B by lora_embedding_A and turns the product round."""
+    names = ("model.embed_tokens.weight", "transformer.wte.weight", "embed_out.weight", "same.weight")
+    generator = torch.Generator().manual_seed(5)
+    old = {name: torch.randn(20, 6, generator=generator) for name in names}
+    new = {
+        name: value + torch.randn(20, 2, generator=generator) @ torch.randn(2, 6, generator=generator)
+        for name, value in old.items()
+    }
+    new["same.weight"] = old["same.weight"]
+    torch.save(old, "old.pt")
+    torch.save(new, "new.pt")
+    delta.make(section("old.pt"), section("new.pt"), "x.delta", Options("low-rank", rank=2))
+    assert delta.to_adapter(delta.open_delta("x.delta"), "adapter") == []
+    tensors = load_file("adapter/adapter_model.safetensors")
+    for name in names[:2]:
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        turned = tensors[f"{module}.lora_embedding_B"] @ tensors[f"{module}.lora_embedding_A"]
+        np.testing.assert_allclose(turned.T.numpy(), (new[name] - old[name]).numpy(), atol=1e-5)
+    assert "base_model.model.embed_out.lora_A.weight" in tensors
+    assert not [name for name in tensors if "same" in name]
+    delta.from_adapter("adapter", section("old.pt"), "back.delta")
+    for name, value in numbers("back.delta").items():
+        np.testing.assert_array_equal(value, numbers()[name])

@@ -100,7 +100,7 @@ def _options(
 def apply(
     base: Base,
     deltas: Annotated[list[Path], typer.Argument(metavar="DELTA...", help="Delta files, in their order.")],
-    output: Out,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="The file, or folder/, to write.")],
     scale: Annotated[list[float] | None, typer.Option(help="Factor of every delta; or one each, repeated.")] = None,
     any_base: AnyBase = False,
     section: options.Section = None,

@@ -1,11 +1,12 @@
 """Low-rank deltas as LoRA adapters: PEFT's folder written and read, kohya's files read.
 
 PEFT    adapter_model.safetensors with base_model.model.MODULE.lora_A.weight (r x columns) and lora_B.weight (rows x r),
+        of an embedding lora_embedding_A (r x rows) and lora_embedding_B (columns x r), both the other way round;
         adapter_config.json with r, lora_alpha, use_rslora, rank_pattern, alpha_pattern
 kohya   one file with PREFIX_MODULE.lora_down.weight, .lora_up.weight and .alpha, the dots of MODULE written as _
 
 The change of MODULE.weight is B A * alpha / r; alpha / sqrt(r) with use_rslora. Nothing else of LoRA's family
-(DoRA, biases, embeddings, Tucker's middle matrices) is such a product, and it is refused.
+(DoRA, biases, Tucker's middle matrices) is such a product, and it is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PEFT = "base_model.model."
 _PARTS = {
     ".lora_A.weight": "wide", ".lora_B.weight": "tall", ".lora_A.default.weight": "wide",
-    ".lora_B.default.weight": "tall", ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
+    ".lora_B.default.weight": "tall", ".lora_embedding_A": "tall", ".lora_embedding_B": "wide",
+    ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
 }  # fmt: skip
 _COSTLY = re.compile(r"\)[*+?{]|\(\?|\\\d")  # repeated groups, look-arounds, references to what was matched
 _LONGEST = 1 << 20
@@ -177,6 +179,8 @@ def _target(module: str, base: Section, file: Path) -> Entry:
 
 def _product(reader: Reader, pair: _Pair, module: str, scale: _Scale, entry: Entry) -> tuple[Record, bytes]:
     wide, tall = _numbers(reader, pair.wide), _numbers(reader, pair.tall)
+    if pair.tall.endswith(".lora_embedding_A"):
+        wide, tall = wide.T, tall.T
     rank = len(wide)
     if not rank:
         raise CheckpointError(f"`{module}` has rank 0", where=str(reader.checkpoint.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,14 @@ from weightmath.errors import LayoutError, OutputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ENDING = ".weight"
+# Nothing in a checkpoint tells an embedding from a linear layer, and PEFT holds their factors in different forms.
+_EMBEDDING = re.compile(r"(.*\.)?(?!embed_out$)(\w*embed\w*|wte|wpe|shared)")
 
 
 def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     """Write a PEFT folder; the names of tensors of the delta that it cannot hold, being no products.
+
+    Tensors that the delta leaves as they are take no part. What an embedding is, is told by its name.
 
     Fails   LayoutError if no tensor is a product, OutputError if the folder exists
     """
@@ -47,12 +52,12 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
         raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return [name for name in file.delta.records if name not in records]
+    return [name for name, record in file.delta.records.items() if name not in records and record.norm != 0]
 
 
 def _is_product(record: Record) -> bool:
     # Of a convolution lora_A has the kernel, lora_B is 1 x 1: as peft splits it.
-    return record.encoder == "low-rank" and bool(record.rank) and record.entry.name.endswith(_ENDING)
+    return record.encoder == "low-rank" and record.norm != 0 and record.entry.name.endswith(_ENDING)
 
 
 def _write(file: DeltaFile, records: dict[str, Record], folder: Path) -> None:
@@ -79,23 +84,32 @@ def _write(file: DeltaFile, records: dict[str, Record], folder: Path) -> None:
         for name, record in records.items():
             stored = record.stored or FLOAT32
             numbers = decode(np.frombuffer(reader.content(name, 0), stored.bits), stored).astype(np.float32, copy=False)
-            split = (record.rank or 0) * record.entry.rows
-            out.write(numbers[split:].tobytes() + numbers[:split].tobytes())
+            rank, rows = record.rank or 0, record.entry.rows
+            tall, wide = numbers[: rank * rows], numbers[rank * rows :]
+            if _is_embedding(record):
+                wide, tall = tall.reshape(rows, rank).T, wide.reshape(rank, -1).T
+            out.write(wide.tobytes() + tall.tobytes())
         out.flush()
         os.fsync(out.fileno())
 
 
+def _is_embedding(record: Record) -> bool:
+    return bool(_EMBEDDING.fullmatch(record.entry.name.removesuffix(_ENDING))) and len(record.entry.shape) == 2
+
+
 def _header(records: dict[str, Record]) -> bytes:
-    """lora_A and lora_B of each module, as float32, in the order in which they are written."""
+    """The A and B of each module, as float32, in the order in which they are written."""
     fields: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, record in records.items():
         rank, entry = record.rank or 0, record.entry
         kernel = entry.shape[1:]
-        shapes = {"lora_A": [rank, *kernel], "lora_B": [entry.rows, rank, *(1 for _ in kernel[1:])]}
+        shapes = {"lora_A.weight": [rank, *kernel], "lora_B.weight": [entry.rows, rank, *(1 for _ in kernel[1:])]}
+        if _is_embedding(record):
+            shapes = {"lora_embedding_A": [rank, entry.rows], "lora_embedding_B": [entry.row_size, rank]}
         for part, shape in shapes.items():
             size = int(np.prod(shape)) * FLOAT32.itemsize
-            key = f"base_model.model.{name.removesuffix(_ENDING)}.{part}{_ENDING}"
+            key = f"base_model.model.{name.removesuffix(_ENDING)}.{part}"
             fields[key] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
             end += size
     text = json.dumps(fields).encode()

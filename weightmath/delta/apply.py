@@ -52,6 +52,7 @@ def apply(
     """Write the base with deltas applied in their order.
 
     Parameters
+        path      its ending tells the container, unless the tuned file comes back as a whole; `out/` is a folder
         scales    factor of every delta, or one for each; integers follow a delta at scale 1 only
         any_base  add the differences to another base with the same tensors, which says nothing about the result
     Fails with LayoutError if a delta belongs to another base, and names both fingerprints; CheckpointError for damage;
@@ -64,7 +65,7 @@ def apply(
     chained = sources == list(range(-1, len(files) - 1)) and all(factor == 1 for factor in factors)
     if chained and not any_base and all(file.delta.whole for file in files):
         return Applied(Path(path), restore(base, files, path, threads=threads, force=force), True)
-    return _add(base, files, Path(path), factors, sources, threads, force)
+    return _add(base, files, str(path), factors, sources, threads, force)
 
 
 def sources_of(base: Section, files: Sequence[DeltaFile], *, any_base: bool, threads: int) -> list[int]:
@@ -84,7 +85,7 @@ def sources_of(base: Section, files: Sequence[DeltaFile], *, any_base: bool, thr
 def _add(
     base: Section,
     files: Sequence[DeltaFile],
-    path: Path,
+    path: str,
     factors: Sequence[float],
     sources: Sequence[int],
     threads: int,
@@ -99,8 +100,8 @@ def _add(
         summed = Sum(base, Stack(base, reader, links))
         computed = summed.changed
         dtypes = {name: summed.dtype(name) for name in computed}
-        image = plan_image(base, computed, dtypes=dtypes, form=container_of(str(path)))
-        writer = stack.enter_context(Writer(image, path, force=force))
+        image = plan_image(base, computed, dtypes=dtypes, form=container_of(path))
+        writer = stack.enter_context(Writer(image, Path(path), force=force))
 
         def work(job: Copy | Elements | tuple[str, Piece]) -> None:
             if isinstance(job, Copy | Elements):
@@ -117,7 +118,7 @@ def _add(
             delta.check_unchanged()
         writer.commit()
         writer.publish()
-    return Applied(path, image.size, False)
+    return Applied(Path(path), image.size, False)
 
 
 class Sum:
