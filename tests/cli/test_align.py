@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def test_the_page(cli: Callable[..., Ran], models: Path) -> None:
     again = cli("align", "a.pt", "b.pt", "-o", "d.pt", "--spec", "spec.yaml")
     assert again.code == 0
     assert (models / "c.pt").read_bytes() == (models / "d.pt").read_bytes()
+
+
+def test_without_scipy_it_does_not_begin(
+    cli: Callable[..., Ran], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    ran = cli("align", "a.pt", "b.pt", "-o", "c.pt")
+    assert (ran.code, ran.out) == (2, "")
+    assert "pip install 'weightmath[lab]'" in ran.err
 
 
 def test_json(cli: Callable[..., Ran], models: Path) -> None:

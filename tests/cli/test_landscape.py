@@ -294,7 +294,9 @@ def test_results_are_never_overwritten(cli: Cli, folder: Path, metric: str) -> N
         "line",
     ]
     (folder / "line.html").write_text("mine")
-    assert cli(*line).code == 2
+    ran = cli(*line)
+    assert ran.code == 2
+    assert "line.html: exists\n  hint: -o STEM writes another; --resume " in ran.err  # there is no --force
     (folder / "line.html").unlink()
     assert cli(*line).code == 0
     ran = cli(*line)

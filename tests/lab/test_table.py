@@ -125,6 +125,19 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     same(read(tmp_path / "out"), ROWS[:1])
 
 
+@pytest.mark.parametrize("stem", [".", "..", "/"])
+def test_a_folder_is_no_name_of_a_table(stem: str) -> None:
+    for use in (read, lambda path: Appender(path, HEAD)):
+        with pytest.raises(TableError, match="no name of a table"):
+            use(stem)
+
+
+def test_another_file_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"weights")
+    with pytest.raises(TableError, match=r"model\.ckpt: is no results table"):
+        read(tmp_path / "model.ckpt")
+
+
 def test_two_programs_do_not_write_one_table(tmp_path: Path) -> None:
     code = "import sys; from weightmath.lab.appender import *; Appender(sys.argv[1], Head('sweep', ()), resume=True)"
     with Appender(tmp_path / "out", HEAD):

@@ -18,7 +18,7 @@ import numpy as np
 
 from weightmath.align.document import text_of
 from weightmath.align.known import spec_for
-from weightmath.align.matching import Matching, Progress, weight_matching
+from weightmath.align.matching import Matching, Progress, assignment, weight_matching
 from weightmath.align.spec import Orders, Spec, permuted
 from weightmath.checkpoint import Reader, Section, TensorInfo, Writer
 from weightmath.checkpoint.ending import form_of
@@ -113,6 +113,7 @@ def prepare(
     force: bool = False,
 ) -> Job:
     """Everything of `align` short of reading a tensor."""
+    assignment()  # raises now what would end the work
     first, second = open_input("a", a, section=section), open_input("b", b, section=section)
     chosen, family = spec_for(spec, second.layout, heads)
     if not chosen.permutations:

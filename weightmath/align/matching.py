@@ -85,7 +85,7 @@ def weight_matching(
     Differs: the authors' code goes on while anything above 1e-12 is gained, which in float32 may never end; here it is
     a billionth of the norms.
     """
-    assign = _assignment()
+    assign = assignment()
     rng = np.random.default_rng(seed)
     orders = spec.identity()
     before = likeness(spec, a, b, orders)
@@ -106,7 +106,8 @@ def weight_matching(
     return Matching(orders, before, likeness(spec, a, b, orders), sweep, not gained)
 
 
-def _assignment() -> Callable[[np.ndarray], np.ndarray]:
+def assignment() -> Callable[[np.ndarray], np.ndarray]:
+    """What solves the linear assignment problem. WeightmathError without scipy."""
     try:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     except ImportError:

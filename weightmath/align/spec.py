@@ -94,11 +94,6 @@ def units(array: np.ndarray, move: Move, size: int) -> np.ndarray:
     return np.moveaxis(cut, 1, 0).reshape(size, -1)
 
 
-def inverse(orders: Orders) -> dict[str, np.ndarray]:
-    """The orders that undo these."""
-    return {name: np.argsort(order) for name, order in orders.items()}
-
-
 def check(spec: Spec, layout: Layout) -> None:
     """LayoutError for a spec that does not fit a model, or that would change its function as far as shapes can tell.
 

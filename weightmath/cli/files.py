@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 
 
-def check_free(path: Path, option: str, *, force: bool) -> None:
-    """OutputError where a file cannot be written: it exists, without `force`, or is a folder, or has none to lie in."""
+def check_free(path: Path, option: str, *, force: bool, hint: str = "another name, or --force to replace it") -> None:
+    """OutputError where a file cannot be written: it is a folder, has none to lie in, or exists without `force`.
+
+    hint   the way out where it exists
+    """
     from weightmath.errors import OutputError
 
     if path.is_dir():
         raise OutputError("is a directory", where=str(path), hint=f"{option} names a file")
     if path.exists() and not force:
-        raise OutputError("exists", where=str(path), hint="another name, or --force to replace it")
+        raise OutputError("exists", where=str(path), hint=hint)
     if not path.parent.is_dir():
-        raise OutputError("its folder does not exist", where=str(path))
+        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
 
 
 def write_whole(path: Path, text: str) -> None:

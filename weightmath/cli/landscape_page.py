@@ -21,7 +21,9 @@ def picture_file(stem: Path, *, resume: bool) -> Path | None:
     from weightmath.lab.table import paths
 
     page = paths(stem)[0].with_suffix(".html")
-    check_free(page, "-o", force=resume)
+    check_free(
+        page, "-o", force=resume, hint="-o STEM writes another; --resume goes on with its table, and draws it anew"
+    )
     return page if find_spec("plotly") else None
 
 

@@ -50,14 +50,15 @@ def report(
 
 def _print(record: PageReport) -> None:
     from weightmath.cli.page import Page
+    from weightmath.cli.quantities import counted
 
     page = Page()
     if record.page is not None:
         page.line(record.page, style="bold")
     if record.pictures:
-        page.line(f"{len(record.pictures)} pictures", style="bold")
+        page.line(counted(len(record.pictures), "picture"), style="bold")
         page.listed(record.pictures)
     for one in record.sections:
         page.heading(one.title)
-        counted = "" if one.points is None else f", {one.points:,} points"
-        page.listed([f"{one.kind}{counted}", *one.charts])
+        size = "" if one.points is None else f", {counted(one.points, 'point')}"
+        page.listed([f"{one.kind}{size}", *one.charts])

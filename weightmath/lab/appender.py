@@ -81,10 +81,13 @@ class Appender:
         self._write_csv(_cells(head, row))
         self.head = head
         self._rows.append(row)
+        self._sync()
 
     def _write_line(self, data: Mapping[str, Any]) -> None:
         self._stream.write(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._stream.flush()
+
+    def _sync(self) -> None:
         if self._durable and time.monotonic() > self._synced + _SECONDS_BETWEEN:
             os.fsync(self._stream.fileno())
             self._synced = time.monotonic()
@@ -113,7 +116,7 @@ def check_free(stem: str | Path, *, resume: bool) -> None:
     """TableError where a table may not be written: its files exist, and it does not go on with them."""
     file, copy = paths(stem)
     if not file.parent.is_dir():
-        raise TableError("there is no such folder", where=str(file.parent))
+        raise TableError("there is no such folder", where=str(file.parent), hint=f"mkdir -p {file.parent}")
     if file.exists() and not resume:
         hint = "--resume goes on with it; -o STEM writes another"
         raise TableError("exists, and results are never overwritten", where=str(file), hint=hint)

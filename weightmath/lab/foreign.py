@@ -51,7 +51,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def _told(error: Exception) -> str:
-    """An error of code that is not ours, with the line where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """An error of code that is not ours, with the line where it happened; none where that is in this file."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     place = f"\n  {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return f"{type(error).__name__}: {error}{place}"

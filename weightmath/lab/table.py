@@ -117,9 +117,14 @@ def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def paths(stem: str | Path) -> tuple[Path, Path]:
-    """The two files of a table: `STEM.jsonl` and `STEM.csv`. A stem may be given with either ending."""
+    """The two files of a table: `STEM.jsonl` and `STEM.csv`. A stem may be given with either ending.
+
+    Fails with TableError for a path without a name, such as `.`.
+    """
     base = Path(stem)
     base = base.with_suffix("") if base.suffix in (".jsonl", ".csv") else base
+    if base.name in ("", ".."):
+        raise TableError("is a folder, and no name of a table", where=str(stem), hint="STEM of STEM.jsonl and STEM.csv")
     return base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.csv")
 
 
@@ -129,6 +134,9 @@ def read(path: str | Path) -> Table:
     Fails with TableError where there is no such file, it is no results table, or a line is damaged.
     """
     file = paths(path)[0]
+    if Path(path).is_file() and not file.exists():
+        hint = "STEM.jsonl is one, of sweep, search, soup or landscape"
+        raise TableError("is no results table", where=str(path), hint=hint)
     table, _ = parsed(file, content_of(file))
     if table is None:
         raise TableError("is empty", where=str(file))
