@@ -12,10 +12,10 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 def missing(text: str) -> list[str]:
     """Tests that a text names and that are not there."""
-    return [f"{path}::{name}" for path, name in NAMED.findall(text) if name not in tests_in(ROOT / path)]
+    return [f"{path}::{name}" for path, name in NAMED.findall(text) if name not in functions_of(ROOT / path)]
 
 
-def tests_in(path: Path) -> set[str]:
+def functions_of(path: Path) -> set[str]:
     if not path.exists():
         return set()
     return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
