@@ -15,11 +15,11 @@ construct two files with one fingerprint. Against malice a recipe pins the `sha2
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,9 +183,12 @@ class Digests:
     def fingerprint(self) -> str:
         """The fingerprint of the vector, all of which must have been seen."""
         whole = hashlib.blake2b(digest_size=16)
-        for name, entry in sorted(self._entries.items(), key=lambda item: item[1].name):
-            line = json.dumps([entry.name, list(entry.shape), entry.dtype.name, self._folded[name].hex()])
-            whole.update(f"{line}\n".encode())
+        lines = (
+            # As json.dumps writes this list, which takes four times as long.
+            f'[{quoted(entry.name)}, {[*entry.shape]}, "{entry.dtype.name}", "{self._folded[name].hex()}"]\n'
+            for name, entry in sorted(self._entries.items(), key=lambda item: item[1].name)
+        )
+        whole.update("".join(lines).encode())
         return PREFIX + whole.hexdigest()
 
 

@@ -20,7 +20,7 @@ def combine(first: int, second: int, second_length: int) -> int:
 
     The CRC is a remainder of polynomials over GF(2): crc(a + b) = crc(a) * x**(8 len(b)) + crc(b).
     """
-    return _multiply(_power_of_x(second_length), first) ^ second
+    return _multiply(_power_of_x(second_length), first) ^ second if first else second
 
 
 def crc_of_zeros(length: int) -> int:

@@ -39,10 +39,11 @@ class ZipSeal:
             content = self.identity.names + self._contents(crcs)
             every.insert(self.identity.number, crc32(content))
             yield self.places[self.identity.number].offset, content
+        at, before = 0, b""  # the descriptor of a record and the header of the next are one run
         for place, crc in zip(self.places, every, strict=True):
-            yield place.header, local_header(place)
-            yield place.offset + place.size, descriptor(place, crc)
-        yield self.places[-1].end, directory(self.places, every)
+            yield at, before + local_header(place)
+            at, before = place.offset + place.size, descriptor(place, crc)
+        yield at, before + directory(self.places, every)
 
     def _contents(self, crcs: Sequence[int]) -> bytes:
         """The digits that torch derives from the checksums of its records that are not empty, in their order."""

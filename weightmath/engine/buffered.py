@@ -63,7 +63,7 @@ class BufferedIo:
         raw = found.raw.part(self._place(spans))
         convert.encode(values, raw.dtype, raw.bits)
         change = None if before is None else (values, before, unequal(raw, before, stored))
-        found.parts.append(self._io.measured(output, spans[0][0], raw, change))
+        found.parts.append(self._io.measured(output, spans, raw, change))
         return ()
 
     def flush(self) -> list[Written]:
@@ -80,12 +80,12 @@ class BufferedIo:
 
 def _together(parts: Sequence[Written], crc: int | None) -> Written:
     """Neighbours as one, with its checksum."""
+    piece = parts[0].pieces.copy()
+    piece[0, 2:] = sum(part.pieces[0, 2:] for part in parts)
     return parts[0]._replace(
-        crc=crc,
-        size=sum(part.size for part in parts),
+        pieces=piece,
+        crcs=None if crc is None else np.array([crc], np.int64),
         nbytes=sum(part.nbytes for part in parts),
-        changed=sum(part.changed for part in parts),
-        nonfinite=sum(part.nonfinite for part in parts),
-        places=tuple(place for part in parts for place in part.places),
+        places=np.concatenate([part.places for part in parts]),
         moments=np.concatenate([part.moments for part in parts]),
     )

@@ -44,7 +44,7 @@ class Done:
 
     def note_chunk(self, key: str, chunk: Chunk) -> None:
         """Note a chunk, unless some of what it has written could not be found again."""
-        if self._journal is not None and all(trace.crc is not None for trace in _written(chunk)):
+        if self._journal is not None and all(trace.crcs is not None for trace in _written(chunk)):
             self._note(key, chunk)
 
     def chunk(self, key: str) -> Chunk | None:

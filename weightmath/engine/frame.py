@@ -18,7 +18,7 @@ from weightmath.engine.plan import Plan
 from weightmath.engine.tables import Tables
 from weightmath.kernels.scratch import borrow
 from weightmath.layout import Entry
-from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count
+from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count, tile_span
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def pieces(entry: int, shape: Entry, chunk: int) -> Iterator[Piece]:
 
 def piece_of(entry: int, shape: Entry, first: int, last: int) -> Piece:
     """The piece that consists of the tiles from `first` to `last`, which is included."""
-    start, stop = tile(shape, first), tile(shape, last)
-    return Piece(entry, first, last, start.start, stop.stop, start.row)
+    start, stop = tile_span(shape, first)[0], tile_span(shape, last)[1]
+    return Piece(entry, first, last, start, stop, start // shape.row_size)
 
 
 @dataclass

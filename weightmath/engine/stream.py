@@ -22,7 +22,7 @@ from weightmath.engine.traces import Written
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
-from weightmath.scope import tile
+from weightmath.scope import TILE, tile_span
 
 _LOOKED_AT = 1 << 25  # elements that the relative change and cosine are taken of, tiles at equal distances
 
@@ -30,6 +30,7 @@ Progress = Callable[[int], None]
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
 D = TypeVar("D", DType, "DType | None")
 _NO_MOMENTS = np.zeros((0, 3))
+_NO_PLACES = np.zeros(0, np.int64)
 
 
 class Raw(NamedTuple):
@@ -137,6 +138,7 @@ class Io:
 
     def __init__(self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink]) -> None:
         self._plan = plan
+        self._names = plan.layout.names
         self._sources = sources
         self._sinks = sinks
         self._lock = threading.Lock()
@@ -146,6 +148,8 @@ class Io:
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=self._stride > 1)
             for output in plan.request.outputs
         }
+        # Of each entry: elements, changed, nonfinite.
+        self._totals = {name: np.zeros((len(plan.layout), 3), np.int64) for name in self._outcomes}
 
     def read(self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in") -> tuple[int, Raw | None]:
         """The pieces of a chunk of an input, in the compute dtype.
@@ -181,41 +185,40 @@ class Io:
             if dtype is None:
                 continue
             here = _extent(run)
-            bits = _encoded("execute.out", values[here], dtype)
-            differ = None if before is None else unequal(Raw(dtype, bits), before[here], stored and stored.part(here))
-            screened = convert.nonfinite(bits, dtype) > 0
-            for piece, span in run:
-                within = _within(span, here)
-                own = Raw(dtype, bits[within])
-                change = None if before is None or differ is None else (values[span], before[span], differ[within])
-                crc = self.send(output, piece, own.bits)
-                found.append(self.measured(output, piece, own, change, crc=crc, screened=screened))
+            own = [(piece, _within(span, here)) for piece, span in run]
+            raw = Raw(dtype, _encoded("execute.out", values[here], dtype))
+            change = None
+            if before is not None:
+                differ = unequal(raw, before[here], stored and stored.part(here))
+                change = values[here], before[here], differ
+            crcs = [self.send(output, piece, raw.bits[span]) for piece, span in own]
+            found.append(self.measured(output, own, raw, change, crcs))
         return found
 
     def measured(
         self,
         output: Output,
-        piece: Piece,
+        spans: Spans,
         raw: Raw,
         change: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
-        *,
-        crc: int | None = None,
-        screened: bool = True,
+        crcs: Sequence[int | None] = (None,),
     ) -> Written:
-        """What a piece of an output is like.
+        """What pieces of an output are like that lie one after the other.
 
-        change     its values, the template's, and where the bits of both differ; None without a template
-        screened   whether there may be NaN or infinities in it
+        change   their values, the template's, and where the bits of both differ; None without a template
         """
-        changed, moments = len(raw.bits), _NO_MOMENTS
-        places: tuple[int, ...] = ()
-        if change is not None:
-            values, before, differ = change
-            changed = int(np.count_nonzero(differ))
-            places, moments = self._moments(piece, values, before)
-        nonfinite = convert.nonfinite(raw.bits, raw.dtype) if screened else 0
-        size, nbytes = len(raw.bits), raw.bits.nbytes
-        return Written(output.name, piece.entry, piece.start, size, nbytes, crc, changed, nonfinite, places, moments)
+        pieces = np.empty((len(spans), 5), np.int64)
+        starts = [span.start for _, span in spans]
+        pieces[:, 0] = [piece.entry for piece, _ in spans]
+        pieces[:, 1] = [piece.start for piece, _ in spans]
+        pieces[:, 2] = np.diff(starts, append=len(raw.bits))
+        pieces[:, 3] = pieces[:, 2] if change is None else np.add.reduceat(change[2], starts, dtype=np.int64)
+        pieces[:, 4] = 0
+        if convert.nonfinite(raw.bits, raw.dtype):
+            pieces[:, 4] = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
+        places, moments = (_NO_PLACES, _NO_MOMENTS) if change is None else self._moments(spans, *change[:2])
+        known = None if None in crcs else np.array(crcs, np.int64)
+        return Written(output.name, pieces, known, raw.bits.nbytes, places, moments)
 
     def fetch(self, node: Vector, piece: Piece, bits: np.ndarray) -> None:
         """A piece of an input, as it is stored."""
@@ -234,21 +237,22 @@ class Io:
         return self._sinks[output.name].dtype(self._name(piece))
 
     def _name(self, piece: Piece) -> str:
-        return self._plan.layout.entries[piece.entry].name
+        return self._names[piece.entry]
 
-    def recall(self, pieces: Sequence[Written]) -> bool:
+    def recall(self, found: Sequence[Written]) -> bool:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
-        found = [(self._sinks[one.output], self._place(one)) for one in pieces if one.crc is not None]
-        there = len(found) == len(pieces) and all(sink.holds(*place) for sink, place in found)
+        if any(written.crcs is None for written in found):
+            return False
+        there = all(self._sinks[written.output].holds(*place) for written in found for place in self._places(written))
         if there:
-            self.adopt(pieces)
+            self.adopt(found)
         return there
 
-    def adopt(self, pieces: Sequence[Written]) -> None:
+    def adopt(self, found: Sequence[Written]) -> None:
         """Let what is there count as written."""
-        for one in pieces:
-            if one.crc is not None:
-                self._sinks[one.output].adopt(*self._place(one))
+        for written in found:
+            for place in self._places(written):
+                self._sinks[written.output].adopt(*place)
 
     def seen(self) -> list[Any]:
         """What sources and sinks have seen in this process, for `see_also` in another."""
@@ -270,39 +274,62 @@ class Io:
         written = {sink.dtype(entry.name) for sink in self._sinks.values() for entry in self._plan.layout}
         return read | {dtype for dtype in written if dtype is not None}
 
-    def _place(self, written: Written) -> tuple[str, int, int, int]:
-        assert written.crc is not None
-        return self._plan.layout.entries[written.entry].name, written.start, written.size, written.crc
+    def _places(self, written: Written) -> Iterator[tuple[str, int, int, int]]:
+        """Name, first element, elements and checksum of each piece whose checksum is known."""
+        if written.crcs is not None:
+            for (entry, start, size), crc in zip(written.pieces[:, :3].tolist(), written.crcs.tolist(), strict=True):
+                yield self._names[entry], start, size, crc
 
-    def _moments(self, piece: Piece, values: np.ndarray, before: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    def _moments(self, spans: Spans, values: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
-        entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
-        numbers = [n for n in range(piece.first_tile, piece.last_tile + 1) if (base + n) % self._stride == 0]
-        if not numbers:
-            return (), _NO_MOMENTS
-        moments = np.zeros((len(numbers), 3))
-        for row, number in zip(moments, numbers, strict=True):
-            one = tile(entry, number)
-            here = slice(one.start - piece.start, one.stop - piece.start)
-            change = borrow("execute.change", values[here].shape, values.dtype)
-            np.subtract(values[here], before[here], out=change)
-            row[:] = REDUCTIONS["gram"].partial(change[None], before[here][None])[0]
-        return tuple((base + number) // self._stride for number in numbers), moments
+        looked_at = list(self._looked_at(spans))
+        moments = [_NO_MOMENTS]
+        for start, stop, count in _alike([here for _, here in looked_at]):
+            shape = (count, (stop - start) // count)
+            change = borrow("execute.change", shape, values.dtype)
+            old = before[start:stop].reshape(shape)
+            np.subtract(values[start:stop].reshape(shape), old, out=change)
+            moments.append(REDUCTIONS["gram"].partial(change, old))
+        return np.array([place for place, _ in looked_at], np.int64), np.concatenate(moments)
+
+    def _looked_at(self, spans: Spans) -> Iterator[tuple[int, slice]]:
+        """The tiles that count for the relative change and cosine: the number among them, and where each lies."""
+        for piece, span in spans:
+            entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
+            offset = span.start - piece.start
+            for number in range(piece.first_tile, piece.last_tile + 1):
+                if (base + number) % self._stride == 0:
+                    start, stop = tile_span(entry, number)
+                    yield (base + number) // self._stride, slice(start + offset, stop + offset)
 
     def count(self, written: Written) -> None:
-        """Add a piece to the outcome."""
-        outcome = self._outcomes[written.output]
-        outcome.parts[list(written.places)] = written.moments
-        name = self._plan.layout.entries[written.entry].name
+        """Add pieces to the outcome."""
+        self._outcomes[written.output].parts[written.places] = written.moments
         with self._lock:
-            total = outcome.tensors.setdefault(name, Change())
-            total.elements += written.size
-            total.changed += written.changed
-            total.nonfinite += written.nonfinite
+            np.add.at(self._totals[written.output], written.pieces[:, 0], written.pieces[:, 2:])
 
     def outcomes(self) -> Mapping[str, Outcome]:
         """What each output turned out to be."""
+        for name, totals in self._totals.items():
+            there = np.flatnonzero(totals[:, 0])
+            names = (self._names[entry] for entry in there)
+            changes = (Change(*total) for total in totals[there].tolist())
+            self._outcomes[name].tensors = dict(zip(names, changes, strict=True))
         return self._outcomes
+
+
+def _alike(tiles: Sequence[slice]) -> Iterator[tuple[int, int, int]]:
+    """Runs of tiles of one size that lie one after the other: start, stop, count. None is larger than a tile may be."""
+    at = 0
+    while at < len(tiles):
+        first, count = tiles[at], 1
+        size = first.stop - first.start
+        for one in tiles[at + 1 : at + TILE // size]:
+            if (one.start, one.stop) != (first.start + count * size, first.start + (count + 1) * size):
+                break
+            count += 1
+        yield first.start, first.start + count * size, count
+        at += count
 
 
 def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:

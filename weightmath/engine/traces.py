@@ -17,6 +17,8 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame
 from weightmath.kernels.bracket import Cut, Tally
 
+FORMAT = 2  # of what `pack` makes: an older journal's traces are not understood
+
 
 class States(NamedTuple):
     """Partial states of a statistic of an entry: one row per tile, from tile `first` on."""
@@ -68,28 +70,24 @@ class Tallied(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A piece of an output that was written.
+    """Pieces of an output that were written together.
 
-    output, entry, start, size   which elements
-    nbytes, crc                  their bytes and those bytes' checksum; None: cannot be looked for later
-    changed                      elements whose bits differ from the template's; all of them without a template
-    nonfinite                    NaN and infinite elements
-    places, moments              of the tiles that are looked at: which, and the sums for relative change and cosine
+    pieces            a row of five for each: entry, first element, elements, those whose bits differ from the
+                      template's (all of them without a template), NaN and infinite ones
+    crcs              the checksum of each one's bytes; None: they cannot be looked for later
+    nbytes            bytes of all
+    places, moments   of the tiles that are looked at: which, and the sums for relative change and cosine
     """
 
     output: str
-    entry: int
-    start: int
-    size: int
+    pieces: np.ndarray
+    crcs: np.ndarray | None
     nbytes: int
-    crc: int | None
-    changed: int
-    nonfinite: int
-    places: tuple[int, ...]
+    places: np.ndarray
     moments: np.ndarray
 
     def apply(self, frame: Frame) -> None:
-        """Count it."""
+        """Count them."""
         frame.io.count(self)
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from weightmath.engine.plan import Plan
+from weightmath.engine.traces import FORMAT as JOURNAL
 from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.recipe import Recipe
@@ -22,7 +23,7 @@ def identity(
     spec = recipe.spec.model_dump(mode="json")
     params = spec.pop("params")
     return {
-        "version": {library: _version(library) for library in _LIBRARIES},
+        "version": {**{library: _version(library) for library in _LIBRARIES}, "journal": str(JOURNAL)},
         "input": {name: _stamps(opened) for name, opened in inputs.items()},
         "parameter": {name: str(value) for name, value in params.items()},
         "recipe": {"text": _digest(repr(spec))},
