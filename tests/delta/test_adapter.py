@@ -187,3 +187,33 @@ def test_embeddings_have_a_form_of_their_own(folder):
     delta.from_adapter("adapter", section("old.pt"), "back.delta")
     for name, value in numbers("back.delta").items():
         np.testing.assert_array_equal(value, numbers()[name])
+
+
+def test_a_low_rank_delta_becomes_a_kohya_file_and_comes_back(folder):
+    """Names of Stable Diffusion's checkpoints, SD and SDXL; convolutions have their kernel in lora_down."""
+    names = {
+        "model.diffusion_model.input_blocks.1.0.in_layers.2.weight": "lora_unet_input_blocks_1_0_in_layers_2",
+        "cond_stage_model.transformer.text_model.layers.0.fc1.weight": "lora_te_text_model_layers_0_fc1",
+        "conditioner.embedders.1.model.transformer.resblocks.0.c_fc.weight": "lora_te2_transformer_resblocks_0_c_fc",
+    }
+    shapes = [(8, 4, 3, 3), (12, 6), (6, 10)]
+    generator = torch.Generator().manual_seed(5)
+    old = {name: torch.randn(shape, generator=generator) for name, shape in zip(names, shapes, strict=True)}
+    new = {name: value + 0.1 * torch.randn(value.shape, generator=generator) for name, value in old.items()}
+    torch.save(old, "old.pt")
+    torch.save(new, "new.pt")
+    delta.make(section("old.pt"), section("new.pt"), "x.delta", Options("low-rank", rank=2))
+    assert delta.to_adapter(delta.open_delta("x.delta"), "lora.safetensors") == []
+    tensors = load_file("lora.safetensors")
+    assert len(tensors) == 9
+    for name, module in names.items():
+        down, up = tensors[f"{module}.lora_down.weight"], tensors[f"{module}.lora_up.weight"]
+        assert down.shape == (2, *old[name].shape[1:])
+        assert up.shape == (len(old[name]), 2, *(1 for _ in old[name].shape[2:]))
+        scale = float(tensors[f"{module}.alpha"]) / len(down)
+        whole = (up.flatten(1) @ down.flatten(1) * scale).reshape(old[name].shape)
+        np.testing.assert_allclose(whole.numpy(), numbers()[name], atol=1e-6)
+    delta.from_adapter("lora.safetensors", section("old.pt"), "back.delta")
+    for name in names:
+        np.testing.assert_array_equal(numbers("back.delta")[name], numbers()[name])
+    assert sorted(path.name for path in Path().glob(".*")) == []

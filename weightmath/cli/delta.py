@@ -257,10 +257,15 @@ def from_lora(
 @delta.command("to-lora", epilog="Example:  weightmath delta to-lora skill.delta -o adapter/")
 def to_lora(
     path: Annotated[Path, typer.Argument(metavar="DELTA", help="A low-rank delta file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PATH", help="A folder; FILE.safetensors: as kohya.")
+    ],
     json: options.Json = False,
 ) -> None:
-    """Write a low-rank delta as a PEFT LoRA adapter. Tensors that are no products are left out, and named."""
+    """Write a low-rank delta as a LoRA adapter: a PEFT folder, or a file as diffusion programs read it (kohya's names).
+
+    Tensors that are no products are left out, and named.
+    """
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
         from weightmath.delta import open_delta, to_adapter
@@ -271,7 +276,7 @@ def to_lora(
             print(as_json({"path": str(output), "left_out": left_out}))
             return
         page = Page()
-        page.line(f"{output}: a PEFT LoRA adapter")
+        page.line(f"{output}: a LoRA adapter, {'as kohya names it' if output.suffix == '.safetensors' else 'for peft'}")
         if left_out:
             shown = left_out[:_SHOWN] + ["..."] * (len(left_out) > _SHOWN)
             page.warnings([f"an adapter cannot hold {len(left_out)} tensors of the delta: {', '.join(shown)}"])

@@ -1,4 +1,8 @@
-"""Writes a low-rank delta as a PEFT LoRA adapter, which peft loads onto the base model."""
+"""Writes a low-rank delta as a LoRA adapter: a folder for peft, or a file with kohya's names for diffusion programs.
+
+Modules in kohya's file are called as in the base, so that programs find them which know the base's own names (SDXL's,
+and ComfyUI for all); the names that diffusers has for the blocks of Stable Diffusion 1 are another list.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,16 +28,38 @@ from weightmath.errors import LayoutError, OutputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ENDING = ".weight"
+_FILE = ".safetensors"
 # Nothing in a checkpoint tells an embedding from a linear layer, and PEFT holds their factors in different forms.
 _EMBEDDING = re.compile(r"(.*\.)?(?!embed_out$)(\w*embed\w*|wte|wpe|shared)")
+# Where checkpoints of Stable Diffusion have their parts, and what kohya calls them.
+_PREFIXES = {
+    "model.diffusion_model.": "lora_unet_",
+    "cond_stage_model.transformer.": "lora_te_",
+    "conditioner.embedders.0.transformer.": "lora_te1_",
+    "conditioner.embedders.1.model.": "lora_te2_",
+    "text_model.": "lora_te_text_model_",
+}
+
+
+class Part(NamedTuple):
+    """One tensor of an adapter: its name, its shape, and what it is of the tall factor and the wide one."""
+
+    key: str
+    shape: tuple[int, ...]
+    values: Callable[[Array, Array], Array]
+
+    @property
+    def size(self) -> int:
+        """Bytes, as float32."""
+        return int(np.prod(self.shape)) * FLOAT32.itemsize
 
 
 def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
-    """Write a PEFT folder; the names of tensors of the delta that it cannot hold, being no products.
+    """Write an adapter; the names of tensors of the delta that it cannot hold, being no products.
 
-    Tensors that the delta leaves as they are take no part. What an embedding is, is told by its name.
-
-    Fails   LayoutError if no tensor is a product, OutputError if the folder exists
+    path    a name that ends in .safetensors is a file as kohya's, anything else a PEFT folder
+    Tensors that the delta leaves as they are take no part. What an embedding is, PEFT's alone, is told by its name.
+    Fails   LayoutError if no tensor is a product, OutputError if there is something of that name
     """
     path = Path(path)
     records = {name: record for name, record in file.delta.records.items() if _is_product(record)}
@@ -43,28 +70,31 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
         raise OutputError("exists", where=str(path), hint="choose another name")
     part = hidden(path, "part")
     try:
-        part.mkdir()
-        _write(file, records, part)
-        sync_folder(part)
+        if path.suffix == _FILE:
+            _write_tensors(file, records, _kohya_parts, part)
+        else:
+            part.mkdir()
+            _write_tensors(file, records, _peft_parts, part / WEIGHTS)
+            (part / CONFIG).write_text(json.dumps(_config(records), indent=2) + "\n")
+            sync_folder(part)
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        part.unlink(missing_ok=True) if part.is_file() else shutil.rmtree(part, ignore_errors=True)
     return [name for name, record in file.delta.records.items() if name not in records and record.norm != 0]
 
 
 def _is_product(record: Record) -> bool:
-    # Of a convolution lora_A has the kernel, lora_B is 1 x 1: as peft splits it.
     return record.encoder == "low-rank" and record.norm != 0 and record.entry.name.endswith(_ENDING)
 
 
-def _write(file: DeltaFile, records: dict[str, Record], folder: Path) -> None:
+def _config(records: Mapping[str, Record]) -> dict[str, object]:
     ranks = {name.removesuffix(_ENDING): record.rank or 0 for name, record in records.items()}
     most = max(ranks.values())
     others = {module: rank for module, rank in ranks.items() if rank != most}
-    config = {
+    return {
         "peft_type": "LORA",
         "r": most,
         "lora_alpha": most,
@@ -78,40 +108,58 @@ def _write(file: DeltaFile, records: dict[str, Record], folder: Path) -> None:
         "base_model_name_or_path": None,
         "task_type": None,
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    with DeltaReader(file) as reader, (folder / WEIGHTS).open("xb") as out:
-        out.write(_header(records))
+
+
+def _peft_parts(record: Record) -> list[Part]:
+    entry, rank, module = record.entry, record.rank or 0, record.entry.name.removesuffix(_ENDING)
+    prefix = f"base_model.model.{module}"
+    if _EMBEDDING.fullmatch(module) and len(entry.shape) == 2:
+        return [
+            Part(f"{prefix}.lora_embedding_A", (rank, entry.rows), lambda tall, wide: tall.T),
+            Part(f"{prefix}.lora_embedding_B", (entry.row_size, rank), lambda tall, wide: wide.T),
+        ]
+    return _two_parts(record, f"{prefix}.lora_A{_ENDING}", f"{prefix}.lora_B{_ENDING}")
+
+
+def _kohya_parts(record: Record) -> list[Part]:
+    module = record.entry.name.removesuffix(_ENDING)
+    start = next((start for start in _PREFIXES if module.startswith(start)), "")
+    name = _PREFIXES.get(start, "lora_unet_") + module.removeprefix(start).replace(".", "_")
+    alpha = Part(f"{name}.alpha", (), lambda tall, wide: np.array(wide.shape[0], np.float32))
+    return [*_two_parts(record, f"{name}.lora_down{_ENDING}", f"{name}.lora_up{_ENDING}"), alpha]
+
+
+def _two_parts(record: Record, wide_key: str, tall_key: str) -> list[Part]:
+    """Of a convolution the wide factor has the kernel, and the tall one is 1 x 1."""
+    rank, kernel = record.rank or 0, record.entry.shape[1:]
+    return [
+        Part(wide_key, (rank, *kernel), lambda tall, wide: wide),
+        Part(tall_key, (record.entry.rows, rank, *(1 for _ in kernel[1:])), lambda tall, wide: tall),
+    ]
+
+
+def _write_tensors(
+    file: DeltaFile, records: Mapping[str, Record], parts_of: Callable[[Record], list[Part]], path: Path
+) -> None:
+    parts = {name: parts_of(record) for name, record in records.items()}
+    with DeltaReader(file) as reader, path.open("xb") as out:
+        out.write(_header([part for some in parts.values() for part in some]))
         for name, record in records.items():
-            stored = record.stored or FLOAT32
+            stored, rank, rows = record.stored or FLOAT32, record.rank or 0, record.entry.rows
             numbers = decode(np.frombuffer(reader.content(name, 0), stored.bits), stored).astype(np.float32, copy=False)
-            rank, rows = record.rank or 0, record.entry.rows
-            tall, wide = numbers[: rank * rows], numbers[rank * rows :]
-            if _is_embedding(record):
-                wide, tall = tall.reshape(rows, rank).T, wide.reshape(rank, -1).T
-            out.write(wide.tobytes() + tall.tobytes())
+            tall, wide = numbers[: rank * rows].reshape(rows, rank), numbers[rank * rows :].reshape(rank, -1)
+            out.writelines(part.values(tall, wide).tobytes() for part in parts[name])
         out.flush()
         os.fsync(out.fileno())
 
 
-def _is_embedding(record: Record) -> bool:
-    return bool(_EMBEDDING.fullmatch(record.entry.name.removesuffix(_ENDING))) and len(record.entry.shape) == 2
-
-
-def _header(records: dict[str, Record]) -> bytes:
-    """The A and B of each module, as float32, in the order in which they are written."""
+def _header(parts: Sequence[Part]) -> bytes:
+    """The header of a safetensors file with these tensors, float32, one after the other."""
     fields: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, record in records.items():
-        rank, entry = record.rank or 0, record.entry
-        kernel = entry.shape[1:]
-        shapes = {"lora_A.weight": [rank, *kernel], "lora_B.weight": [entry.rows, rank, *(1 for _ in kernel[1:])]}
-        if _is_embedding(record):
-            shapes = {"lora_embedding_A": [rank, entry.rows], "lora_embedding_B": [entry.row_size, rank]}
-        for part, shape in shapes.items():
-            size = int(np.prod(shape)) * FLOAT32.itemsize
-            key = f"base_model.model.{name.removesuffix(_ENDING)}.{part}"
-            fields[key] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
-            end += size
+    for part in parts:
+        fields[part.key] = {"dtype": "F32", "shape": list(part.shape), "data_offsets": [end, end + part.size]}
+        end += part.size
     text = json.dumps(fields).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
