@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors algebra.show algebra.formulas engine.crew sizes
+    errors algebra.show algebra.formulas engine.crew engine.meter sizes
     dtypes files.naming gallery engine.helpers
     layout
     scope algebra.names files.mismatch files.buffers checkpoint

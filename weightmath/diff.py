@@ -16,20 +16,19 @@ from pathlib import Path
 import numpy as np
 
 from weightmath import functions as f
-from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.checkpoint import Reader, TensorInfo
 from weightmath.engine.crew import Crew
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for, threads_of
+from weightmath.engine.meter import Meter, Told
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import LayoutError
-from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
+from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
 from weightmath.files.mismatch import matching_rule
 from weightmath.kernels.scratch import borrow
 from weightmath.layout import Layout
 
 _PIECE = 1 << 20  # elements
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Comparison:
 
 
 def compare(
-    first: Path, second: Path, section: str | None = None, progress: Progress = lambda done, total: None
+    first: Path, second: Path, section: str | None = None, progress: Told = lambda done, total: None
 ) -> Comparison:
     """Compare the tensors of two checkpoints; `section` names the section of both, else each one's own is found.
 
@@ -141,22 +140,11 @@ class _Piece:
     after = None
 
 
-class _Meter:
-    """Adds up the bytes that threads report."""
-
-    def __init__(self, total: int, told: Progress) -> None:
-        self._total, self._told, self._done = total, told, 0
-
-    def __call__(self, nbytes: int) -> None:
-        self._done += nbytes
-        self._told(self._done, self._total)
-
-
-def _pairs(a: Opened, b: Opened, names: Sequence[str], progress: Progress) -> tuple[Pair, ...]:
+def _pairs(a: Opened, b: Opened, names: Sequence[str], progress: Told) -> tuple[Pair, ...]:
     alike = [name for name in names if a.tensors[name].entry.dtype == b.tensors[name].entry.dtype]
     floats = [name for name in names if name in a.layout and name in b.layout]
     sizes = [one.tensors[name].entry.nbytes for group in (alike, floats) for name in group for one in (a, b)]
-    meter = _Meter(sum(sizes), progress)
+    meter = Meter(sum(sizes), progress)
     with ExitStack() as stack:
         readers = open_readers(stack, [a.checkpoint, b.checkpoint])
         different = _different_bits(a, b, alike, readers, meter)
@@ -226,7 +214,7 @@ def _distances(
     """What tells two floating-point tensors apart, by name."""
     if not names:
         return {}
-    x, y = _vector(a, names), _vector(b, names)
+    x, y = vector_of(a, names), vector_of(b, names)
     questions = (
         f.dot(x, x, scope="tensor"),
         f.dot(y, y, scope="tensor"),
@@ -238,22 +226,9 @@ def _distances(
     layout = Layout.of(a.layout[name] for name in names)
     order = tuple(layout.index[name] for name in a.tensors if name in layout)
     plan = make_plan(Request(layout, (), tuple(Watched(str(one), one) for one in questions), order))
-    sources = {vector: CheckpointSource(_origin(vector), readers) for vector in (x, y)}
-    results = execute(plan, sources, {}, settings_for(plan, None, None), tick)
+    results = execute(plan, sources_of((x, y), readers), {}, settings_for(plan, None, None), tick)
     columns = [value for _, value in results.watched]
     return {
         name: _Measured(Distance(*(column[name] for column in columns[:4])), columns[4][name], int(columns[5][name]))
         for name in names
     }
-
-
-def _vector(opened: Opened, names: Sequence[str]) -> Vector:
-    tensors = {name: opened.tensors[name] for name in names}
-    layout = Layout.of(opened.layout[name] for name in names)
-    return input_vector(Input(opened.name, layout, "other", origin=Fallback(opened, tensors, {})))
-
-
-def _origin(vector: Vector) -> Fallback:
-    assert vector.source is not None
-    origin: Fallback = vector.source.origin
-    return origin

@@ -28,13 +28,14 @@ from weightmath.engine import linear
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Results, Settings, execute
 from weightmath.engine.memory import settings_for
+from weightmath.engine.meter import Meter
 from weightmath.engine.plan import Output, Plan, Request, make_plan
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
 from weightmath.files import buffers, integers
 from weightmath.files.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.files.choice import Chosen
 from weightmath.files.identity import identity
-from weightmath.files.inputs import CheckpointSource, Fallback, Opened, has_nonfinite, open_readers, placed
+from weightmath.files.inputs import CheckpointSource, Opened, has_nonfinite, open_readers, placed, sources_of
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.files.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.files.subject import Subject, check_patterns
@@ -307,9 +308,10 @@ def run(
             save.name: make_sink(save, writer, readers[save.template.checkpoint.path])
             for save, writer in zip(job.saves, attempt.writers, strict=True)
         }
-        sources = {v: make_source(_fallback(v), readers) for v in job.plan.nodes if v.source is not None}
+        sources = sources_of(job.plan.nodes, readers, make_source)
         counted = job.integers.merge(readers, sinks)
-        results = execute(job.plan, sources, sinks, settings, _Meter(job, progress), attempt.journal, told=_judge(job))
+        meter = Meter(bytes_read(job.plan) + sum(save.image.size for save in job.saves), progress)
+        results = execute(job.plan, sources, sinks, settings, meter, attempt.journal, told=_judge(job))
         marks = watch.inputs(readers, settings.threads) if watch else {}
         job.pins.check_vectors(marks)
         check_finite(job, results)
@@ -336,25 +338,6 @@ def _record_of(job: Job, save: Save, marks: Mapping[str, str]) -> Callable[[str]
     """The provenance record of an output as text, by its own fingerprint; None where it carries none."""
     record = job.records.get(save.name)
     return None if record is None else partial(record.text, inputs=marks)
-
-
-def _fallback(vector: Vector) -> Fallback:
-    assert vector.source is not None
-    origin: Fallback = vector.source.origin
-    return origin
-
-
-class _Meter:
-    """Adds up the bytes that threads report."""
-
-    def __init__(self, job: Job, told: Callable[[int, int], None]) -> None:
-        self._total = bytes_read(job.plan) + sum(save.image.size for save in job.saves)
-        self._done = 0
-        self._told = told
-
-    def __call__(self, nbytes: int) -> None:
-        self._done += nbytes
-        self._told(self._done, self._total)
 
 
 def check_finite(job: Job, results: Results) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -185,6 +185,22 @@ def has_nonfinite(opened: Opened, name: str) -> bool:
             if convert.nonfinite(bits, info.entry.dtype):
                 return True
     return False
+
+
+def vector_of(opened: Opened, names: Iterable[str]) -> Vector:
+    """Tensors of a checkpoint as a vector of no kind, for what compares checkpoints and is no recipe."""
+    tensors = {name: opened.tensors[name] for name in names}
+    layout = Layout.of(opened.layout[name] for name in tensors)
+    return input_vector(Input(opened.name, layout, "other", origin=Fallback(opened, tensors, {})))
+
+
+def sources_of(
+    nodes: Iterable[Vector],
+    readers: Mapping[Path, Reader],
+    make: Callable[[Fallback, Mapping[Path, Reader]], CheckpointSource] = CheckpointSource,
+) -> dict[Vector, CheckpointSource]:
+    """What the engine reads from, for those of the nodes that are inputs."""
+    return {node: make(node.source.origin, readers) for node in nodes if node.source is not None}
 
 
 def open_readers(stack: ExitStack, checkpoints: Iterable[Checkpoint]) -> dict[Path, Reader]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from weightmath import functions as f
-from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.algebra.graph import Vector
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
-from weightmath.engine.plan import Plan, Request, Watched, make_plan
+from weightmath.engine.meter import Meter, Told
+from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import KindError, LayoutError, RecipeError
-from weightmath.files.inputs import CheckpointSource, Fallback, Opened, open_input, open_readers
+from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
 from weightmath.functions.statistics import reduction
 from weightmath.kernels.select import keep_count
 from weightmath.lab.comparison import Comparison, Part
 from weightmath.lab.spectrum import spectra
 from weightmath.layout import Layout
-
-Progress = Callable[[int, int], None]
 
 
 def compare(
@@ -34,7 +33,7 @@ def compare(
     spectrum: bool = False,
     section: str | None = None,
     threads: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Told = lambda done, total: None,
 ) -> Comparison:
     """Compare checkpoints, reading each once: norms, inner products, cosines, distances, signs, drift, a map.
 
@@ -61,15 +60,18 @@ def compare(
     origin = [] if base is None else [open_input(names[-1], base, section=section)]
     if origin:
         _check_no_deltas([*models, *origin])
-    layout, left_out = _common([*origin, *models])
-    points = [_vector(one, layout) for one in (*origin, *models)]
+    opened = [*origin, *models]
+    layout, left_out = _common(opened)
+    points = [vector_of(one, layout.names) for one in opened]
     vectors = [model - points[0] for model in points[1:]] if origin else points
-    plan = _plan(points, vectors, layout, density)
+    # Tensors are read as they lie in the first file.
+    order = tuple(layout.index[name] for name in opened[0].tensors if name in layout)
+    plan = make_plan(Request(layout, (), _questions(points, vectors, density), order))
     with ExitStack() as stack:
-        readers = open_readers(stack, [one.checkpoint for one in (*origin, *models)])
-        sources = {point: CheckpointSource(_origin(point), readers) for point in points}
+        readers = open_readers(stack, [one.checkpoint for one in opened])
+        sources = sources_of(points, readers)
         settings = settings_for(plan, threads, None)
-        results = execute(plan, sources, {}, settings, _Meter(bytes_read(plan), progress))
+        results = execute(plan, sources, {}, settings, Meter(bytes_read(plan), progress))
         found = spectra(layout, list(sources.values()), has_base=bool(origin)) if spectrum else None
         for reader in readers.values():
             reader.check_unchanged()
@@ -125,19 +127,7 @@ def _common(opened: Sequence[Opened]) -> tuple[Layout, tuple[str, ...]]:
     return Layout.of(entries), tuple(left_out)
 
 
-def _vector(opened: Opened, layout: Layout) -> Vector:
-    own = Layout.of(opened.layout[name] for name in layout.names)
-    tensors = {name: opened.tensors[name] for name in layout.names}
-    return input_vector(Input(opened.name, own, "other", origin=Fallback(opened, tensors, {})))
-
-
-def _origin(vector: Vector) -> Fallback:
-    assert vector.source is not None
-    origin: Fallback = vector.source.origin
-    return origin
-
-
-def _plan(points: Sequence[Vector], vectors: Sequence[Vector], layout: Layout, density: float | None) -> Plan:
+def _questions(points: Sequence[Vector], vectors: Sequence[Vector], density: float | None) -> tuple[Watched, ...]:
     """Products, opposite signs, and for a density how many of their largest elements each two have in common."""
     questions = [
         reduction("changes", *points, scope="tensor"),
@@ -146,12 +136,7 @@ def _plan(points: Sequence[Vector], vectors: Sequence[Vector], layout: Layout, d
     if density is not None:
         masks = [f.largest_mask(vector, density) for vector in vectors]
         questions += [f.count(one & other) for one, other in combinations(masks, 2)]
-    return make_plan(Request(layout, (), tuple(Watched(str(one), one) for one in questions), _order(points[0], layout)))
-
-
-def _order(first: Vector, layout: Layout) -> tuple[int, ...]:
-    """The tensors as they lie in the first file."""
-    return tuple(layout.index[name] for name in _origin(first).own.tensors if name in layout)
+    return tuple(Watched(str(one), one) for one in questions)
 
 
 def _overlap(common: Sequence[float], models: int, kept: int) -> np.ndarray:
@@ -159,14 +144,3 @@ def _overlap(common: Sequence[float], models: int, kept: int) -> np.ndarray:
     for (i, j), count in zip(combinations(range(models), 2), common, strict=True):
         found[i, j] = found[j, i] = count / kept
     return found
-
-
-class _Meter:
-    """Adds up the bytes that threads report."""
-
-    def __init__(self, total: int, told: Progress) -> None:
-        self._total, self._told, self._done = total, told, 0
-
-    def __call__(self, nbytes: int) -> None:
-        self._done += nbytes
-        self._told(self._done, self._total)

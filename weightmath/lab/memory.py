@@ -13,7 +13,7 @@ from weightmath.checkpoint.checksum import crc32
 from weightmath.dtypes import DType
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
-from weightmath.files.inputs import CheckpointSource, Fallback, open_readers
+from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.layout import Entry
 from weightmath.provenance.watching import Watch
@@ -37,12 +37,7 @@ def states_of(
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
         watch = Watch(job.inputs, ()) if job.pins.fingerprints else None
-        make_source = watch.source if watch else CheckpointSource
-        sources = {}
-        for node in job.plan.nodes:
-            if node.source is not None:
-                origin: Fallback = node.source.origin
-                sources[node] = make_source(origin, readers)
+        sources = sources_of(job.plan.nodes, readers, watch.source if watch else CheckpointSource)
         template = readers[job.template.checkpoint.path]
         held = {save.name: Held(save, hold) for save in job.saves}
         # Of a writer a sink needs, where there is no earlier run, what is held does.

@@ -19,9 +19,10 @@ from weightmath.delta.container import is_delta
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Settings, execute
 from weightmath.engine.memory import settings_for
+from weightmath.engine.meter import Meter
 from weightmath.engine.plan import Plan, make_plan
 from weightmath.errors import RecipeError
-from weightmath.files.inputs import CheckpointSource, open_readers
+from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import Save
 from weightmath.fingerprint import fingerprint
 from weightmath.provenance.lineage import provenance_of
@@ -117,7 +118,6 @@ def verify(
     with ExitStack() as stack:
         readers = open_readers(stack, [checkpoint, *job.checkpoints])
         watch = Watch(job.inputs, ()) if sample is None and record is not None else None
-        make_source = watch.source if watch else CheckpointSource
         reader = readers[checkpoint.path]
         comparison = Comparison(
             save,
@@ -126,10 +126,11 @@ def verify(
             reader,
             None if sample is None else sample.copied,
         )
-        sources = {node: make_source(node.source.origin, readers) for node in plan.nodes if node.source is not None}
+        sources = sources_of(plan.nodes, readers, watch.source if watch else CheckpointSource)
         job.integers.merge(readers, {name: comparison})
         only = None if sample is None else sample.computed
-        results = execute(plan, sources, {name: comparison}, settings, _meter(plan, save, progress), only=only)
+        meter = Meter(bytes_read(plan) + save.image.size, progress)
+        results = execute(plan, sources, {name: comparison}, settings, meter, only=only)
         others = _others(watch.inputs(readers, settings.threads), record) if watch and record else {}
         for one in readers.values():
             one.check_unchanged()
@@ -212,17 +213,6 @@ def _section(checkpoint: Checkpoint, save: Save) -> Section:
     """What is compared: the section of the template's name, or the one that holds the weights."""
     names = [section.name for section in checkpoint.sections]
     return checkpoint.section(save.template.section.name if save.template.section.name in names else None)
-
-
-def _meter(plan: Plan, save: Save, told: Callable[[int, int], None]) -> Callable[[int], None]:
-    total, done = bytes_read(plan) + save.image.size, 0
-
-    def add(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        told(done, total)
-
-    return add
 
 
 def _others(found: Mapping[str, str], record: Record) -> dict[str, tuple[str, str]]:

@@ -12,9 +12,10 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
+from weightmath.engine.meter import Meter
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.files import buffers
-from weightmath.files.inputs import CheckpointSource, Fallback, open_readers
+from weightmath.files.inputs import open_readers, sources_of
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.layout import Layout
 from weightmath.recipe.document import Document
@@ -56,23 +57,10 @@ def open_models(paths: Mapping[str, Path]) -> Models:
 def measure(models: Models, values: Sequence[Vector], progress: Progress = lambda done, total: None) -> list[Any]:
     """The values of statistics of the models, over their trained tensors, from as few passes as they need."""
     plan = make_plan(Request(models.trained, (), tuple(Watched(str(value), value) for value in values)))
-    total, done = bytes_read(plan), 0
-
-    def tick(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        progress(done, total)
-
     with ExitStack() as stack:
         readers = open_readers(stack, [opened.checkpoint for opened in models.inputs.models.values()])
-        sources = {node: CheckpointSource(_fallback(node), readers) for node in plan.nodes if node.source is not None}
-        results = execute(plan, sources, {}, settings_for(plan, None, None), tick)
+        meter = Meter(bytes_read(plan), progress)
+        results = execute(plan, sources_of(plan.nodes, readers), {}, settings_for(plan, None, None), meter)
         for reader in readers.values():
             reader.check_unchanged()
     return [value for _, value in results.watched]
-
-
-def _fallback(vector: Vector) -> Fallback:
-    assert vector.source is not None
-    origin: Fallback = vector.source.origin
-    return origin
