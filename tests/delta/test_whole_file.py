@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from tests.delta.conftest import every_dtype, state
 from tests.packages import folds
 from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
-from weightmath.errors import CheckpointError, LayoutError, OutputError
+from weightmath.delta.writing import open_part
+from weightmath.errors import CheckpointError, DiskError, LayoutError, OutputError
 
 
 def section(path: str | Path):
@@ -170,3 +173,31 @@ def test_deltas_of_weights_alone_leave_the_optimizer_to_the_base(folder):
     back = torch.load("back.pt")
     assert tensors_equal(back["model"], every_dtype(2))
     assert torch.equal(back["optimizer"][0], torch.zeros(9))
+
+
+@pytest.mark.parametrize("kind", ["exact", "int8"])
+def test_a_disk_that_fails_leaves_nothing_and_is_told(folder, monkeypatch, kind):
+    for number in range(2):
+        torch.save(state(number, 0.1), f"{number}.pt")
+    before = sorted(folder.iterdir())
+
+    def broken(file):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(DiskError, match=r"x.delta: cannot be written: Input/output error"):
+        delta.make(section("0.pt"), section("1.pt"), "x.delta", delta.Options(kind))
+    assert sorted(folder.iterdir()) == before
+
+
+def test_the_second_program_that_writes_a_delta_is_refused(folder):
+    for number in range(2):
+        torch.save(state(number, 0.1), f"{number}.pt")
+    file = made("0.pt", "1.pt")
+    with open_part(folder / "x.delta"), pytest.raises(OutputError, match="another run is writing it"):
+        made("0.pt", "1.pt", force=True)
+    with open_part(folder / "back.pt"), pytest.raises(OutputError, match="another run is writing it"):
+        delta.apply(section("0.pt"), [file], "back.pt")
+    (folder / ".x.delta.weightmath.part").write_bytes(b"left by a program that was killed")
+    comes_back("0.pt", "1.pt")
+    assert list(folder.glob(".*")) == []

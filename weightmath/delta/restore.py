@@ -46,7 +46,8 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
         assert isinstance(stage, DeltaStage)
         try:
             part = stack.enter_context(open_part(path))
-            stack.callback(hidden(path, "part").unlink, missing_ok=True)
+            unfinished = stack.enter_context(ExitStack())
+            unfinished.callback(hidden(path, "part").unlink, missing_ok=True)
             digest = _write(stage, part, threads)
         except OSError as error:
             raise DiskError(f"cannot be written: {error.strerror}", where=str(path)) from None
@@ -58,6 +59,7 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
             )
         reader.check_unchanged()
         os.replace(hidden(path, "part"), path)
+        unfinished.pop_all()  # what has the hidden name from now on is another's
         sync_folder(path.parent)
     return stage.whole.size
 
