@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,12 +30,12 @@ from weightmath.engine.execute import Results, Settings, execute
 from weightmath.engine.memory import settings_for
 from weightmath.engine.meter import Meter
 from weightmath.engine.plan import Output, Plan, Request, make_plan
-from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError, at
+from weightmath.errors import RecipeError, WeightmathError, at
 from weightmath.files import buffers, integers
 from weightmath.files.attempt import Attempt, check_nobody_writes, published_before
 from weightmath.files.choice import Chosen
 from weightmath.files.identity import identity
-from weightmath.files.inputs import CheckpointSource, Opened, has_nonfinite, open_readers, placed, sources_of
+from weightmath.files.inputs import CheckpointSource, Opened, open_readers, placed, sources_of
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.files.outputs import CheckpointSink, Save, check_targets, plan_save
 from weightmath.files.subject import Subject, check_patterns
@@ -44,9 +44,10 @@ from weightmath.pins import Pins, pins_of
 from weightmath.provenance.compose import Unsettled, compose
 from weightmath.provenance.lineage import histories_of
 from weightmath.provenance.watching import Watch
-from weightmath.questions import Answers, Claim, answers, claims_of, questions
+from weightmath.questions import Answers, answers, claims_of, questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
+from weightmath.verdicts import check_claims, check_finite, without_effect
 
 NO_AVERAGE = "a buffer, and the formula is no average"  # why a tensor is the template's
 
@@ -314,9 +315,9 @@ def run(
         results = execute(job.plan, sources, sinks, settings, meter, attempt.journal, told=_judge(job))
         marks = watch.inputs(readers, settings.threads) if watch else {}
         job.pins.check_vectors(marks)
-        check_finite(job, results)
+        check_finite(job.recipe, job.inputs, results)
         found = answers(job.built, results.watched)
-        check_claims(job, found)
+        check_claims(job.recipe, enumerate(found.claims))
         for sink in sinks.values():
             sink.check_tied()
         if watch and job.records:
@@ -330,7 +331,7 @@ def run(
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     deltas = {name: opened.checkpoint.source for name, opened in job.inputs.items() if opened.is_delta}
     strange = without_base(deltas, marks.values()) if watch else []
-    warnings = (*job.warnings, *over, *strange, *_without_effect(results))
+    warnings = (*job.warnings, *over, *strange, *without_effect(results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
 
 
@@ -340,48 +341,9 @@ def _record_of(job: Job, save: Save, marks: Mapping[str, str]) -> Callable[[str]
     return None if record is None else partial(record.text, inputs=marks)
 
 
-def check_finite(job: Job, results: Results) -> None:
-    """NumericError where an output has NaN or infinities that the recipe does not allow."""
-    if job.recipe.spec.nonfinite == "error":
-        for name, outcome in results.outcomes.items():
-            bad = {tensor: change.nonfinite for tensor, change in outcome.tensors.items() if change.nonfinite}
-            if bad:
-                first = next(iter(bad))
-                guilty = [one for one, opened in job.inputs.items() if has_nonfinite(opened, first)]
-                origin = f"; `{first}` has them in {' and '.join(f'`{one}`' for one in guilty)}" if guilty else ""
-                listed = ", ".join(f"`{tensor}` ({count:,})" for tensor, count in list(bad.items())[:5])
-                more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-                raise NumericError(
-                    f"NaN or infinite values in {listed}{more}{origin}",
-                    where=job.recipe.where("save", name),
-                    hint="a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want "
-                    "them",
-                )
-
-
 def _judge(job: Job) -> Callable[[Mapping[int, Any]], None]:
     """Fails with ExpectError as soon as a claim is known not to hold: before a later pass writes what nobody keeps."""
-    return lambda values: _check_claims(job, claims_of(job.built, values))
-
-
-def check_claims(job: Job, found: Answers) -> None:
-    """ExpectError where an expectation does not hold."""
-    _check_claims(job, enumerate(found.claims))
-
-
-def _check_claims(job: Job, claims: Iterable[tuple[int, Claim]]) -> None:
-    for number, claim in claims:
-        if not claim.held:
-            measured = "" if claim.left is None else f": {claim.left:.6g} against {claim.right:.6g}"
-            raise ExpectError(f"`{claim.text}` does not hold{measured}", where=job.recipe.where("expect", number))
-
-
-def _without_effect(results: Results) -> list[str]:
-    return [
-        f"{name}: nothing changed against the template: the merge had no effect"
-        for name, outcome in results.outcomes.items()
-        if outcome.tensors and not any(change.changed for change in outcome.tensors.values())
-    ]
+    return lambda values: check_claims(job.recipe, claims_of(job.built, values))
 
 
 def _peak() -> int:

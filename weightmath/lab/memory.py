@@ -18,7 +18,8 @@ from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.layout import Entry
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers
-from weightmath.run import Job, check_claims, check_finite
+from weightmath.run import Job
+from weightmath.verdicts import check_claims, check_finite
 
 States = dict[str, dict[str, Any]]
 
@@ -45,9 +46,9 @@ def states_of(
         job.integers.merge(readers, sinks)
         results = execute(job.plan, sources, sinks, settings)
         job.pins.check_vectors(watch.inputs(readers, settings.threads) if watch else {})
-        check_finite(job, results)
+        check_finite(job.recipe, job.inputs, results)
         found = answers(job.built, results.watched)
-        check_claims(job, found)
+        check_claims(job.recipe, enumerate(found.claims))
         for sink in sinks.values():
             sink.check_tied()
         made = {name: one.state(template) for name, one in held.items()} if hold else {}

@@ -1,0 +1,51 @@
+"""What a run's results are judged by: NaN and infinities, the claims of `expect`, outputs that nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from weightmath.engine.execute import Results
+from weightmath.errors import ExpectError, NumericError
+from weightmath.files.inputs import Opened, has_nonfinite
+from weightmath.questions import Claim
+from weightmath.recipe import Recipe
+
+_LISTED = 5
+_HINT = "a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want them"
+
+
+def check_finite(recipe: Recipe, inputs: Mapping[str, Opened], results: Results) -> None:
+    """NumericError where an output has NaN or infinities that the recipe does not allow."""
+    if recipe.spec.nonfinite == "allow":
+        return
+    for name, outcome in results.outcomes.items():
+        bad = {tensor: change.nonfinite for tensor, change in outcome.tensors.items() if change.nonfinite}
+        if bad:
+            raise NumericError(_told(bad, inputs), where=recipe.where("save", name), hint=_HINT)
+
+
+def _told(bad: Mapping[str, int], inputs: Mapping[str, Opened]) -> str:
+    """Which tensors have how many, and the inputs that the first has them from."""
+    first = next(iter(bad))
+    guilty = [f"`{name}`" for name, opened in inputs.items() if has_nonfinite(opened, first)]
+    origin = f"; `{first}` has them in {' and '.join(guilty)}" if guilty else ""
+    listed = ", ".join(f"`{tensor}` ({count:,})" for tensor, count in list(bad.items())[:_LISTED])
+    more = f" and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
+    return f"NaN or infinite values in {listed}{more}{origin}"
+
+
+def check_claims(recipe: Recipe, claims: Iterable[tuple[int, Claim]]) -> None:
+    """ExpectError where one does not hold; each comes with its number in the recipe."""
+    for number, claim in claims:
+        if not claim.held:
+            measured = "" if claim.left is None else f": {claim.left:.6g} against {claim.right:.6g}"
+            raise ExpectError(f"`{claim.text}` does not hold{measured}", where=recipe.where("expect", number))
+
+
+def without_effect(results: Results) -> list[str]:
+    """A warning for each output that is what its template was."""
+    return [
+        f"{name}: nothing changed against the template: the merge had no effect"
+        for name, outcome in results.outcomes.items()
+        if outcome.tensors and not any(change.changed for change in outcome.tensors.values())
+    ]
