@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import pairwise
+from typing import NamedTuple
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
 from weightmath.checkpoint.nodes import Global, Persistent
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype
+from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
 _PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
@@ -26,7 +27,10 @@ _PATTERN = (
     rb"(?P<grad>[\x88\x89])(?P<hooks>GET)\)R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
 )
 _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
-_PUTS = tuple(f"put{number}" for number in range(8))
+_group = _TENSOR.groupindex.__getitem__
+_PUTS = tuple(_group(f"put{number}") for number in range(8))
+_STORAGE = tuple(map(_group, ("word", "kind", "device", "name_size", "name", "elements")))
+_SHARED = (*_STORAGE, *map(_group, ("offset", "shape", "stride", "grad", "hooks")))
 _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x68, 0x6A, 0x71, 0x72, 0x94
 
 
@@ -38,14 +42,26 @@ def read_to_describe(data: bytes) -> Pickle:
         return read_pickle(data)
 
 
-class _Machine(Machine):
-    """`highest` is the highest memo number so far: those inside a skipped tensor must be fresh, above it."""
+class _Shared(NamedTuple):
+    """What tensors have in common whose bytes are the same but for the storage's key and memo numbers."""
 
-    __slots__ = ("highest",)
+    storage: tuple[str, DType | None, str, int]  # a reference but for the key
+    tensor: tuple[DType, int, tuple[int, ...], tuple[int, ...], bool, bool]  # a tensor but for the storage
+
+
+class _Machine(Machine):
+    """A machine with two more registers.
+
+    highest   the highest memo number so far: those inside a skipped tensor must be fresh, above it
+    shared    by the bytes that say so; they read the memo, and hold while no entry there is replaced
+    """
+
+    __slots__ = ("highest", "shared")
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.highest = -1
+        self.shared: dict[tuple[bytes | None, ...], _Shared] = {}
 
 
 def _put(machine: Machine, at: int) -> int:
@@ -53,7 +69,10 @@ def _put(machine: Machine, at: int) -> int:
     number = int.from_bytes(machine.data[at + 1 : end], "little")
     machine.memo[number] = machine.stack[-1]
     assert isinstance(machine, _Machine)
-    machine.highest = max(machine.highest, number)
+    if number > machine.highest:
+        machine.highest = number
+    else:
+        machine.shared.clear()
     return end
 
 
@@ -79,18 +98,14 @@ _HANDLERS = {
 
 def _tensor(machine: _Machine, found: re.Match[bytes]) -> Tensor | None:
     """The tensor that was found; None, and nothing happened, if it is not exactly what torch writes."""
-    reference = _reference(machine, found)
-    shape, stride, hooks = _dimensions(found["shape"]), _dimensions(found["stride"]), _memo(machine, found["hooks"])
-    if reference is None or shape is None or stride is None or len(shape) != len(stride):
+    bytes_shared = found.group(*_SHARED)
+    shared = machine.shared.get(bytes_shared) or _shared(machine, found)
+    key, fresh = found["key"], _fresh_numbers(machine, found)
+    if shared is None or not fresh or found["key_size"][0] != len(key):
         return None
-    if not (isinstance(hooks, Global) and str(hooks) == "collections.OrderedDict"):
-        return None
-    kind, offset = reference.dtype, _integer(found["offset"])
-    fresh = _fresh_numbers(machine, found)
-    if kind is None or offset < 0 or not fresh:
-        return None
-    tensor = Tensor(reference, kind, offset, shape, stride, found["grad"] == b"\x88", False)
-    check_inside(tensor)
+    machine.shared[bytes_shared] = shared
+    reference = StorageReference(key.decode(), *shared.storage)
+    tensor = Tensor(reference, *shared.tensor)
     machine.memo[fresh[0]] = reference.key  # read again where tensors share a storage
     machine.memo[fresh[-1]] = tensor
     machine.highest = fresh[-1]
@@ -98,17 +113,30 @@ def _tensor(machine: _Machine, found: re.Match[bytes]) -> Tensor | None:
     return tensor
 
 
-def _reference(machine: _Machine, found: re.Match[bytes]) -> StorageReference | None:
-    word, kind, key_size, key, device, name_size, name, elements = found.group(
-        "word", "kind", "key_size", "key", "device", "name_size", "name", "elements"
-    )
+def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
+    storage = _storage(machine, found)
+    shape, stride, hooks = _dimensions(found["shape"]), _dimensions(found["stride"]), _memo(machine, found["hooks"])
+    if storage is None or shape is None or stride is None or len(shape) != len(stride):
+        return None
+    if not (isinstance(hooks, Global) and str(hooks) == "collections.OrderedDict"):
+        return None
+    dtype, offset = storage[1], _integer(found["offset"])
+    if dtype is None or offset < 0:
+        return None
+    shared = _Shared(storage, (dtype, offset, shape, stride, found["grad"] == b"\x88", False))
+    check_inside(Tensor(StorageReference("", *shared.storage), *shared.tensor))
+    return shared
+
+
+def _storage(machine: _Machine, found: re.Match[bytes]) -> tuple[str, DType | None, str, int] | None:
+    word, kind, device, name_size, name, elements = found.group(*_STORAGE)
     place = _memo(machine, device) if device else name.decode()
     what, size = _memo(machine, kind), _integer(elements)
-    if key_size[0] != len(key) or (name and name_size[0] != len(name)) or _memo(machine, word) != "storage" or size < 0:
+    if (name and name_size[0] != len(name)) or _memo(machine, word) != "storage" or size < 0:
         return None
     if not (isinstance(what, Global) and isinstance(place, str)):
         return None
-    return StorageReference(key.decode(), what.name, storage_dtype(what), place, size)
+    return what.name, storage_dtype(what), place, size
 
 
 def _memo(machine: _Machine, get: bytes) -> object:
@@ -118,8 +146,7 @@ def _memo(machine: _Machine, get: bytes) -> object:
 def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> list[int]:
     """Its memo numbers if they are new and rise, so that leaving some out leaves no stale entry behind; else none."""
     numbers = [int.from_bytes(put[1:], "little") for put in found.group(*_PUTS) if put is not None]
-    rising = all(one < two for one, two in pairwise((machine.highest, *numbers)))
-    return numbers if rising else []
+    return numbers if machine.highest < numbers[0] and numbers == sorted({*numbers}) else []
 
 
 def _integer(raw: bytes) -> int:
