@@ -217,3 +217,50 @@ def test_a_low_rank_delta_becomes_a_kohya_file_and_comes_back(folder):
     for name in names:
         np.testing.assert_array_equal(numbers("back.delta")[name], numbers()[name])
     assert sorted(path.name for path in Path().glob(".*")) == []
+
+
+def diffusers_to_original() -> dict[str, str]:
+    """Modules of Stable Diffusion 1's network by diffusers' names, as its conversion script pairs them."""
+    resnet = {
+        "conv1": "in_layers.2",
+        "conv2": "out_layers.3",
+        "time_emb_proj": "emb_layers.1",
+        "conv_shortcut": "skip_connection",
+    }
+    inner = ("proj_in", "transformer_blocks.0.attn1.to_q", "transformer_blocks.0.ff.net.0.proj")
+    blocks, attentions, pairs = {}, {}, {"conv_in": "input_blocks.0.0", "time_embedding.linear_2": "time_embed.2"}
+    for i in range(4):
+        for j in range(2):
+            blocks[f"down_blocks.{i}.resnets.{j}."] = f"input_blocks.{3 * i + j + 1}.0."
+            if i < 3:
+                attentions[f"down_blocks.{i}.attentions.{j}."] = f"input_blocks.{3 * i + j + 1}.1."
+        for j in range(3):
+            blocks[f"up_blocks.{i}.resnets.{j}."] = f"output_blocks.{3 * i + j}.0."
+            if i > 0:
+                attentions[f"up_blocks.{i}.attentions.{j}."] = f"output_blocks.{3 * i + j}.1."
+        if i < 3:
+            pairs[f"down_blocks.{i}.downsamplers.0.conv"] = f"input_blocks.{3 * (i + 1)}.0.op"
+            pairs[f"up_blocks.{i}.upsamplers.0.conv"] = f"output_blocks.{3 * i + 2}.{1 if i == 0 else 2}.conv"
+    blocks |= {"mid_block.resnets.0.": "middle_block.0.", "mid_block.resnets.1.": "middle_block.2."}
+    attentions["mid_block.attentions.0."] = "middle_block.1."
+    pairs |= {new + part: old + own for new, old in blocks.items() for part, own in resnet.items()}
+    return pairs | {new + part: old + part for new, old in attentions.items() for part in inner}
+
+
+def test_kohya_files_of_stable_diffusion_1_have_diffusers_names(folder):
+    pairs = diffusers_to_original()
+    assert len(pairs) > 140
+    base = {f"model.diffusion_model.{old}.weight": torch.zeros(3, 2) for old in pairs.values()}
+    torch.save(base, "sd.pt")
+    tensors, wanted = {}, {}
+    for number, (new, old) in enumerate(pairs.items(), 1):
+        module = "lora_unet_" + new.replace(".", "_")
+        tensors |= {
+            f"{module}.lora_down.weight": torch.full((1, 2), float(number)),
+            f"{module}.lora_up.weight": torch.ones(3, 1),
+            f"{module}.alpha": torch.tensor(1.0),
+        }
+        wanted[f"model.diffusion_model.{old}.weight"] = float(number)
+    save_file(tensors, "lora.safetensors")
+    delta.from_adapter("lora.safetensors", section("sd.pt"), "x.delta")
+    assert {name: value[0, 0] for name, value in numbers().items()} == wanted

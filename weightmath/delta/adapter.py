@@ -3,7 +3,8 @@
 PEFT    adapter_model.safetensors with base_model.model.MODULE.lora_A.weight (r x columns) and lora_B.weight (rows x r),
         of an embedding lora_embedding_A (r x rows) and lora_embedding_B (columns x r), both the other way round;
         adapter_config.json with r, lora_alpha, use_rslora, rank_pattern, alpha_pattern
-kohya   one file with PREFIX_MODULE.lora_down.weight, .lora_up.weight and .alpha, the dots of MODULE written as _
+kohya   one file with PREFIX_MODULE.lora_down.weight, .lora_up.weight and .alpha, the dots of MODULE written as _;
+        for Stable Diffusion 1 and 2 MODULE is diffusers' name, whatever the base is
 
 The change of MODULE.weight is B A * alpha / r; alpha / sqrt(r) with use_rslora. Nothing else of LoRA's family
 (DoRA, biases, Tucker's middle matrices) is such a product, and it is refused.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from weightmath.checkpoint import Checkpoint, Reader, Section, open_checkpoint
 from weightmath.checkpoint.description import check_is_file
 from weightmath.checkpoint.strict_json import strict_json
 from weightmath.delta.container import Delta, Record
+from weightmath.delta.diffusers_names import original
 from weightmath.delta.make import described
 from weightmath.delta.numbers import decode
 from weightmath.delta.options import Options
@@ -167,14 +170,19 @@ def _target(module: str, base: Section, file: Path) -> Entry:
     found = [known[own]] if own in known else []
     if not found and _KOHYA.match(module):
         flat = _KOHYA.sub("", module, count=1)
-        found = [entry for name, entry in known.items() if name.replace(".", "_") == flat]
-        found = found or [entry for name, entry in known.items() if name.replace(".", "_").endswith(f"_{flat}")]
+        found = _called(flat, known) or _called(original(flat) or flat, known)
     if len(found) != 1:
         fact = f"the base has {'no' if not found else 'more than one'} weight for `{module}`"
         raise LayoutError(
             fact, where=str(file), hint=nearest(own, known) or f"it has, for example: {next(iter(known), 'none')}"
         )
     return replace(found[0], dtype=FLOAT32)
+
+
+def _called(flat: str, known: Mapping[str, Entry]) -> list[Entry]:
+    """The tensors of that name, in which dots are written as `_`; without any, those whose names end with it."""
+    names = {name.replace(".", "_"): entry for name, entry in known.items()}
+    return [names[flat]] if flat in names else [entry for name, entry in names.items() if name.endswith(f"_{flat}")]
 
 
 def _product(reader: Reader, pair: _Pair, module: str, scale: _Scale, entry: Entry) -> tuple[Record, bytes]:
