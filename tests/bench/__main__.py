@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from tests.bench.cases import CASES, Case, chosen
 from tests.bench.measure import ProgramError
@@ -22,6 +18,7 @@ from tests.bench.peers import PEERS, Peer
 from tests.bench.results import Result, Wishes, answers, calibrate, growth, measured
 from tests.bench.table import show
 from tests.bench.workload import Kind, Models
+from weightmath.speed.machine import this_machine
 
 # Bytes of a model of size 1. Full: 1.07e9 values of half precision, as many as Stable Diffusion 1.5 has.
 SCALES = {"tiny": 2_000_000, "small": 64_000_000, "medium": 533_000_000, "full": 2_132_000_000}
@@ -42,7 +39,8 @@ def main() -> int:
     except KeyError as unknown:
         print(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}", file=sys.stderr)
         return 2
-    wishes = Wishes(asked.repeats, asked.predict, _peers(asked.peers) if asked.peers else {}, asked.peers)
+    peers = _peers(asked.peers) if asked.peers else {}
+    wishes = Wishes(asked.repeats, asked.peer_repeats or asked.repeats, asked.predict, peers, asked.peers)
     with tempfile.TemporaryDirectory(prefix="weightmath-bench-", dir=asked.folder) as folder:
         _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), bool(wishes.peers))}")
         try:
@@ -55,7 +53,7 @@ def main() -> int:
     further = growth(results)
     show(results, quick, further)
     if asked.json:
-        record = {"scale": asked.scale, "repeats": asked.repeats, "machine": _machine(), "growth": further}
+        record = {"scale": asked.scale, "repeats": asked.repeats, "machine": this_machine(), "growth": further}
         record |= {"cases": [asdict(result) for result in results], "answers": quick}
         asked.json.write_text(json.dumps(record, indent=2))
     return 0
@@ -80,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
     parser.add_argument("--threads", type=int, help="of weightmath, for all cases")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program (3)")
+    parser.add_argument("--peer-repeats", type=int, metavar="REPEATS", help="runs of each peer, which may take minutes")
     parser.add_argument("--folder", type=Path, help="where models are made; the system's temporary folder")
     return parser
 
@@ -136,17 +135,6 @@ def _sets(
         models.make(max(case.models for case in together), forms=["safetensors"] if shared else [])
         yield models, together
         models.remove()
-
-
-def _machine() -> dict[str, Any]:
-    packages = {name: version(name) for name in ("weightmath", "torch", "numpy")}
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **packages,
-    }
 
 
 def _say(*lines: str) -> None:

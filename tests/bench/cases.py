@@ -77,7 +77,7 @@ CASES: tuple[Case, ...] = (
     Case("model stock", _saves("model_stock(m0, [m1, m2])"), 3),
     Case("10 operations", _saves(_TEN), 3),
     Case("20 terms", _saves(f"m0 + {_TERMS}"), 3),
-    Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2),
+    Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2, Kind(size=0.125)),
     Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11),
     Case("statistics", _STATISTICS, 2, writes=0),
     Case("compare 5", ("compare", *(f"{{m{i}}}" for i in range(5))), 5, writes=0),

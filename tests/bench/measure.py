@@ -130,12 +130,16 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 Key = TypeVar("Key")
 
 
-def alternate(programs: Mapping[Key, Program], repeats: int) -> tuple[dict[Key, list[Cost]], dict[Key, str]]:
-    """Run each program `repeats` times, A B C A B C; returns their costs and what each printed last."""
+def alternate(
+    programs: Mapping[Key, Program], repeats: int, fewer: Mapping[Key, int] | None = None
+) -> tuple[dict[Key, list[Cost]], dict[Key, str]]:
+    """Run each program `repeats` times, or `fewer`, A B C A B C; returns their costs and what each printed last."""
     costs: dict[Key, list[Cost]] = {name: [] for name in programs}
     printed: dict[Key, str] = {}
-    for _ in range(repeats):
+    for turn in range(repeats):
         for name, program in programs.items():
+            if turn >= (fewer or {}).get(name, repeats):
+                continue
             cost, printed[name] = run(program)
             costs[name].append(cost)
             for path in program.outputs:
@@ -175,8 +179,8 @@ def ratios(own: Sequence[Cost], start: Sequence[Cost], floor: Sequence[Cost]) ->
 
 
 def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> Spread:
-    """How many times as long one program takes as the other, turn by turn."""
-    return Spread.of([one.wall / other.wall for one, other in zip(theirs, ours, strict=True)])
+    """How many times as long one program takes as the other, turn by turn, in the turns that both took."""
+    return Spread.of([one.wall / other.wall for one, other in zip(theirs, ours, strict=False)])
 
 
 def medians(costs: Sequence[Cost]) -> dict[str, Any]:

@@ -62,13 +62,15 @@ class Result:
 class Wishes:
     """What is measured beside weightmath and the floor.
 
-    repeats  runs of each program
-    predict  whether plans are asked how long their runs will take
-    peers    with their versions
-    python   the interpreter that peers run under
+    repeats       runs of each program
+    peer_repeats  runs of each peer, which may take minutes
+    predict       whether plans are asked how long their runs will take
+    peers         with their versions
+    python        the interpreter that peers run under
     """
 
     repeats: int = 3
+    peer_repeats: int = 3
     predict: bool = False
     peers: Mapping[Peer, str] = field(default_factory=dict)
     python: str = sys.executable
@@ -92,7 +94,9 @@ def measured(cases: Sequence[Case], models: Models, wishes: Wishes) -> list[Resu
     largest = max(cases, key=lambda case: case.models)
     alternate({"floor": floor(largest, models)}, 1)  # warms the page cache
     plans = {case.name: _predicted(programs[case.name, "weightmath"]) for case in cases if wishes.predict}
-    costs, printed = alternate(programs, wishes.repeats)
+    names = {peer.name for peer in wishes.peers}
+    fewer = {program: wishes.peer_repeats for program in programs if program[1] in names}
+    costs, printed = alternate(programs, wishes.repeats, fewer)
     return [
         _result(case, models, costs, printed[case.name, "weightmath"], plans.get(case.name), wishes.peers)
         for case in cases

@@ -21,8 +21,9 @@ from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
 from weightmath.run import load, prepare
 
-# Far beyond what a busy machine shows (16 floors, 270 MB): these fail on what is broken, not on noise.
+# Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50
+AVERAGES = 30
 PEAK = 600e6
 
 
@@ -60,23 +61,28 @@ def state(path: Path) -> dict[str, torch.Tensor]:
 def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
     folder, record = tmp_path / "models", tmp_path / "bench.json"
     folder.mkdir()
-    done = bench("--case", "average of 3", "--repeats", "1", "--json", str(record), "--folder", str(folder))
+    names = ("average of 3", "ties global", "make delta")
+    done = bench("--case", *names, "--repeats", "1", "--json", str(record), "--folder", str(folder))
     assert done.returncode == 0, done.stderr
     assert list(folder.iterdir()) == []
     read: dict[str, Any] = json.loads(record.read_text())
     assert set(read) == {"scale", "repeats", "machine", "growth", "cases", "answers"}
     assert {"cores", "python", "weightmath", "torch", "numpy"} <= set(read["machine"])
-    (case,) = read["cases"]
+    case, ties, delta = read["cases"]
+    assert [each["name"] for each in read["cases"]] == list(names)
     assert set(case) == set(Result.__dataclass_fields__)
     assert (case["name"], case["dtype"], case["threads"], case["passes"]) == ("average of 3", "float16", 2, 1)
     assert case["read"] == 3 * case["written"]
     assert 60e6 < case["written"] < 68e6
-    assert case["weightmath"]["peak"] < PEAK
+    assert all(each["weightmath"]["peak"] < PEAK for each in read["cases"])
     assert case["ratio"]["cpu"]["median"] < FLOORS
+    assert delta["ratio"]["cpu"]["median"] < FLOORS
+    assert ties["ratio"]["cpu"]["median"] < AVERAGES * case["ratio"]["cpu"]["median"]
+    assert ties["passes"] == 2
     assert set(read["answers"]) == {"--help", "plan", "inspect"}
     assert read["answers"]["plan"]["peak"] < case["start"]["peak"], "a plan does without torch"
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith(("average", "plan"))] == ["average", "plan"]
+    assert [line.split()[0] for line in lines if line.startswith(("average", "plan "))] == ["average", "plan"]
 
 
 def test_unknown_case_lists_what_there_is() -> None:

@@ -21,6 +21,7 @@ from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.engine import execute, helpers
 from weightmath.engine.execute import Settings
 from weightmath.errors import CheckpointError, WeightmathError
+from weightmath.kernels.selector import Selector
 
 pytestmark = pytest.mark.skipif(not helpers.AVAILABLE, reason="processes are only forked on Linux")
 
@@ -39,7 +40,7 @@ VALUES = {
 
 @pytest.fixture
 def helped(monkeypatch: pytest.MonkeyPatch, small: None) -> None:  # noqa: F811
-    monkeypatch.setattr(execute, "_WORTH_HELPERS", 0)
+    monkeypatch.setattr(execute, "WORTH_HELPERS", 0)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -54,6 +55,25 @@ def test_the_same_bits(helped: None, name: str, settings: Settings) -> None:
     ours, theirs = results.outcomes["out"], expected.outcomes["out"]
     assert ours.tensors == theirs.tensors
     assert ours.parts.tobytes() == theirs.parts.tobytes()
+
+
+def test_samples_are_not_lost(helped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    sample = Selector.sample
+
+    def noted(selector: Selector, blocks: list[np.ndarray]) -> None:
+        used.append(len(blocks))
+        sample(selector, blocks)
+
+    monkeypatch.setattr(Selector, "sample", noted)
+    value = a + f.keep_largest(b - a, 0.2)
+    counts = []
+    for threads in (1, 2):
+        used.clear()
+        run(value, settings=Settings(threads, 128), template=a)
+        counts.append(list(used))
+    assert counts[0]
+    assert counts[0] == counts[1]
 
 
 def strange(misdeed: object) -> Vector:
@@ -88,7 +108,7 @@ def test_a_helper_that_is_killed_is_an_error(helped: None) -> None:
 
 # --- a whole run, as a command
 
-FORCED = "import weightmath.engine.execute as e; e._WORTH_HELPERS = 0; from weightmath.cli import main; main()"
+FORCED = "import weightmath.engine.execute as e; e.WORTH_HELPERS = 0; from weightmath.cli import main; main()"
 
 
 def command(folder: Path, *words: str) -> list[str]:

@@ -23,6 +23,7 @@ from weightmath.engine.plan import REDUCTIONS
 from weightmath.kernels.matrix import FUNCTIONS
 from weightmath.run import Job, load, prepare
 from weightmath.speed import calibrate, machine, probes
+from weightmath.speed import estimate as estimating
 from weightmath.speed.estimate import cached_share, estimate, work
 from weightmath.speed.machine import Machine
 from weightmath.speed.probes import Timed
@@ -168,6 +169,8 @@ FREE = {**NOTHING, "read float32": 0.0, "write float32": 0.0, "tensor read": 0.0
 
 def test_threads_share_what_can_be_shared(job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert estimate(job("single"), 4, seconds({**FREE, "multiply": 1e-6})).seconds == pytest.approx(0.1), "too small"
+    monkeypatch.setattr(estimating, "WORTH_HELPERS", 1000)
     only = seconds({**FREE, "multiply": 1e-6})
     taken = [estimate(job("single"), threads, only).seconds for threads in (1, 2, 4, 16)]
     assert taken == pytest.approx([0.1, 0.06, 0.04, 0.04]), "0.8 of 0.1 s is shared, by no more than there are cores"

@@ -132,11 +132,11 @@ def tensors_read(plan: Plan) -> frozenset[tuple[Vector, str]]:
 
 def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     total = 0
-    for entry in group.entries:
-        name = plan.layout.names[entry]
-        for number, program in enumerate(group.programs):
-            elements = _elements(entry, wanted, plan, last=number == len(group.programs) - 1)
-            total += elements * sum(_width(node, name) for node in program.reads)
+    name = plan.layout.names[group.entries[0]]  # entries that are computed alike are stored alike
+    for number, program in enumerate(group.programs):
+        last = number == len(group.programs) - 1
+        elements = sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
+        total += elements * sum(_width(node, name) for node in program.reads)
     return total
 
 

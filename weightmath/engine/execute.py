@@ -140,7 +140,9 @@ class _Run:
 
     def _read_once(self, wanted: Wanted) -> None:
         self.reading += 1
-        count = self.settings.threads - 1 if AVAILABLE and self.plan.layout.size >= WORTH_HELPERS else 0
+        # Samples are small, and stay where they are collected.
+        worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
+        count = self.settings.threads - 1 if worth else 0
         if count:
             convert.make_ready(self.io.dtypes)  # or each helper would import torch for itself
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:

@@ -2,9 +2,10 @@
 
     seconds = start + (work of one thread) * (1 - shared + shared / threads) + flush
 
-Start is the interpreter and its imports, torch's where a dtype needs it. What the page cache does not hold of an input
-comes from the disk at the disk's rate, beside the arithmetic; so does all of it in later passes, where the inputs are
-larger than memory. Flushing the output to the disk comes last.
+Models that are too small for helpers count as the work of one thread. Start is the interpreter and its imports, torch's
+where a dtype needs it. What the page cache does not hold of an input comes from the disk at the disk's rate, beside the
+arithmetic; so does all of it in later passes, where the inputs are larger than memory. Flushing the output to the disk
+comes last.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.engine import cost
+from weightmath.engine.execute import WORTH_HELPERS
 from weightmath.engine.memory import dtype_is_native
 from weightmath.provenance.watching import bytes_beside
 from weightmath.run import Job
@@ -30,7 +32,7 @@ _OF_MEMORY = 0.8  # what of memory files can keep
 class Estimate:
     """Seconds, and what they are spent on.
 
-    start       interpreter and imports
+    start       interpreter, imports, and what every run takes besides
     files       reading and writing bytes that the page cache holds, checksums and fingerprints, and per tensor
     arithmetic  conversions, formulas, statistics, selections, random numbers
     disk        waiting for bytes that the page cache does not hold, beyond what the work takes meanwhile
@@ -52,7 +54,8 @@ class Estimate:
 def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
     """The estimate for a job. Looks up what of its files the page cache holds, and reads none of them."""
     done = work(job)
-    sharing = 1 - machine.shared + machine.shared / min(threads, os.cpu_count() or 1)
+    shared = machine.shared if job.plan.layout.size >= WORTH_HELPERS else 0
+    sharing = 1 - shared + shared / min(threads, os.cpu_count() or 1)
     taken = {kind: amount * machine.of(kind) for kind, amount in done.items()}
     alone = taken.pop("run")
     flush = taken.pop("byte flushed")
