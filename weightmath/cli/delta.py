@@ -63,17 +63,19 @@ def make(
     it.
     """
     with failing(REFUSED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta.writing import check_free
         from weightmath.errors import RecipeError
 
         if keep not in ("all", "weights"):
             raise RecipeError(f"`{keep}` cannot be kept", where="--keep", hint="all, or weights")
         wish = _options(kind, density, threshold, rank, energy, dtype, max_error)
+        start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
+        check_free(output, [base, tuned], force=force)
     with failing(FAILED, as_json=json):
         from weightmath import delta as deltas
-        from weightmath.checkpoint import open_checkpoint
         from weightmath.engine.memory import threads_of
 
-        start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         kept = cast(Literal["all", "weights"], keep)
         deltas.make(start, end, output, wish, keep=kept, fit=fit, threads=threads_of(threads), force=force)
         from weightmath.cli.delta_page import show
@@ -113,17 +115,19 @@ def apply(
     Exact deltas give the tuned file back, its sha256 compared; the others add scale * delta to the base. A delta of
     another base is refused. Torch is not needed.
     """
-    with failing(FAILED, as_json=json):
+    with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
-        from weightmath.cli.quantities import size_text
-        from weightmath.delta import apply as applied
         from weightmath.delta import open_delta
-        from weightmath.engine.memory import threads_of
-        from weightmath.reports.plain import as_json
 
         files = [open_delta(path) for path in deltas]
         scales = (scale or [1.0]) * (len(files) if len(scale or [1.0]) == 1 else 1)
         opened = open_checkpoint(base).section(section)
+    with failing(FAILED, as_json=json):
+        from weightmath.cli.quantities import size_text
+        from weightmath.delta import apply as applied
+        from weightmath.engine.memory import threads_of
+        from weightmath.reports.plain import as_json
+
         done = applied(
             opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads), force=force
         )
@@ -216,16 +220,19 @@ def compose(
 ) -> None:
     """Write one delta that does what A and then B do. Numbers are added; exact ones need their base at hand."""
     with failing(REFUSED, as_json=json):
+        from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta import open_delta
+        from weightmath.delta.writing import check_free
+
         choosing = (kind, density, threshold, rank, energy, dtype, max_error)
         wish = None if choosing == (None,) * 7 else _options(*choosing)
-    with failing(FAILED, as_json=json):
-        from weightmath.checkpoint import open_checkpoint
-        from weightmath.delta import compose as composed
-        from weightmath.delta import open_delta
-        from weightmath.engine.memory import threads_of
-
         sides = open_delta(first), open_delta(second)
         opened = open_checkpoint(base).section(sides[0].delta.base.section) if base else None
+        check_free(output, [path for path in (first, second, base) if path], force=force)
+    with failing(FAILED, as_json=json):
+        from weightmath.delta import compose as composed
+        from weightmath.engine.memory import threads_of
+
         composed(*sides, output, wish, base=opened, threads=threads_of(threads), force=force)
         from weightmath.cli.delta_page import show
 
@@ -243,13 +250,17 @@ def from_lora(
     json: options.Json = False,
 ) -> None:
     """Write a LoRA adapter as a low-rank delta of BASE, to bake in with `delta apply` or to use in recipes."""
-    with failing(FAILED, as_json=json):
+    with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta.writing import check_free
+
+        opened = open_checkpoint(base).section(section)
+        check_free(output, [base], force=force)
+    with failing(FAILED, as_json=json):
         from weightmath.cli.delta_page import show
         from weightmath.delta import from_adapter
         from weightmath.engine.memory import threads_of
 
-        opened = open_checkpoint(base).section(section)
         from_adapter(adapter, opened, output, threads=threads_of(threads), force=force)
         show(output, False, json)
 
@@ -266,12 +277,16 @@ def to_lora(
 
     Tensors that are no products are left out, and named.
     """
+    with failing(REFUSED, as_json=json):
+        from weightmath.delta import open_delta
+
+        opened = open_delta(path)
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
-        from weightmath.delta import open_delta, to_adapter
+        from weightmath.delta import to_adapter
         from weightmath.reports.plain import as_json
 
-        left_out = to_adapter(open_delta(path), output)
+        left_out = to_adapter(opened, output)
         if json:
             print(as_json({"path": str(output), "left_out": left_out}))
             return
