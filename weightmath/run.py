@@ -21,6 +21,7 @@ from weightmath.caveats import caveats
 from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
+from weightmath.checkpoint.paused import paused_collection
 from weightmath.delta.sides import without_base
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.encoding import check_encoded, check_wishes, encode, is_encoded, plan_encoded
@@ -105,6 +106,7 @@ def callables() -> dict[str, Callable[..., Any]]:
     return {name: entry.call for name, entry in declared.items()}
 
 
+@paused_collection()
 def prepare(source: Recipe) -> Job:
     """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs."""
     if source.spec.vary is not None:
