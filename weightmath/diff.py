@@ -20,7 +20,7 @@ from weightmath.checkpoint import Reader, TensorInfo
 from weightmath.engine.crew import Crew
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for, threads_of
-from weightmath.engine.meter import Meter, Told
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import LayoutError
 from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
@@ -100,9 +100,7 @@ class Comparison:
         return not apart and all(pair.equal for pair in self.pairs)
 
 
-def compare(
-    first: Path, second: Path, section: str | None = None, progress: Told = lambda done, total: None
-) -> Comparison:
+def compare(first: Path, second: Path, section: str | None = None, progress: Told = silent) -> Comparison:
     """Compare the tensors of two checkpoints; `section` names the section of both, else each one's own is found.
 
     Fails with CheckpointError where a file is no checkpoint, lacks the section, or changes meanwhile.

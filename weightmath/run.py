@@ -29,7 +29,7 @@ from weightmath.engine import linear
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Results, Settings, execute
 from weightmath.engine.memory import settings_for
-from weightmath.engine.meter import Meter
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Output, Plan, Request, make_plan
 from weightmath.errors import RecipeError, WeightmathError, at
 from weightmath.files import buffers, integers
@@ -282,7 +282,7 @@ def run(
     memory: int | None = None,
     force: bool = False,
     durable: bool = True,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Told = silent,
 ) -> Report:
     """Do the work of a job, or what is left of it where the same run was stopped before it was through.
 

@@ -244,6 +244,6 @@ def test_a_machine_is_measured_and_plans_say_so(
 
 def test_a_folder_that_is_not_there(cli: Callable[..., Ran], home: Path, tmp_path: Path) -> None:  # noqa: F811
     ran = cli("calibrate", tmp_path / "nowhere")
-    assert (ran.code, ran.out) == (1, "")
-    assert "No such file or directory" in ran.err
+    assert (ran.code, ran.out) == (2, "")
+    assert "no such folder" in ran.err
     assert not home.exists()

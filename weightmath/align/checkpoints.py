@@ -18,10 +18,11 @@ import numpy as np
 
 from weightmath.align.document import text_of
 from weightmath.align.known import spec_for
-from weightmath.align.matching import Matching, Progress, assignment, weight_matching
+from weightmath.align.matching import Matching, assignment, weight_matching
 from weightmath.align.spec import Orders, Spec, permuted
 from weightmath.checkpoint import Reader, Section, TensorInfo, Writer
 from weightmath.checkpoint.ending import form_of
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.files.inputs import Opened, open_input, open_readers
 from weightmath.files.outputs import Save, check_targets, plan_save
@@ -76,7 +77,7 @@ def align(
     metric: str | Function | None = None,
     allow_code: bool = False,
     force: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Told = silent,
 ) -> Alignment:
     """Write B with its hidden units in the order in which they are nearest to A's: the same function, ready to merge.
 
@@ -130,7 +131,7 @@ def run(
     seed: int = 0,
     metric: Metric | None = None,
     force: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Told = silent,
 ) -> Alignment:
     """The work of `align`."""
     with ExitStack() as stack:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from weightmath.align.spec import Orders, Permutation, Spec, permuted, units
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import WeightmathError
 from weightmath.files.buffers import is_buffer
 
-Progress = Callable[[int, int], None]
 _LEAST_GAIN = 1e-9  # of the norms, so that rounding does not go round in circles
 
 
@@ -66,7 +66,7 @@ def weight_matching(
     *,
     seed: int = 0,
     sweeps: int = 100,
-    progress: Progress = lambda done, total: None,
+    progress: Told = silent,
 ) -> Matching:
     """The permutations that bring B nearest to A: coordinate descent on the sum of products of the tensors that move.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
-from weightmath.cli.failures import FAILED, failing
+from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
     from weightmath.speed.machine import Machine
@@ -23,6 +23,11 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, torch or Python
     changes. Run it while the machine has nothing else to do.
     """
+    with failing(REFUSED, as_json=json):
+        from weightmath.errors import OutputError
+
+        if not folder.is_dir():
+            raise OutputError("there is no such folder", where=str(folder), hint=f"mkdir -p {folder}")
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
         from weightmath.reports.calibration import calibration_report

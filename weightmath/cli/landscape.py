@@ -12,11 +12,11 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.engine.meter import Told
 
 if TYPE_CHECKING:
     from weightmath.lab.landscape.views import View
 
-Told = Callable[[int, int], None]
 
 A = Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")]
 Other = Annotated[Path, typer.Argument(metavar="CKPT", help="Another one, with the same tensors.")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Told = Callable[[int, int], None]
+from weightmath.engine.meter import Told, silent
+
 _SECONDS_BETWEEN = 0.1
 
 
@@ -18,7 +19,7 @@ def progress_bar(what: str, *, wanted: bool = True, points: bool = False) -> Ite
     points   what is counted is no bytes
     """
     if not wanted or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import (

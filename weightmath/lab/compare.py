@@ -14,7 +14,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
-from weightmath.engine.meter import Meter, Told
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import KindError, LayoutError, RecipeError
 from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
@@ -33,7 +33,7 @@ def compare(
     spectrum: bool = False,
     section: str | None = None,
     threads: int | None = None,
-    progress: Told = lambda done, total: None,
+    progress: Told = silent,
 ) -> Comparison:
     """Compare checkpoints, reading each once: norms, inner products, cosines, distances, signs, drift, a map.
 

@@ -8,13 +8,14 @@ what its table knows: it proposes the same points, of which only those that are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
 from weightmath.lab.metric import Function, Metric
 from weightmath.lab.points import Point, Work
@@ -104,7 +105,7 @@ def _check_cma(source: Recipe, axes: Mapping[str, Axis], goals: Sequence[Goal]) 
         raise RecipeError("CMA-ES follows one goal", where=where, hint="--sampler tpe, or one --of")
 
 
-def run_search(search: Search, work: Work, progress: Callable[[int, int], None] = lambda done, total: None) -> Swept:
+def run_search(search: Search, work: Work, progress: Told = silent) -> Swept:
     """Measure the points of a search that are not in its table yet. `progress` is told points done and in all.
 
     Fails as `measured` does, and with TableError where the table's points are not those that the sampler proposes.

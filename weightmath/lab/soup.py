@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
 from weightmath.lab.appender import Appender, check_free
 from weightmath.lab.metric import Function, Metric, parse_metric
@@ -29,7 +30,6 @@ from weightmath.recipe.vary import Setting
 from weightmath.run import check_start, prepare, run
 
 Rule = Literal["greedy", "uniform"]
-Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def prepare_soup(
     return replace(soup, warnings=job.warnings)
 
 
-def run_soup(soup: Soup, work: Work, progress: Told = lambda done, total: None) -> Souped:
+def run_soup(soup: Soup, work: Work, progress: Told = silent) -> Souped:
     """Do the work of a soup. `progress` is told measurements done and in all.
 
     Fails as `measured` and `run` do, and with MetricError where several numbers could count. No output appears then.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import RecipeError
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Point, Work
@@ -114,7 +115,7 @@ def prepare_sweep(
     return Sweep(study, points)
 
 
-def run_sweep(sweep: Sweep, work: Work, progress: Callable[[int, int], None] = lambda done, total: None) -> Swept:
+def run_sweep(sweep: Sweep, work: Work, progress: Told = silent) -> Swept:
     """Measure the points of a sweep that are not in its table yet. `progress` is told points done and in all.
 
     Fails as `weightmath.lab.points.measured` does; the points that were measured are in the table then.

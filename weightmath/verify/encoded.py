@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from weightmath.checkpoint import Checkpoint, Reader, open_checkpoint
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.as_input import as_checkpoint
 from weightmath.delta.pieces import pieces_of
+from weightmath.engine.meter import Told
 from weightmath.files.outputs import Save
 from weightmath.layout import Entry
 from weightmath.run import Job, run
@@ -20,7 +21,7 @@ from weightmath.verify.comparison import Difference
 
 
 def compare_again(
-    job: Job, save: Save, checkpoint: Checkpoint, threads: int, progress: Callable[[int, int], None]
+    job: Job, save: Save, checkpoint: Checkpoint, threads: int, progress: Told
 ) -> tuple[tuple[Difference, ...], int]:
     """What differs between a delta file's numbers and those of the file that the job makes in a temporary folder.
 

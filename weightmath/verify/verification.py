@@ -6,7 +6,7 @@ the whole model) still need their passes over all that they run over; those of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from weightmath.delta.container import is_delta
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Settings, execute
 from weightmath.engine.memory import settings_for
-from weightmath.engine.meter import Meter
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Plan, make_plan
 from weightmath.errors import RecipeError
 from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
@@ -88,7 +88,7 @@ def verify(
     seed: int = 0,
     threads: int | None = None,
     memory: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Told = silent,
 ) -> Verification:
     """Compute a checkpoint again and compare it bit for bit.
 
@@ -155,7 +155,7 @@ def _verify_delta(
     record: Record | None,
     share: float | None,
     settings: Settings,
-    progress: Callable[[int, int], None],
+    progress: Told,
 ) -> Verification:
     """The same of an output that is a delta file, which is made again as a whole."""
     if share is not None:

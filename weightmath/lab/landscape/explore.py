@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint.ending import ENDINGS
+from weightmath.engine.meter import Told, silent
 from weightmath.lab.landscape.barrier import Barrier, barriers
-from weightmath.lab.landscape.models import Progress
 from weightmath.lab.landscape.robustness import Level, check_interval, robustness
 from weightmath.lab.landscape.views import View
 from weightmath.lab.metric import Function, Metric, parse_metric
@@ -62,7 +62,7 @@ def warnings_of(view: View, sweep: Sweep) -> tuple[str, ...]:
     return (*stale, *(warning for warning in sweep.study.warnings if not warning.startswith("BatchNorm")))
 
 
-def run_view(sweep: Sweep, work: Work, progress: Progress = lambda done, total: None) -> Explored:
+def run_view(sweep: Sweep, work: Work, progress: Told = silent) -> Explored:
     """Measure a landscape. `progress` is told points done and in all. Fails as `run_sweep` does."""
     swept = run_sweep(sweep, work, progress)
     what = swept.table.head.what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
-from weightmath.engine.meter import Meter
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.files import buffers
 from weightmath.files.inputs import open_readers, sources_of
@@ -20,8 +20,6 @@ from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_o
 from weightmath.layout import Layout
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def open_models(paths: Mapping[str, Path]) -> Models:
     return Models(inputs, vectors, trained, apart)
 
 
-def measure(models: Models, values: Sequence[Vector], progress: Progress = lambda done, total: None) -> list[Any]:
+def measure(models: Models, values: Sequence[Vector], progress: Told = silent) -> list[Any]:
     """The values of statistics of the models, over their trained tensors, from as few passes as they need."""
     plan = make_plan(Request(models.trained, (), tuple(Watched(str(value), value) for value in values)))
     with ExitStack() as stack:

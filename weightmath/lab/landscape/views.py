@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from weightmath import functions as f
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import RecipeError
 from weightmath.files.buffers import is_batch_statistic
 from weightmath.lab.landscape import recipes
 from weightmath.lab.landscape.coordinates import Place, axis, path_of, plane_of
-from weightmath.lab.landscape.models import Models, Progress, measure, open_models
+from weightmath.lab.landscape.models import Models, measure, open_models
 from weightmath.lab.landscape.recipes import Formula
 
 Params = Mapping[str, float]
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def line(a: str | Path, b: str | Path, *, points: int = 11, margin: float = 0.0)
 
 
 def plane(
-    a: str | Path, b: str | Path, c: str | Path, *, points: int = 11, margin: float = 0.2, progress: Progress = _silent
+    a: str | Path, b: str | Path, c: str | Path, *, points: int = 11, margin: float = 0.2, progress: Told = silent
 ) -> View:
     """The plane through three checkpoints, in units of length in weight space: the models, then points x points others.
 
@@ -130,7 +127,7 @@ def along(a: str | Path, others: Sequence[str | Path], *, points: int = 11, reac
 
 def trajectory(
     a: str | Path, runs: Sequence[str | Path], *, directions: int = 2, points: int = 11, margin: float = 0.2,
-    progress: Progress = _silent,
+    progress: Told = silent,
 ) -> View:  # fmt: skip
     """Around the checkpoint at the end of a path of others, along the path's principal directions.
 
@@ -173,7 +170,7 @@ def noise(a: str | Path, scales: Sequence[float], seeds: int = 5) -> View:
     return View("noise", paths, recipes.noise(), _points(("scale", "seed"), spots), about, _stale(models))
 
 
-def _gram(models: Models, progress: Progress) -> Any:
+def _gram(models: Models, progress: Told) -> Any:
     """The inner products of the steps from the first model to the others."""
     a, *others = models.vectors.values()
     return measure(models, [f.gram([other - a for other in others])], progress)[0]
