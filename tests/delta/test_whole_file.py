@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,34 @@ def test_the_second_program_that_writes_a_delta_is_refused(folder):
     (folder / ".x.delta.weightmath.part").write_bytes(b"left by a program that was killed")
     comes_back("0.pt", "1.pt")
     assert list(folder.glob(".*")) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("write", [torch.save, save_file])
+def test_real_models_in_half_precision(folder, dtype, write):
+    ending = "pt" if write is torch.save else "safetensors"
+    for path, name in zip(folds(), ("base", "tuned"), strict=False):
+        state_dict = torch.load(path, weights_only=True, map_location="cpu")
+        half = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state_dict.items()}
+        write(half, f"{name}.{ending}")
+    assert comes_back(f"base.{ending}", f"tuned.{ending}") < (0.92 if dtype is torch.float16 else 0.75)
+
+
+def test_applying_needs_numpy_and_the_compressor_alone(folder):
+    """And xxhash, for fingerprints; isal, which is faster than zlib, where it is there."""
+    for number in range(2):
+        torch.save(state(number, 0.1), f"{number}.pt")
+    made("0.pt", "1.pt")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'yaml', 'pydantic', 'typer', 'rich', 'isal', 'threadpoolctl', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "from weightmath import delta\n"
+        "from weightmath.checkpoint import open_checkpoint\n"
+        "delta.apply(open_checkpoint('0.pt').section(), [delta.open_delta('x.delta')], 'back.pt')\n"
+        "found = {name.partition('.')[0] for name, module in sys.modules.items() if module} - sys.stdlib_module_names\n"
+        "print(sorted(name for name in found if name[:1] != '_'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "['numpy', 'weightmath', 'xxhash', 'zstandard']", done.stderr
+    assert Path("back.pt").read_bytes() == Path("1.pt").read_bytes()
