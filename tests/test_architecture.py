@@ -18,7 +18,7 @@ LAYERS = [
     line.split()
     for line in """
     errors algebra.show algebra.formulas engine.crew engine.meter sizes
-    dtypes files.naming gallery engine.helpers
+    dtypes files.naming files.text gallery engine.helpers
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject

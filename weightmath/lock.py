@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from weightmath import recipe
 from weightmath.errors import RecipeError
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import open_inputs
+from weightmath.files.text import write_whole
 from weightmath.fingerprint import fingerprint
 from weightmath.pins import sha256_of
 from weightmath.recipe import Recipe
@@ -49,7 +49,7 @@ def lock(path: Path, *, sums: bool = False, threads: int = 2) -> Locked:
             pins[name]["sha256"] = tuple(_sum(source, opened) for opened in members)
     text = recipe.with_pins(source.text, str(path), pins)
     if text != source.text:
-        _replace(path, text)
+        write_whole(path, text)
     return Locked(source, pins, models, text != source.text)
 
 
@@ -58,12 +58,3 @@ def _sum(source: Recipe, opened: Opened) -> str:
         fact = f"`{opened.name}` consists of several files, which have no sha256 together"
         raise RecipeError(fact, where=source.where("inputs", opened.input), hint="pin fingerprints alone")
     return sha256_of(opened.checkpoint.path)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text in the place of a file, in one step."""
-    target = path.resolve()
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(text.encode())
-    part.chmod(target.stat().st_mode)
-    os.replace(part, target)

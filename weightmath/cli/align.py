@@ -59,11 +59,11 @@ def align(
     """
     with failing(REFUSED, as_json=json):
         from weightmath import align as aligning
-        from weightmath.cli.files import check_free, write_whole
+        from weightmath.files.text import check_free, write_whole
         from weightmath.lab.metric import parse_metric
 
         if save_spec is not None:
-            check_free(save_spec, "--save-spec", force=force)
+            check_free(save_spec, force=force, directory="--save-spec names a file")
         measure = parse_metric(metric, allow_code=allow_code) if metric else None
         job = aligning.prepare(first, second, output, spec=spec, heads=heads, section=section, force=force)
     with failing(FAILED, as_json=json):

@@ -52,14 +52,14 @@ def compare(
     With --base the numbers are of the changes from it. Relative changes are against the base, or else the first one.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.files import check_free, write_whole
         from weightmath.cli.progress import progress_bar
+        from weightmath.files.text import check_free, write_whole
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
         from weightmath.reports.plain import as_json
 
         if csv is not None:
-            check_free(csv, "--csv", force=force)
+            check_free(csv, force=force, directory="--csv names a file")
         with progress_bar("comparing", wanted=not json) as progress:
             found = compared(
                 checkpoints,

@@ -38,13 +38,14 @@ def import_(
     adapters, new tokens.
     """
     with failing(REFUSED, as_json=json):
+        from weightmath.files.text import write_whole
         from weightmath.mergekit import imported
 
         _check(config, output, like, force=force)
         folder = None if output is None else output.parent
         made = imported(_text(config), str(config), like=like is not None, folder=folder)
         if output is not None:
-            output.write_text(made.text, encoding="utf-8")
+            write_whole(output, made.text)
         _report(made, config, output, as_json=json)
 
 
@@ -58,16 +59,14 @@ def _text(config: Path) -> str:
 
 
 def _check(config: Path, output: Path | None, like: str | None, *, force: bool) -> None:
-    from weightmath.errors import OutputError, RecipeError
+    from weightmath.errors import RecipeError
+    from weightmath.files.text import check_free
 
     if like not in (None, "mergekit"):
         raise RecipeError(f"results can be like mergekit's, not like `{like}`", where="--like", hint="--like mergekit")
-    if output is None:
-        return
-    if output.is_dir():
-        raise OutputError("is a directory", where=str(output), hint=f"-o {output / config.name}")
-    if output.exists() and not force:
-        raise OutputError("exists", where=str(output), hint="-o another.yaml, or --force to replace it")
+    if output is not None:
+        exists = "-o another.yaml, or --force to replace it"
+        check_free(output, force=force, directory=f"-o {output / config.name}", exists=exists)
 
 
 def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool) -> None:

@@ -17,13 +17,12 @@ _SHOWN = 40
 
 def picture_file(stem: Path, *, resume: bool) -> Path | None:
     """The file of the picture, None where there will be none. OutputError where it exists, unless `resume`."""
-    from weightmath.cli.files import check_free
+    from weightmath.files.text import check_free
     from weightmath.lab.table import paths
 
     page = paths(stem)[0].with_suffix(".html")
-    check_free(
-        page, "-o", force=resume, hint="-o STEM writes another; --resume goes on with its table, and draws it anew"
-    )
+    exists = "-o STEM writes another; --resume goes on with its table, and draws it anew"
+    check_free(page, force=resume, directory="-o STEM writes another", exists=exists)
     return page if find_spec("plotly") else None
 
 

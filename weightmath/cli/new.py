@@ -55,13 +55,11 @@ def _list(known: dict[str, Starter], *, as_json: bool) -> None:
 
 
 def _write(one: Starter, path: Path, *, force: bool, as_json: bool) -> None:
-    from weightmath.errors import OutputError
+    from weightmath.files.text import check_free, write_whole
 
-    if path.is_dir():
-        raise OutputError("is a directory", where=str(path), hint=f"-o {path / one.file_name}")
-    if path.exists() and not force:
-        raise OutputError("exists", where=str(path), hint="-o another.yaml, or --force to replace it")
-    path.write_text(one.text, encoding="utf-8")
+    exists = "-o another.yaml, or --force to replace it"
+    check_free(path, force=force, directory=f"-o {path / one.file_name}", exists=exists)
+    write_whole(path, one.text)
     if as_json:
         from weightmath.reports.plain import as_json as text_of
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from weightmath.files.text import write_whole
+
 _PACKAGES = ("weightmath", "numpy", "torch")
 
 
@@ -81,5 +83,5 @@ def keep(machine: Machine) -> Path:
     """Keep measurements for this user; returns where."""
     path = place()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(machine), indent=1))
+    write_whole(path, json.dumps(asdict(machine), indent=1))
     return path

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.errors import OutputError, RecipeError
+from weightmath.files.text import check_free, write_whole
 from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
 from weightmath.lab.report.sections import Section, section_of
+
+_EXISTS = "--force replaces it; another name keeps it"
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,15 @@ def report(
     charts = _named(sections)
     target = None if page is None else Path(page)
     files = [picture_file(name, folder, form) for form, folder in folders.items() for name in charts]
-    _check_free([*files, *([] if target is None else [target])], force)
+    there = [] if force else [file for file in files if file.exists()]
+    if there:
+        raise OutputError("exists", where=str(there[0]), hint=_EXISTS)
+    if target is not None:
+        check_free(target, force=force, directory="-o names a file", exists=_EXISTS)
     content = "" if target is None else page_of(sections, title or _title(sections))
     pictures = write_pictures(charts, folders) if folders else []
     if target is not None:
-        _write(target, content)
+        write_whole(target, content)
     return Written(sections, target, tuple(pictures))
 
 
@@ -79,19 +85,3 @@ def _named(sections: Sequence[Section]) -> dict[str, Chart]:
         seen[name] += 1
         named[name if often[name] == 1 else f"{name}-{seen[name]}"] = chart
     return named
-
-
-def _check_free(files: Sequence[Path], force: bool) -> None:
-    """OutputError where a file exists, unless `force`."""
-    there = [] if force else [file for file in files if file.exists()]
-    if there:
-        raise OutputError("exists", where=str(there[0]), hint="--force replaces it; another name keeps it")
-
-
-def _write(target: Path, content: str) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(content, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

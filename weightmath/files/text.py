@@ -1,0 +1,36 @@
+"""Text files that are written beside outputs or in their place: recipes, tables, pages; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from weightmath.errors import OutputError
+
+
+def check_free(
+    path: Path, *, force: bool, directory: str, exists: str = "another name, or --force to replace it"
+) -> None:
+    """OutputError where a file cannot be written: it is a directory, has none to lie in, or exists without `force`.
+
+    directory, exists   the ways out
+    """
+    if path.is_dir():
+        raise OutputError("is a directory", where=str(path), hint=directory)
+    if path.exists() and not force:
+        raise OutputError("exists", where=str(path), hint=exists)
+    if not path.parent.is_dir():
+        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text as it is; a file that is there is replaced in one step, and keeps its mode."""
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        if target.exists():
+            part.chmod(target.stat().st_mode)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
