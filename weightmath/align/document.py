@@ -98,7 +98,10 @@ def bind(parsed: Mapping[str, tuple[Line, ...]], layout: Layout, heads: int | No
     for title, lines in parsed.items():
         found = list(_matches(lines[0].pattern, layout))
         if not found:
-            raise LayoutError(f"no floating-point tensor is called `{lines[0].pattern}`", where=lines[0].where)
+            hint = "is it another family? `weightmath inspect MODEL --all` lists the names"
+            raise LayoutError(
+                f"no floating-point tensor is called `{lines[0].pattern}`", where=lines[0].where, hint=hint
+            )
         for variables in found:
             name = _filled(title, variables)
             there = _tensors(name, lines, variables, layout)

@@ -62,11 +62,6 @@ def descending(keys: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return reverse
 
 
-def magnitude_of(keys: np.ndarray) -> np.ndarray:
-    """The magnitudes that `magnitude_keys` made these keys of."""
-    return keys.view(_FLOATS[keys.itemsize])
-
-
 def value_of(keys: np.ndarray) -> np.ndarray:
     """The values that `value_keys` made these keys of."""
     sign = _SIGNS[keys.itemsize]
