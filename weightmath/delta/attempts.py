@@ -156,7 +156,7 @@ def sparse(
         else:
             # 0.29 means 29 of 100, which the nearest binary number is a little less than.
             share = int(Fraction(repr(density)) * entry.size)
-            largest = Largest(numbers, min(max(1, share), entry.size))
+            largest = Largest(numbers, min(max(1, share), entry.size), threads)
             yield from map(largest.kept, numbers())
 
     return piecewise(entry, "sparse", numbers, stored, threads, kept=kept)

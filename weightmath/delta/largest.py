@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from weightmath.delta.pieces import in_order
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _HALF = 1 << 16
@@ -20,8 +22,8 @@ _MAGNITUDE = np.uint32(0x7FFFFFFF)
 class Largest:
     """Keeps the `keep` largest of the numbers that `pieces()` yields; `kept` is asked piece by piece, in that order."""
 
-    def __init__(self, pieces: Callable[[], Iterable[Array]], keep: int) -> None:
-        self._limit, self._ties = _kth(pieces, keep) if keep else (np.uint32(0xFFFFFFFF), 0)
+    def __init__(self, pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> None:
+        self._limit, self._ties = _kth(pieces, keep, threads) if keep else (np.uint32(0xFFFFFFFF), 0)
 
     def kept(self, values: Array) -> Array:
         """The numbers of the next piece, with zeros in the place of those that are not kept."""
@@ -34,23 +36,27 @@ class Largest:
         return np.where(keep, values, np.float32(0))
 
 
-def _kth(pieces: Callable[[], Iterable[Array]], keep: int) -> tuple[np.uint32, int]:
+def _kth(pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> tuple[np.uint32, int]:
     """The k-th magnitude, as bits, and how many that equal it are kept."""
-    upper, above = _descend((size >> np.uint32(16) for size in _sizes(pieces)), keep)
-    low = (size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF) for size in _sizes(pieces))
-    lower, more = _descend(low, keep - above)
+
+    def low(size: Array) -> Array:
+        return size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF)
+
+    upper, above = _descend(pieces(), lambda size: size >> np.uint32(16), keep, threads)
+    lower, more = _descend(pieces(), low, keep - above, threads)
     return np.uint32((upper << 16) | lower), keep - above - more
 
 
-def _sizes(pieces: Callable[[], Iterable[Array]]) -> Iterable[Array]:
-    return (values.view(np.uint32) & _MAGNITUDE for values in pieces())
-
-
-def _descend(parts: Iterable[Array], keep: int) -> tuple[int, int]:
+def _descend(pieces: Iterable[Array], bins: Callable[[Array], Array], keep: int, threads: int) -> tuple[int, int]:
     """The bin that holds the k-th largest, and how many lie above that bin."""
+
+    def count(values: Array) -> Array:
+        found: Array = np.bincount(bins(values.view(np.uint32) & _MAGNITUDE), minlength=_HALF)
+        return found
+
     counts = np.zeros(_HALF, np.int64)
-    for part in parts:
-        counts += np.bincount(part, minlength=_HALF)
+    for part in in_order(count, pieces, threads):
+        counts += part
     down = np.cumsum(counts[::-1])
     number = int(np.searchsorted(down, keep))
     return _HALF - 1 - number, int(down[number] - counts[_HALF - 1 - number])
