@@ -108,13 +108,26 @@ def verify(
     record = None if history is None else history.record
     again = recipe_again(checkpoint, record, recipe, sets, inputs)
     name = output_of(again, checkpoint, record)
-    job = prepare(again)
-    save = next(save for save in job.saves if save.name == name)
-    plan = _plan_of_one(job.plan, name)
-    sample = None if share is None else _sample(save, plan, share, seed)
-    settings = settings_for(plan, threads, memory)
+    whole = prepare(again)
+    save = next(save for save in whole.saves if save.name == name)
+    job = replace(whole, plan=_plan_of_one(whole.plan, name), saves=(save,))
+    settings = settings_for(job.plan, threads, memory)
     if save.encoding is not None:
-        return _verify_delta(checkpoint, replace(job, plan=plan, saves=(save,)), record, share, settings, progress)
+        return _verify_delta(checkpoint, job, record, share, settings, progress)
+    sample = None if share is None else _sample(save, job.plan, share, seed)
+    return _verify_tensors(checkpoint, job, record, sample, settings, progress)
+
+
+def _verify_tensors(
+    checkpoint: Checkpoint,
+    job: Job,
+    record: Record | None,
+    sample: Sample | None,
+    settings: Settings,
+    progress: Told,
+) -> Verification:
+    """The verification of a checkpoint's tensors, of all or of a sample, by a job of this output alone."""
+    (save,) = job.saves
     with ExitStack() as stack:
         readers = open_readers(stack, [checkpoint, *job.checkpoints])
         watch = Watch(job.inputs, ()) if sample is None and record is not None else None
@@ -126,11 +139,11 @@ def verify(
             reader,
             None if sample is None else sample.copied,
         )
-        sources = sources_of(plan.nodes, readers, watch.source if watch else CheckpointSource)
-        job.integers.merge(readers, {name: comparison})
+        sources = sources_of(job.plan.nodes, readers, watch.source if watch else CheckpointSource)
+        job.integers.merge(readers, {save.name: comparison})
         only = None if sample is None else sample.computed
-        meter = Meter(bytes_read(plan) + save.image.size, progress)
-        results = execute(plan, sources, {name: comparison}, settings, meter, only=only)
+        meter = Meter(bytes_read(job.plan) + save.image.size, progress)
+        results = execute(job.plan, sources, {save.name: comparison}, settings, meter, only=only)
         others = _others(watch.inputs(readers, settings.threads), record) if watch and record else {}
         for one in readers.values():
             one.check_unchanged()
