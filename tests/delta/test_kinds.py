@@ -285,6 +285,23 @@ def test_composing_adds(both):
             np.testing.assert_array_equal(value, numbers("a.delta")[name] + numbers(second)[name])
     with pytest.raises(LayoutError, match="follow each other"):
         delta.compose(b, a, "ba.delta")
+    with pytest.raises(RecipeError, match="no exact delta"):
+        delta.compose(a, b, "exact.delta", Options("exact"))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_exact_deltas_compose_to_any_kind(both, kind):
+    torch.save({"state_dict": state(2, 1e-3)}, "other.pt")
+    delta.make(*both, "a.delta")
+    delta.make(both[1], section("other.pt"), "b.delta")
+    delta.compose(*(delta.open_delta(f"{name}.delta") for name in "ab"), "ab.delta", kind, base=both[0])
+    delta.make(both[0], section("other.pt"), "direct.delta", kind)
+    made, direct = (delta.open_delta(f"{name}.delta").delta for name in ("ab", "direct"))
+    assert (made.kind, made.options, made.error) == (kind.kind, kind.given(), direct.error)
+    found, expected = numbers("ab.delta"), numbers("direct.delta")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

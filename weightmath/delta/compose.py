@@ -21,7 +21,7 @@ from weightmath.delta.pieces import pieces_of
 from weightmath.delta.restore import restore
 from weightmath.delta.sides import BY
 from weightmath.delta.writing import DeltaWriter
-from weightmath.errors import LayoutError
+from weightmath.errors import LayoutError, RecipeError
 from weightmath.layout import Entry
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,14 +40,17 @@ def compose(
     """Write the sum of two deltas; of exact ones the delta that leads where the second leads.
 
     Parameters
-        options   how numbers are stored: None: sparse where both are, else dense
+        options   the kind that is made; None: exact of exact ones, sparse where both are sparse, else dense
         base      needed for exact deltas alone, whose bits are seen from it. The file in between lies on the disk
                   meanwhile, beside the output
-    Fails with LayoutError unless the second delta's base is the first one's tuned checkpoint, or the same base.
+    Fails with LayoutError unless the second delta's base is the first one's tuned checkpoint, or the same base;
+    RecipeError where an exact delta is wanted of numbers.
     """
     _check_follows(first, second)
     if first.delta.kind == second.delta.kind == "exact":
-        return _exact(first, second, Path(path), base, threads, force)
+        return _exact(first, second, Path(path), options or Options(), base, threads, force)
+    if options is not None and options.kind == "exact":
+        raise RecipeError("numbers that are added give no exact delta", where=str(path), hint="--as dense")
     for file in (first, second):
         if any(record.is_exact for record in file.delta.records.values()):
             raise LayoutError(
@@ -72,7 +75,9 @@ def _check_follows(first: DeltaFile, second: DeltaFile) -> None:
         )
 
 
-def _exact(first: DeltaFile, second: DeltaFile, path: Path, base: Section | None, threads: int, force: bool) -> Delta:
+def _exact(
+    first: DeltaFile, second: DeltaFile, path: Path, options: Options, base: Section | None, threads: int, force: bool
+) -> Delta:
     if base is None:
         raise LayoutError("exact deltas are composed with their base at hand", hint="--base BASE")
     if first.delta.whole is None or second.delta.whole is None:
@@ -83,7 +88,7 @@ def _exact(first: DeltaFile, second: DeltaFile, path: Path, base: Section | None
         restore(base, [first, second], between, threads=threads, force=True)
         tuned = second.delta.tuned
         section = open_checkpoint(between).section(tuned.section if tuned else None)
-        delta = make(base, section, path, threads=threads, force=force, name=tuned.file if tuned else None)
+        delta = make(base, section, path, options, threads=threads, force=force, name=tuned.file if tuned else None)
     finally:
         between.unlink(missing_ok=True)
     return delta
