@@ -109,7 +109,7 @@ class Digests:
         if name in self._folded or not len(bits):
             return
         if len(bits) == self._entries[name].size <= TILE:
-            self._folded[name] = _joined((xxh3_128_digest(bits.data),))
+            self._folded[name] = xxh3_128_digest(xxh3_128_digest(bits.data))
             return
         partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
         number, seen, stop = tile_at(partly.entry, start), start, start + len(bits)

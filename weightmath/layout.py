@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, groupby
 from typing import Any
@@ -47,6 +47,10 @@ class Entry:
     def nbytes(self) -> int:
         """Bytes of the elements as stored."""
         return self.size * self.dtype.itemsize
+
+    def of_dtype(self, dtype: DType) -> Entry:
+        """The entry with this dtype: itself where it has it already."""
+        return self if dtype == self.dtype else replace(self, dtype=dtype)
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,7 @@ what surrounds the data (headers, directory) is the business of `seal`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -222,11 +222,11 @@ def assemble(
 
 def _targets(extent: int, content: Content) -> Iterator[tuple[str, Target]]:
     if isinstance(content, TensorPlan) and content.computed:
-        entry = replace(content.tensor.entry, dtype=content.new)
+        entry = content.tensor.entry.of_dtype(content.new)
         yield entry.name, Target(extent, 0, entry, None)
     elif isinstance(content, StoragePlan) and content.new is not None:
         for tensor in content.computed:
-            entry = replace(tensor.entry, dtype=content.new)
+            entry = tensor.entry.of_dtype(content.new)
             stride = None if tensor.contiguous else tensor.stride
             yield entry.name, Target(extent, tensor.offset * content.new.itemsize, entry, stride)
 

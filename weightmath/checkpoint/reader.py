@@ -63,9 +63,8 @@ class Reader:
         """
         if not tensor.contiguous:
             np.copyto(out, self._strided(tensor).flat[start:stop])
-        elif tensor.storage.key in self._places:
-            file, begin = self._places[tensor.storage.key]
-            self._fill(file, begin + (tensor.offset + start) * tensor.entry.dtype.itemsize, out)
+        elif place := self._places.get(tensor.storage.key):
+            self._fill(place.file, place.offset + (tensor.offset + start) * out.itemsize, out)
         else:
             for block in self.checkpoint.blocks[tensor.storage.key]:
                 self._fill_from(block, tensor, start, stop, out)

@@ -134,8 +134,9 @@ def _with_data_offset(file: int, start: int, record: Record) -> Record:
     agrees = agrees and bool(late or method != STORED or unpacked == record.size)
     if not agrees or flags & _ENCRYPTED or name_length != len(name):
         raise _broken(f"the header of `{record.name}` differs from the directory")
-    offset = record.header + _LOCAL.size + name_length + extra_length
-    return record._replace(header=start + record.header, offset=start + offset)
+    header = start + record.header
+    offset = header + _LOCAL.size + name_length + extra_length
+    return Record(record.name, header, offset, record.size, method, record.crc)
 
 
 def _check_disjoint(records: list[Record], end: int) -> None:

@@ -45,22 +45,23 @@ def lay_out(records: Iterable[tuple[str, int]], alignment: int = ALIGNMENT) -> t
     header = 0
     for text, size in records:
         name = text.encode()
-        bare = Place(name, header, 0, size)
-        start = header + _LOCAL.size + len(name) + len(_zip64(bare, local=True)) + 4
-        places.append(bare._replace(offset=-(-start // alignment) * alignment))
+        start = header + _LOCAL.size + len(name) + len(_zip64(size, header, local=True)) + 4
+        places.append(Place(name, header, -(-start // alignment) * alignment, size))
         header = places[-1].end
     return tuple(places)
 
 
 def total_size(places: Sequence[Place]) -> int:
     """Bytes of the whole file."""
-    directory = sum(_CENTRAL.size + len(place.name) + len(_zip64(place, local=False)) for place in places)
+    directory = sum(
+        _CENTRAL.size + len(place.name) + len(_zip64(place.size, place.header, local=False)) for place in places
+    )
     return (places[-1].end if places else 0) + directory + 56 + 20 + 22
 
 
 def local_header(place: Place) -> bytes:
     """The bytes from a record's header to its data."""
-    zip64 = _zip64(place, local=True)
+    zip64 = _zip64(place.size, place.header, local=True)
     filler = place.offset - place.header - _LOCAL.size - len(place.name) - len(zip64) - 4
     extra = zip64 + b"FB" + struct.pack("<H", filler) + b"Z" * filler
     return _LOCAL.pack(b"PK\3\4", 0, _flags(place), 0, 0, 0, 0, 0, 0, len(place.name), len(extra)) + place.name + extra
@@ -87,7 +88,7 @@ def directory(places: Sequence[Place], crcs: Sequence[int]) -> bytes:
 
 
 def _central(place: Place, crc: int) -> bytes:
-    extra = _zip64(place, local=False)
+    extra = _zip64(place.size, place.header, local=False)
     size = min(place.size, _FULL32)
     fields = (0, 0, _flags(place), 0, 0, 0, crc, size, size, len(place.name), len(extra), 0, 0, 0, 0)
     return _CENTRAL.pack(b"PK\1\2", *fields, min(place.header, _FULL32)) + place.name + extra
@@ -97,9 +98,9 @@ def _flags(place: Place) -> int:
     return _UTF8 | _HAS_DESCRIPTOR if place.size else _UTF8
 
 
-def _zip64(place: Place, *, local: bool) -> bytes:
+def _zip64(size: int, header: int, *, local: bool) -> bytes:
     """The field with what 32 bits do not hold. miniz writes the packed size into local headers before it knows it."""
-    numbers = [place.size, 0 if local else place.size] if place.size >= _FULL32 else []
-    if place.header >= _FULL32:
-        numbers.append(place.header)
+    numbers = [size, 0 if local else size] if size >= _FULL32 else []
+    if header >= _FULL32:
+        numbers.append(header)
     return struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers) if numbers else b""

@@ -313,8 +313,7 @@ class Io:
         for name, totals in self._totals.items():
             there = np.flatnonzero(totals[:, 0])
             names = (self._names[entry] for entry in there)
-            changes = (Change(*total) for total in totals[there].tolist())
-            self._outcomes[name].tensors = dict(zip(names, changes, strict=True))
+            self._outcomes[name].tensors = dict(zip(names, map(Change, *totals[there].T.tolist()), strict=True))
         return self._outcomes
 
 

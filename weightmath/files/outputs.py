@@ -131,7 +131,8 @@ def left_out(section: Section, drop: Sequence[str], keep: str) -> Callable[[Tens
     def is_left_out(tensor: TensorInfo) -> bool:
         if keep == "weights" and tensor.path[: len(holder)] != holder:
             return True
-        return any(patterns.matches(dotted(tensor.path[:depth])) for depth in range(1, len(tensor.path) + 1))
+        depths = range(1, len(tensor.path) + 1) if drop else ()
+        return any(patterns.matches(dotted(tensor.path[:depth])) for depth in depths)
 
     return is_left_out
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from weightmath.checkpoint import Reader, Writer
+from weightmath.checkpoint.paused import paused_collection
 from weightmath.engine.cost import tensors_read
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import CheckpointSource, Fallback, Opened
@@ -27,6 +27,7 @@ class Watch:
     saves    the outputs
     """
 
+    @paused_collection()
     def __init__(self, models: Mapping[str, Opened], saves: Sequence[Save]) -> None:
         self._models = models
         self._saves = {save.name: save for save in saves}
@@ -87,8 +88,7 @@ def _digests_of_output(save: Save) -> Digests:
     """For all tensors of an output's section, by their names in the file."""
     tensors = save.template.section.tensors
     entries = {name: tensors[name].entry for name in (*save.originals.values(), *save.copied)}
-    computed = {name: replace(entries[name], dtype=save.image.dtype(name)) for name in save.originals.values()}
-    return Digests(entries | computed)
+    return Digests(entries | {name: entries[name].of_dtype(save.image.dtype(name)) for name in save.originals.values()})
 
 
 Read = Callable[[str, int, int, Bits], None]
