@@ -140,6 +140,7 @@ def test_adapters_and_back(cli: Cli, folder: Path) -> None:
         ("blocks.1.weight", 2),
     ]
     assert json.loads(cli("delta", "to-lora", "y.delta", "-o", "again", "--json").out)["left_out"] == []
+    assert "mkdir -p none" in cli("delta", "to-lora", "y.delta", "-o", "none/a.safetensors").err
 
 
 def test_provenance_of_deltas(cli: Cli, folder: Path) -> None:

@@ -68,6 +68,8 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
         raise LayoutError("holds no products of two matrices", where=str(file.path), hint=hint)
     if path.exists():
         raise OutputError("exists", where=str(path), hint="choose another name")
+    if not path.parent.is_dir():
+        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
     part = hidden(path, "part")
     try:
         if path.suffix == _FILE:

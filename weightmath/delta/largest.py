@@ -40,7 +40,8 @@ def _kth(pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> tupl
     """The k-th magnitude, as bits, and how many that equal it are kept."""
 
     def low(size: Array) -> Array:
-        return size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF)
+        found: Array = size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF)
+        return found
 
     upper, above = _descend(pieces(), lambda size: size >> np.uint32(16), keep, threads)
     lower, more = _descend(pieces(), low, keep - above, threads)
