@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from weightmath.algebra.graph import Vector, topological
 from weightmath.errors import LayoutError, RecipeError
-from weightmath.files.inputs import Fallback, Opened, as_vector, open_input
+from weightmath.files.inputs import Opened, Origin, as_vector, open_input
 from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.opening import Inputs
@@ -116,7 +116,7 @@ def _first_model(vectors: Mapping[str, Vector]) -> Vector:
 def _opened(vector: Vector) -> Opened:
     if vector.source is None:
         raise RecipeError(f"the template must be an opened checkpoint, not `{vector}`")
-    origin: Fallback = vector.source.origin
+    origin: Origin = vector.source.origin
     return origin.own
 
 

@@ -68,7 +68,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Fallback:
+class Origin:
     """Where a vector's tensors are read from: the input's own, and those that it takes from the template instead."""
 
     own: Opened
@@ -131,7 +131,7 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
     entries += [subject.layout[name] for name in borrowed]
     layout = own if len(entries) == len(own) and not borrowed else Layout.of(entries)
     tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
-    return input_vector(Input(opened.name, layout, terms.kind, terms.part, Fallback(opened, tensors, borrowed)))
+    return input_vector(Input(opened.name, layout, terms.kind, terms.part, Origin(opened, tensors, borrowed)))
 
 
 def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
@@ -149,11 +149,11 @@ def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
 class CheckpointSource:
     """The engine's view of an input: elements by name, from one or more open checkpoints."""
 
-    def __init__(self, fallback: Fallback, readers: Mapping[Path, Reader]) -> None:
-        self._dtypes = {name: info.entry.dtype for name, info in fallback.tensors.items()}
+    def __init__(self, origin: Origin, readers: Mapping[Path, Reader]) -> None:
+        self._dtypes = {name: info.entry.dtype for name, info in origin.tensors.items()}
         self._places = {
-            name: (readers[fallback.borrowed.get(name, fallback.own).checkpoint.path], info)
-            for name, info in fallback.tensors.items()
+            name: (readers[origin.borrowed.get(name, origin.own).checkpoint.path], info)
+            for name, info in origin.tensors.items()
         }
 
     def dtype(self, name: str) -> DType:
@@ -191,13 +191,13 @@ def vector_of(opened: Opened, names: Iterable[str]) -> Vector:
     """Tensors of a checkpoint as a vector of no kind, for what compares checkpoints and is no recipe."""
     tensors = {name: opened.tensors[name] for name in names}
     layout = Layout.of(opened.layout[name] for name in tensors)
-    return input_vector(Input(opened.name, layout, "other", origin=Fallback(opened, tensors, {})))
+    return input_vector(Input(opened.name, layout, "other", origin=Origin(opened, tensors, {})))
 
 
 def sources_of(
     nodes: Iterable[Vector],
     readers: Mapping[Path, Reader],
-    make: Callable[[Fallback, Mapping[Path, Reader]], CheckpointSource] = CheckpointSource,
+    make: Callable[[Origin, Mapping[Path, Reader]], CheckpointSource] = CheckpointSource,
 ) -> dict[Vector, CheckpointSource]:
     """What the engine reads from, for those of the nodes that are inputs."""
     return {node: make(node.source.origin, readers) for node in nodes if node.source is not None}

@@ -12,7 +12,7 @@ from weightmath.checkpoint import Reader, Writer
 from weightmath.checkpoint.paused import paused_collection
 from weightmath.engine.cost import tensors_read
 from weightmath.engine.plan import Plan
-from weightmath.files.inputs import CheckpointSource, Fallback, Opened
+from weightmath.files.inputs import CheckpointSource, Opened, Origin
 from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.fingerprint import Digests, digests_of
 
@@ -34,9 +34,9 @@ class Watch:
         self._inputs = {name: digests_of(opened.section, opened.prefix) for name, opened in models.items()}
         self._outputs = {name: _digests_of_output(save) for name, save in self._saves.items()}
 
-    def source(self, fallback: Fallback, readers: Readers) -> CheckpointSource:
+    def source(self, origin: Origin, readers: Readers) -> CheckpointSource:
         """The engine's view of an input."""
-        return _Source(fallback, readers, self._inputs)
+        return _Source(origin, readers, self._inputs)
 
     def sink(self, save: Save, writer: Writer, template: Reader) -> CheckpointSink:
         """The engine's view of an output."""
@@ -75,9 +75,9 @@ def bytes_beside(models: Mapping[str, Opened], plan: Plan) -> int:
     }
     for node, name in tensors_read(plan):
         assert node.source is not None
-        fallback: Fallback = node.source.origin
-        info = fallback.tensors[name]
-        holder = fallback.borrowed.get(name, fallback.own)
+        origin: Origin = node.source.origin
+        info = origin.tensors[name]
+        holder = origin.borrowed.get(name, origin.own)
         # Of a tensor whose leading rows are merged, the other rows are left.
         read = plan.layout[name].size * info.entry.dtype.itemsize
         left[holder.name, info.entry.name] = max(0, info.entry.nbytes - read)
@@ -114,11 +114,11 @@ def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> 
 
 
 class _Source(CheckpointSource):
-    def __init__(self, fallback: Fallback, readers: Readers, digests: Mapping[str, Digests]) -> None:
-        super().__init__(fallback, readers)
+    def __init__(self, origin: Origin, readers: Readers, digests: Mapping[str, Digests]) -> None:
+        super().__init__(origin, readers)
         self._known = {
-            name: (digests[fallback.borrowed.get(name, fallback.own).name], info.entry.name)
-            for name, info in fallback.tensors.items()
+            name: (digests[origin.borrowed.get(name, origin.own).name], info.entry.name)
+            for name, info in origin.tensors.items()
         }
 
     def read(self, name: str, start: int, stop: int, out: Bits) -> None:
