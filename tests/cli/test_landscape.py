@@ -269,6 +269,7 @@ def test_a_twin_that_stays_the_old_model_is_warned_of(cli: Cli, folder: Path, me
         (["around", "base.ckpt", "--trajectory", "code.ckpt"], "at most 1 principal directions, not 2"),
         (["noise", "base.ckpt", "--scales", "a,b"], "`a,b` is no list of numbers"),
         (["noise", "base.ckpt", "--scales", "-1"], "numbers above 0"),
+        (["line", "base.ckpt", "chat.ckpt", "--memory", "much"], "`much` is not a size"),
     ],
 )
 def test_what_is_refused_leaves_nothing(cli: Cli, folder: Path, metric: str, arguments: list[str], said: str) -> None:
@@ -303,6 +304,26 @@ def test_results_are_never_overwritten(cli: Cli, folder: Path, metric: str) -> N
     assert ran.code == 2
     assert "exists" in ran.err
     assert cli(*line, "--resume").code == 0
+
+
+def test_the_memory_of_the_work_is_bounded(cli: Cli, folder: Path, metric: str) -> None:
+    line = [
+        "landscape",
+        "line",
+        "base.ckpt",
+        "chat.ckpt",
+        "--metric",
+        metric,
+        "--of",
+        "loss",
+        "--grid",
+        2,
+        "-o",
+        "line",
+    ]
+    ran = cli(*line, "--memory", "1kB")
+    assert (ran.code, "memory" in ran.err) == (1, True)
+    assert cli(*line, "--memory", "1GB").code == 0
 
 
 def test_code_runs_only_with_leave(cli: Cli, metric: str) -> None:

@@ -73,6 +73,7 @@ class Asked:
     resume: bool
     jobs: int
     threads: int | None
+    memory: str | None
     json: bool
 
 
@@ -92,6 +93,7 @@ def line(
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
+    memory: options.Memory = None,
     json: options.Json = False,
 ) -> None:
     """Measure the line (1 - t) A + t B, t from 0 to 1, and its barrier.
@@ -99,7 +101,7 @@ def line(
     The barrier is the largest excess of a metric to minimise over the straight line between its values at both ends;
     of one to maximise (the default), the largest shortfall.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
     def view(progress: Told) -> View:
         from weightmath.lab.landscape import views
@@ -126,13 +128,14 @@ def plane(
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
+    memory: options.Memory = None,
     json: options.Json = False,
 ) -> None:
     """Measure the plane through three models, in units of length in weight space, and the models themselves.
 
     A lies at (0, 0), B on the x axis, C above it.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
     def view(progress: Told) -> View:
         from weightmath.lab.landscape import views
@@ -176,6 +179,7 @@ def around(
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
+    memory: options.Memory = None,
     json: options.Json = False,
 ) -> None:
     """Measure the neighbourhood of a model, in one or two directions.
@@ -184,7 +188,7 @@ def around(
     along a delta has the delta as its unit; along the path of --trajectory units are lengths in weight space, and the
     grid covers the path.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
     given = {"directions": directions, "seed": seed, "reach": reach, "margin": margin}
 
@@ -239,13 +243,14 @@ def noise(
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
+    memory: options.Memory = None,
     json: options.Json = False,
 ) -> None:
     """Measure how a model bears noise: the metric's mean over seeds at each scale, with its 95% interval.
 
     Noise is gaussian, of so many standard deviations of each tensor. The interval is Student's t.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, json)
+    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
     def view(progress: Told) -> View:
         from weightmath.lab.landscape import views
@@ -282,6 +287,7 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
     with failing(REFUSED, as_json=asked.json):
         from weightmath.cli.landscape_page import draw, picture_file, show
         from weightmath.cli.progress import progress_bar
+        from weightmath.cli.quantities import parse_size
         from weightmath.lab.landscape.explore import prepare_view, run_view, warnings_of
         from weightmath.lab.metric import parse_metric
         from weightmath.lab.points import Work
@@ -293,13 +299,14 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
             goal=asked.goal,
             recalibrate=asked.recalibrate,
         )
+        work = Work(asked.jobs, asked.threads, parse_size(asked.memory) if asked.memory else None)
         page = picture_file(asked.stem, resume=asked.resume)
         with progress_bar("measuring distances", wanted=not asked.json) as progress:
             view = make(progress)
         sweep = prepare_view(view, metric, keep=asked.keep, stem=asked.stem, resume=asked.resume)
     with failing(FAILED, as_json=asked.json):
         with progress_bar("measuring points", wanted=not asked.json, points=True) as progress:
-            found = run_view(sweep, Work(asked.jobs, asked.threads, None), progress)
+            found = run_view(sweep, work, progress)
         from weightmath.reports.landscape import landscape_report
         from weightmath.reports.plain import as_json
 
