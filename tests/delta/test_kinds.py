@@ -14,8 +14,8 @@ from tests.delta.conftest import state
 from tests.delta.test_whole_file import section
 from weightmath import delta
 from weightmath.delta import Options
-from weightmath.delta.container import checksum_of
 from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.description import checksum_of
 from weightmath.errors import CheckpointError, LayoutError, NumericError, RecipeError
 
 KINDS = [

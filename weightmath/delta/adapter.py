@@ -25,7 +25,7 @@ import numpy as np
 from weightmath.checkpoint import Checkpoint, Reader, Section, open_checkpoint
 from weightmath.checkpoint.description import check_is_file
 from weightmath.checkpoint.strict_json import strict_json
-from weightmath.delta.container import Delta, Record
+from weightmath.delta.description import Delta, Record
 from weightmath.delta.diffusers_names import original
 from weightmath.delta.make import described
 from weightmath.delta.numbers import decode

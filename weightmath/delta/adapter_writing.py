@@ -19,8 +19,9 @@ import numpy as np
 from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.adapter import CONFIG, WEIGHTS
-from weightmath.delta.container import DeltaFile, Record
+from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.description import Record
 from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weightmath.delta.container import Record
 from weightmath.delta.decoding import form_of, product
+from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS
 from weightmath.delta.largest import Largest, threshold_for
 from weightmath.delta.low_rank import factors

@@ -13,8 +13,9 @@ import numpy as np
 from weightmath.checkpoint import Section, open_checkpoint
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.apply import sources_of
-from weightmath.delta.container import Delta, DeltaFile, Record
+from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.description import Delta, Record
 from weightmath.delta.make import described, make, number_record
 from weightmath.delta.options import Options
 from weightmath.delta.pieces import pieces_of

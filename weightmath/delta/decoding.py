@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint.description import Stamp
-from weightmath.delta.container import DeltaFile, Record
+from weightmath.delta.container import DeltaFile
+from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS, Form
 from weightmath.delta.numbers import decode
 from weightmath.delta.pieces import Piece, pieces_of, step_of

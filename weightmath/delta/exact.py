@@ -9,8 +9,8 @@ import numpy as np
 
 from weightmath.checkpoint import Reader, Section, TensorInfo
 from weightmath.delta.bits import WAYS, expected, unpack
-from weightmath.delta.container import Record
 from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.description import Record
 from weightmath.delta.pieces import pieces_of, step_of
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Reader, Section, TensorInfo
-from weightmath.delta.container import Delta
+from weightmath.delta.description import Delta
 from weightmath.delta.make import described, number_record
 from weightmath.delta.options import Options
 from weightmath.delta.pieces import pieces_of

@@ -14,7 +14,7 @@ import numpy as np
 from weightmath.checkpoint import Section
 from weightmath.delta.attempts import Numbers, best_attempt, finished, relative
 from weightmath.delta.bits import SAMPLE, best_way, expected, pack
-from weightmath.delta.container import Delta, Record
+from weightmath.delta.description import Delta, Record
 from weightmath.delta.difference import Difference, Pair, pairs_of
 from weightmath.delta.options import Options
 from weightmath.delta.pieces import Piece, in_order, pieces_of

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 
 from weightmath import __version__
 from weightmath.checkpoint import Section
-from weightmath.delta.container import DeltaFile, Side
+from weightmath.delta.container import DeltaFile
+from weightmath.delta.description import Side
 from weightmath.errors import LayoutError
 from weightmath.fingerprint import fingerprint
 from weightmath.layout import Layout

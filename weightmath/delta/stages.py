@@ -19,7 +19,8 @@ import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.delta.bits import Way, expected, unpack
-from weightmath.delta.container import REST, DeltaFile, WholeFile
+from weightmath.delta.container import REST, DeltaFile
+from weightmath.delta.description import WholeFile
 from weightmath.delta.pieces import pieces_of, step_of
 from weightmath.delta.planes import unpacked
 from weightmath.dtypes import DTYPES

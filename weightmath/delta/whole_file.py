@@ -12,7 +12,8 @@ import numpy as np
 
 from weightmath.checkpoint import Section
 from weightmath.delta.bits import SAMPLE, best_way, pack
-from weightmath.delta.container import REST, Delta, Record, WholeFile
+from weightmath.delta.container import REST
+from weightmath.delta.description import Delta, Record, WholeFile
 from weightmath.delta.pieces import Piece, in_order, pieces_of
 from weightmath.delta.planes import packed_after
 from weightmath.delta.sides import BY, side_of
