@@ -165,7 +165,7 @@ def compare(
     """Compare two deltas of one base: lengths, cosine, agreement of signs and overlap; by tensor and over all."""
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
-        from weightmath.cli.page import Page
+        from weightmath.cli.delta_page import show_comparison
         from weightmath.delta import compare as compared
         from weightmath.delta import open_delta
         from weightmath.engine.memory import threads_of
@@ -176,29 +176,7 @@ def compare(
         opened = open_checkpoint(base).section(section)
         found = compared(opened, *sides, any_base=any_base, threads=threads_of(threads))
         report = comparison_report(first, second, found)
-        if json:
-            print(as_json(report))
-            return
-        page = Page()
-        rows = [("all tensors", report.whole), *report.tensors.items()]
-        shown = rows if everything else rows[: _SHOWN + 1]
-        page.table(
-            [
-                [
-                    name,
-                    f"{one.norm_first:.4g}",
-                    f"{one.norm_second:.4g}",
-                    f"{one.cosine:.6f}",
-                    f"{100 * one.sign_agreement:.1f}%",
-                    f"{100 * one.overlap:.1f}%",
-                ]
-                for name, one in shown
-            ],
-            head=["tensor", "length A", "length B", "cosine", "same sign", "overlap"],
-            right=(1, 2, 3, 4, 5),
-        )
-        if len(rows) > len(shown):
-            page.listed([f"... and {len(rows) - len(shown):,} more tensors: --all prints them"], style="dim")
+        print(as_json(report)) if json else show_comparison(report, everything)
 
 
 @delta.command(epilog="Example:  weightmath delta compose v1.delta v2.delta -o v1-2.delta --base base.ckpt")

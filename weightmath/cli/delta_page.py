@@ -1,4 +1,4 @@
-"""What a delta file says of itself, for people."""
+"""What a delta file says of itself, and how alike two are, for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from weightmath.cli.page import Page
 from weightmath.cli.quantities import counted, size_text
 from weightmath.delta import open_delta
-from weightmath.reports.delta import DeltaReport, delta_report
+from weightmath.reports.delta import ComparisonReport, DeltaReport, delta_report
 from weightmath.reports.plain import as_json
 
 _SHOWN = 12
@@ -23,7 +23,6 @@ def show(path: Path, everything: bool, json: bool) -> None:
 
 
 def _print(report: DeltaReport, everything: bool) -> None:
-
     page = Page()
     page.line(report.path, style="bold")
     given = ", ".join(f"{name} {value}" for name, value in report.options.items())
@@ -61,3 +60,27 @@ def _print(report: DeltaReport, everything: bool) -> None:
 
 def _error(error: float | None) -> str:
     return "exact" if error is None else f"{error:.4g}"
+
+
+def show_comparison(report: ComparisonReport, everything: bool) -> None:
+    """Print how alike two deltas are."""
+    page = Page()
+    rows = [("all tensors", report.whole), *report.tensors.items()]
+    shown = rows if everything else rows[: _SHOWN + 1]
+    page.table(
+        [
+            [
+                name,
+                f"{one.norm_first:.4g}",
+                f"{one.norm_second:.4g}",
+                f"{one.cosine:.6f}",
+                f"{100 * one.sign_agreement:.1f}%",
+                f"{100 * one.overlap:.1f}%",
+            ]
+            for name, one in shown
+        ],
+        head=["tensor", "length A", "length B", "cosine", "same sign", "overlap"],
+        right=(1, 2, 3, 4, 5),
+    )
+    if len(rows) > len(shown):
+        page.listed([f"... and {len(rows) - len(shown):,} more tensors: --all prints them"], style="dim")
