@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from weightmath.errors import WeightmathError
+from weightmath.job import Job, prepare
 from weightmath.recipe import loads
-from weightmath.run import Job, Report, prepare, run
+from weightmath.run import Report, run
 
 State = dict[str, torch.Tensor]
 

@@ -37,6 +37,7 @@ LAYERS = [
     engine.grouping
     engine.cost engine.execute files.opening files.identity
     files.attempt engine.memory caveats provenance pins verdicts
+    job
     run diff
     rehearsal verify lock speed
     mergekit api

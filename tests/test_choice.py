@@ -104,8 +104,9 @@ def test_an_output_is_never_in_its_own_list(bench, runs):
 
 
 def test_the_expression_of_the_command_line(bench, runs, monkeypatch):
+    from weightmath.job import prepare
     from weightmath.recipe import from_expression
-    from weightmath.run import prepare, run
+    from weightmath.run import run
 
     monkeypatch.chdir(bench.folder)
     run(

@@ -4,8 +4,9 @@ import torch
 
 from tests.families import llama, sd15, state
 from weightmath.effects import Effect, effects, rules
+from weightmath.job import prepare
 from weightmath.recipe import loads
-from weightmath.run import prepare, run
+from weightmath.run import run
 
 
 def merged(tmp_path, shapes, let, same=()):

@@ -12,8 +12,9 @@ import torch
 from tests.engine.whole import layout_of, memory_input, whole
 from weightmath import methods
 from weightmath.gallery import starter, starters
+from weightmath.job import callables, prepare
 from weightmath.recipe import build, load
-from weightmath.run import callables, prepare, run
+from weightmath.run import run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 KINDS = sorted(path.stem for path in (RECIPES / "methods").glob("*.yaml"))

@@ -10,8 +10,9 @@ import torch
 
 from tests.packages import folds
 from weightmath import recipe
+from weightmath.job import prepare
 from weightmath.kernels import random
-from weightmath.run import Report, prepare, run
+from weightmath.run import Report, run
 
 Tensors = dict[str, np.ndarray]
 

@@ -8,7 +8,8 @@ import torch
 
 from tests.consensus import ties
 from tests.merging import close, same
-from weightmath.run import load, prepare, run
+from weightmath.job import prepare
+from weightmath.run import load, run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -15,11 +15,12 @@ from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.opening import Inputs
 from weightmath.files.subject import EVERYTHING, subject_of
+from weightmath.job import job_of
 from weightmath.layout import Layout, difference
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
-from weightmath.run import Report, job_of, run
+from weightmath.run import Report, run
 
 
 def open(

@@ -12,10 +12,10 @@ from weightmath import recipe
 from weightmath.algebra.graph import Input, Vector, input_vector, topological
 from weightmath.dtypes import FLOAT32
 from weightmath.engine.plan import Output, Request, make_plan
+from weightmath.job import callables
 from weightmath.layout import Entry, Layout
 from weightmath.questions import questions
 from weightmath.recipe import Built, InputSpec, Recipe
-from weightmath.run import callables
 
 _ONE_TENSOR = Layout.of([Entry("tensor", (1,), FLOAT32)])
 _BY_NAME = ("by_name", "only")

@@ -19,7 +19,8 @@ from tests.bench.cases import CASES, Case
 from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, ratios, run
 from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
-from weightmath.run import load, prepare
+from weightmath.job import prepare
+from weightmath.run import load
 
 # Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50

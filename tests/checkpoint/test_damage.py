@@ -21,9 +21,10 @@ from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
 from weightmath.delta import Options
 from weightmath.errors import CheckpointError, LayoutError
+from weightmath.job import prepare
 from weightmath.recipe import loads
 from weightmath.reports.checking import checked
-from weightmath.run import prepare, run
+from weightmath.run import run
 
 Values = dict[str, tuple[object, ...]]
 

@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from weightmath.errors import WeightmathError
-from weightmath.run import load, prepare, run
+from weightmath.job import prepare
+from weightmath.run import load, run
 
 CALLS = ("pwrite", "pread", "preadv", "ftruncate", "posix_fallocate", "fsync", "replace", "rename", "unlink", "open")
 KINDS = {"fail": ("pwrite", "fsync", "posix_fallocate"), "fail_reading": ("pread", "preadv")}

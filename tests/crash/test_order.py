@@ -12,8 +12,9 @@ import torch
 from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
 from weightmath.delta import Options
+from weightmath.job import prepare
 from weightmath.recipe import loads
-from weightmath.run import prepare, run
+from weightmath.run import run
 
 
 def save(output: str) -> Callable[[Path], object]:

@@ -16,7 +16,8 @@ from weightmath.engine.memory import settings_for
 from weightmath.engine.plan import Plan
 from weightmath.errors import MemoryBudgetError
 from weightmath.files import identity
-from weightmath.run import load, prepare
+from weightmath.job import prepare
+from weightmath.run import load
 
 OVER = "an earlier run was stopped, and this one started over: "
 

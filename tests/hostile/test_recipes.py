@@ -13,8 +13,8 @@ from weightmath.algebra.graph import Input, input_vector
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import RecipeError
 from weightmath.expression import evaluate
+from weightmath.job import callables
 from weightmath.layout import Entry, Layout
-from weightmath.run import callables
 
 SECONDS = 5  # of processor time
 

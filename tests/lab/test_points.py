@@ -14,12 +14,13 @@ import torch
 from tests.merging import Bench, same
 from weightmath.checkpoint import open_checkpoint
 from weightmath.errors import ExpectError, NumericError, RecipeError, WeightmathError
+from weightmath.job import prepare
 from weightmath.lab import points as lab_points
 from weightmath.lab.metric import Metric, parse_metric
 from weightmath.lab.points import Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.provenance.lineage import provenance_of
 from weightmath.recipe import loads, with_overrides
-from weightmath.run import prepare, run
+from weightmath.run import run
 from weightmath.verify.verification import verify
 
 RECIPE = """\

@@ -22,11 +22,12 @@ from tests.packages import package
 from weightmath.align import align
 from weightmath.checkpoint import open_checkpoint
 from weightmath.delta import Options, apply, make, open_delta
+from weightmath.job import prepare
 from weightmath.lab.landscape.barrier import barriers
 from weightmath.lab.landscape.explore import explore
 from weightmath.lab.landscape.views import line
 from weightmath.lab.sweep import sweep
-from weightmath.run import load, prepare, run
+from weightmath.run import load, run
 
 LAB = Path(__file__).parent.parent.parent / "recipes" / "lab"
 DATA = str(package("scikit-learn", "1.9.1"))

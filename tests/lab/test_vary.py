@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from weightmath.errors import RecipeError
+from weightmath.job import prepare
 from weightmath.lab.vary import settings_of
 from weightmath.recipe import loads
 from weightmath.recipe.vary import VarySpec, filled, linspace, logspace
-from weightmath.run import prepare
 
 RECIPE = """\
 inputs: {a: a.ckpt}

@@ -20,8 +20,9 @@ from weightmath.algebra.names import Table
 from weightmath.dtypes import DTYPES
 from weightmath.engine.cost import DECOMPOSITIONS, operations
 from weightmath.engine.plan import REDUCTIONS
+from weightmath.job import Job, prepare
 from weightmath.kernels.matrix import FUNCTIONS
-from weightmath.run import Job, load, prepare
+from weightmath.run import load
 from weightmath.speed import calibrate, machine, probes
 from weightmath.speed import estimate as estimating
 from weightmath.speed.estimate import cached_share, estimate, work

@@ -12,8 +12,8 @@ from weightmath.cli.failures import REFUSED, failing
 if TYPE_CHECKING:
     from weightmath.algebra.names import Description
     from weightmath.cli.page import Page
+    from weightmath.job import Job
     from weightmath.reports.plan import InputPlan, ListPlan, OutputPlan, PassPlan, PlanReport, Refusal
-    from weightmath.run import Job
 
 _NAMES_SHOWN = 6
 
@@ -36,9 +36,9 @@ def plan(
     with failing(REFUSED, as_json=json):
         from weightmath.cli.quantities import parse_size
         from weightmath.engine.memory import settings_for
+        from weightmath.job import prepare
         from weightmath.reports.plain import as_json
         from weightmath.reports.plan import plan_report
-        from weightmath.run import prepare
 
         budget = parse_size(memory) if memory else None
         job = prepare(options.recipe_of(words, expression, sets, inputs, output))

@@ -37,7 +37,8 @@ def run(
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
-        from weightmath.run import check_start, prepare
+        from weightmath.job import prepare
+        from weightmath.run import check_start
         from weightmath.run import run as run_job
 
         budget = parse_size(memory) if memory else None

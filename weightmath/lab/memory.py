@@ -15,10 +15,10 @@ from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
 from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import CheckpointSink, Save
+from weightmath.job import Job
 from weightmath.layout import Entry
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers
-from weightmath.run import Job
 from weightmath.verdicts import check_claims, check_finite
 
 States = dict[str, dict[str, Any]]

@@ -23,13 +23,14 @@ from weightmath.algebra.graph import Vector
 from weightmath.errors import RecipeError
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.files.subject import Subject
+from weightmath.job import NO_AVERAGE, Job, callables, job_of
 from weightmath.lab.memory import States, states_of
 from weightmath.lab.metric import Metric
 from weightmath.lab.recalibrate import State
 from weightmath.pins import Pins
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.vary import Setting
-from weightmath.run import NO_AVERAGE, Job, callables, job_of, run
+from weightmath.run import run
 
 _FILES, _STATES = 16, 64  # points of one job
 _STATE_BYTES = 256 << 20  # that the states of one job take at most, unless one takes more
@@ -107,7 +108,7 @@ class Ground:
 def ground_of(source: Recipe) -> Ground:
     """Open what a recipe reads, once for all points.
 
-    Fails as `weightmath.run.prepare` does, and with RecipeError for a recipe that saves several outputs.
+    Fails as `weightmath.job.prepare` does, and with RecipeError for a recipe that saves several outputs.
     """
     if len(source.spec.save) > 1:
         names = " ".join(source.spec.save)

@@ -19,6 +19,7 @@ from typing import Literal
 
 from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
+from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Point, Work, ground_of, measured
@@ -27,7 +28,7 @@ from weightmath.lab.study import telling
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
-from weightmath.run import check_start, prepare, run
+from weightmath.run import check_start, run
 
 Rule = Literal["greedy", "uniform"]
 

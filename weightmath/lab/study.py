@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.errors import MetricError, OutputError, RecipeError, WeightmathError
+from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free, head_there
 from weightmath.lab.metric import Metric
 from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
@@ -24,7 +25,7 @@ from weightmath.lab.scratch import scratch
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, text_of
 from weightmath.recipe.vary import Setting, filled, places_in
-from weightmath.run import prepare, run
+from weightmath.run import run
 
 Keep = Literal["best", "all", "none"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from weightmath import recipe
 from weightmath.expression import RESERVED
+from weightmath.job import callables
 from weightmath.mergekit.config import merge_of
 from weightmath.mergekit.documents import documents
 from weightmath.mergekit.translate import Parts, parts_of
 from weightmath.mergekit.writing import text_of
 from weightmath.rehearsal import rehearse
-from weightmath.run import callables
 
 # Names that the recipe's own parameters and steps have.
 _OWN = "alpha densities direction epsilon epsilons gammas length r scale seed share t weights".split()

@@ -17,7 +17,7 @@ from weightmath.files import buffers
 from weightmath.files.choice import Chosen
 from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
-from weightmath.run import Job
+from weightmath.job import Job
 from weightmath.scope import Domain
 from weightmath.speed.estimate import Estimate, bytes_for_identity, bytes_read, estimate, needs_torch
 from weightmath.speed.machine import measured

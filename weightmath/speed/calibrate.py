@@ -22,7 +22,8 @@ import numpy as np
 from weightmath import functions
 from weightmath.dtypes import DTYPES
 from weightmath.engine.memory import threads_of
-from weightmath.run import load, prepare, run
+from weightmath.job import prepare
+from weightmath.run import load, run
 from weightmath.speed.estimate import work
 from weightmath.speed.machine import Machine, this_machine
 from weightmath.speed.probes import Timed, memory_input, probe, probes, timed

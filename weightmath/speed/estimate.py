@@ -20,8 +20,8 @@ from pathlib import Path
 from weightmath.engine import cost
 from weightmath.engine.execute import WORTH_HELPERS
 from weightmath.engine.memory import dtype_is_native
+from weightmath.job import Job
 from weightmath.provenance.watching import bytes_beside
-from weightmath.run import Job
 from weightmath.speed.machine import Machine
 
 _LOOKS = 64  # places of a file that are looked up in the page cache

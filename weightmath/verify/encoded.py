@@ -15,8 +15,9 @@ from weightmath.delta.as_input import as_checkpoint
 from weightmath.delta.pieces import pieces_of
 from weightmath.engine.meter import Told
 from weightmath.files.outputs import Save
+from weightmath.job import Job
 from weightmath.layout import Entry
-from weightmath.run import Job, run
+from weightmath.run import run
 from weightmath.verify.comparison import Difference
 
 

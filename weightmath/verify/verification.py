@@ -25,10 +25,10 @@ from weightmath.errors import RecipeError
 from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import Save
 from weightmath.fingerprint import fingerprint
+from weightmath.job import Job, prepare
 from weightmath.provenance.lineage import provenance_of
 from weightmath.provenance.record import Record
 from weightmath.provenance.watching import Watch
-from weightmath.run import Job, prepare
 from weightmath.scope import tile_count
 from weightmath.verify.again import output_of, recipe_again
 from weightmath.verify.comparison import Comparison, Difference
