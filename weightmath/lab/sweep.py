@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import RecipeError
+from weightmath.errors import MetricError, RecipeError
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_names, keep_best, note, opened, study_of
@@ -68,9 +68,14 @@ def metric_of(
 ) -> Metric | None:
     """The metric that is given, else the recipe's; None without either.
 
-    Commands that are given run in the current folder, those of the recipe in the recipe's.
+    Commands that are given run in the current folder, those of the recipe in the recipe's. Fails with MetricError where
+    it is said which numbers count, or what is better, and there is no metric.
     """
     spec: str | Function | MetricSpec | None = metric if metric is not None else source.spec.metric
+    if spec is None and (of or goal):
+        raise MetricError(
+            "--of and --goal speak of a metric, and there is none", hint="--metric, or `metric:` in the recipe"
+        )
     if spec is None:
         return None
     folder = source.path.parent if source.path is not None and metric is None else Path()
