@@ -100,6 +100,9 @@ def test_what_is_refused(cli: Cli, folder: Path, arguments: tuple[str, ...], mes
         ("from-lora", "none", "none.ckpt", "-o", "y.delta"),
         ("from-lora", "none", "base.ckpt", "-o", "x.delta"),
         ("to-lora", "chat.ckpt", "-o", "adapter"),
+        ("apply", "base.ckpt", "x.delta", "-o", "chat.ckpt"),
+        ("from-lora", "nope", "base.ckpt", "-o", "y.delta"),
+        ("to-lora", "x.delta", "-o", "chat.ckpt"),
     ],
 )
 def test_what_is_refused_before_any_work(cli: Cli, folder: Path, arguments: tuple[str, ...]) -> None:

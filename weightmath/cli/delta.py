@@ -118,10 +118,13 @@ def apply(
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta import open_delta
+        from weightmath.delta.writing import check_free
 
         files = [open_delta(path) for path in deltas]
         scales = (scale or [1.0]) * (len(files) if len(scale or [1.0]) == 1 else 1)
         opened = open_checkpoint(base).section(section)
+        if not output.endswith("/"):
+            check_free(Path(output), [base, *deltas], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.quantities import size_text
         from weightmath.delta import apply as applied
@@ -231,7 +234,10 @@ def from_lora(
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta.writing import check_free
+        from weightmath.errors import CheckpointError
 
+        if not adapter.exists():
+            raise CheckpointError("no such file or folder", where=str(adapter))
         opened = open_checkpoint(base).section(section)
         check_free(output, [base], force=force)
     with failing(FAILED, as_json=json):
@@ -257,8 +263,10 @@ def to_lora(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.delta import open_delta
+        from weightmath.delta.adapter_writing import check_new
 
         opened = open_delta(path)
+        check_new(output)
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
         from weightmath.delta import to_adapter

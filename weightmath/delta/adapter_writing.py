@@ -55,6 +55,14 @@ class Part(NamedTuple):
         return int(np.prod(self.shape)) * FLOAT32.itemsize
 
 
+def check_new(path: Path) -> None:
+    """OutputError where an adapter cannot get its name: there is something, or no directory for it."""
+    if path.exists():
+        raise OutputError("exists", where=str(path), hint="choose another name")
+    if not path.parent.is_dir():
+        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+
+
 def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     """Write an adapter; the names of tensors of the delta that it cannot hold, being no products.
 
@@ -67,10 +75,7 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     if not records:
         hint = "weightmath delta make BASE TUNED -o FILE --as low-rank --rank 8"
         raise LayoutError("holds no products of two matrices", where=str(file.path), hint=hint)
-    if path.exists():
-        raise OutputError("exists", where=str(path), hint="choose another name")
-    if not path.parent.is_dir():
-        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+    check_new(path)
     part = hidden(path, "part")
     try:
         if path.suffix == _FILE:
