@@ -136,6 +136,12 @@ def test_a_tie_keeps_and_the_first_named_comes_first(models: list[Path], tmp_pat
     assert list(found.ingredients) == models[::-1]
 
 
+def test_scores_that_are_all_nan_choose_nothing(models: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(MetricError, match="the score of every model is NaN"):
+        soup(models, tmp_path / "out.ckpt", metric=lambda state: float("nan"))
+    assert not (tmp_path / "out.ckpt").exists()
+
+
 def test_what_is_nan_is_last_and_keeps_nothing(models: list[Path], tmp_path: Path) -> None:
     scores = {path: float("nan") if path.stem == "a" else 0.5 for path in models}
     found = soup(models, tmp_path / "out.ckpt", metric=lambda state: float("nan"), scores=scores)

@@ -159,7 +159,8 @@ def prepare_soup(
 def run_soup(soup: Soup, work: Work, progress: Told = silent) -> Souped:
     """Do the work of a soup. `progress` is told measurements done and in all.
 
-    Fails as `measured` and `run` do, and with MetricError where several numbers could count. No output appears then.
+    Fails as `measured` and `run` do, and with MetricError where several numbers could count, or all are NaN. No output
+    appears then.
     """
     with ExitStack() as stack:
         table: Appender | None = None
@@ -173,6 +174,8 @@ def run_soup(soup: Soup, work: Work, progress: Told = silent) -> Souped:
         folder = stack.enter_context(scratch(paths(soup.stem)[0]))
         tasting = _Tasting(soup, work, table, folder, progress)
         alone = tasting.alone()
+        if alone and all(map(math.isnan, alone.values())):
+            raise MetricError("the score of every model is NaN: nothing says which to take", hint="look at the metric")
         ingredients, score = tasting.greedy(alone) if soup.rule == "greedy" else tasting.uniform(alone)
         run(prepare(soup.recipe(ingredients)), threads=work.threads, memory=work.memory, force=soup.force)
         found = Table(soup.head, ()) if table is None else table.table
