@@ -27,7 +27,7 @@ LAYERS = [
     engine.facts algebra.kinds kernels algebra.signature expression
     engine.presence functions recipe flat
     methods engine.plan schema files.stored_number
-    engine.tables engine.linear questions files.choice files.inputs
+    engine.tables engine.linear engine.outcome questions files.choice files.inputs
     engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
     engine.selecting engine.traces encoding
     engine.steps engine.stream

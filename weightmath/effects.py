@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Description, Part
+from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import Plan
-from weightmath.engine.stream import Outcome
 
 _LABELS = 3
 _KEEPS_OR_TAKES = (0.0, 1.0)

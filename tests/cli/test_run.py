@@ -113,7 +113,7 @@ def test_force_replaces(cli: Cli, folder: Path) -> None:
 def test_distances_of_large_models_are_said_to_be_sampled(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightmath.engine.stream._LOOKED_AT", 10)
+    monkeypatch.setattr("weightmath.engine.outcome._LOOKED_AT", 10)
     assert "(of a sample)\n" in cli("run", "recipe.yaml").out
 
 

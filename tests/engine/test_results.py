@@ -9,7 +9,7 @@ from tests.engine.small import LAYOUT, SETTINGS, SHAPES, A, B, a, b, c, small, s
 from tests.engine.whole import memory_input, run, whole
 from weightmath import functions as f
 from weightmath.algebra.graph import Vector
-from weightmath.engine import stream
+from weightmath.engine import outcome as outcome_module
 from weightmath.engine.execute import Settings
 from weightmath.errors import RecipeError
 from weightmath.scope import Scope
@@ -105,7 +105,7 @@ def test_changes_are_counted_against_the_template():
 @pytest.mark.parametrize("sampled", [False, True])
 def test_the_summary_depends_on_no_order(monkeypatch, sampled):
     if sampled:
-        monkeypatch.setattr(stream, "_LOOKED_AT", sum(map(np.size, A.values())) // 3)
+        monkeypatch.setattr(outcome_module, "_LOOKED_AT", sum(map(np.size, A.values())) // 3)
     x = memory_input(
         "x", {name: np.random.default_rng(4).standard_normal(shape).astype("f4") for name, shape in SHAPES.items()}
     )

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.grouping import Grouping, readings
+from weightmath.engine.outcome import stride
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, SELECTIONS, WHOLE_TENSOR, Plan, is_inline
-from weightmath.engine.stream import stride
 from weightmath.engine.work import Group, Wanted
 from weightmath.layout import Entry
 from weightmath.scope import Domain, tile

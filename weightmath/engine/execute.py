@@ -22,9 +22,10 @@ from weightmath.engine.done import Chunk, Done, Journal
 from weightmath.engine.frame import Frame, Piece, piece_of, pieces
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
+from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import Output, Pass, Plan
 from weightmath.engine.program import Program
-from weightmath.engine.stream import Io, Outcome, Progress, Sink, Source
+from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Trace
 from weightmath.engine.watch import statistics_of, watched_value

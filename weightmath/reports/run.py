@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath.effects import Effect, effects
-from weightmath.engine.stream import Outcome
+from weightmath.engine.outcome import Outcome
 from weightmath.files.outputs import Save
 from weightmath.questions import Claim
 from weightmath.run import Report
