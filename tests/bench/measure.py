@@ -97,7 +97,8 @@ class _Watch:
             family = _family(self._pid)
             if len(family) > 1:
                 self.most = max(self.most, sum(map(_resident, family)))
-            pause = max(0.05, 20 * (time.perf_counter() - started))  # five percent of a processor at most
+            # Five percent of a processor, but where it is so busy that a peak would pass unseen.
+            pause = min(1.0, max(0.05, 20 * (time.perf_counter() - started)))
 
 
 def _family(pid: int) -> list[int]:
