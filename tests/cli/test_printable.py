@@ -20,8 +20,9 @@ def test_control_characters_are_written_out() -> None:
 
 def test_names_in_a_checkpoint(cli: Callable[..., Ran], folder: Path) -> None:
     torch.save({"state_dict": {EVIL: torch.ones(2), "w": torch.ones(2)}, EVIL: [EVIL]}, folder / "evil.ckpt")
+    torch.save({"state_dict": {EVIL: torch.zeros(2), "w": torch.ones(2)}}, folder / "worse.ckpt")
     (folder / "evil.yaml").write_text("inputs: {a: evil.ckpt, b: base.ckpt}\nsave: {out.ckpt: a + b}")
-    for arguments in (("inspect", "evil.ckpt"), ("diff", "evil.ckpt", "base.ckpt"), ("plan", "evil.yaml")):
+    for arguments in (("inspect", "evil.ckpt"), ("diff", "evil.ckpt", "worse.ckpt"), ("plan", "evil.yaml")):
         ran = cli(*arguments)
         assert "\x1b" not in ran.out + ran.err
         assert r"\x1b[2J" in ran.out + ran.err

@@ -97,16 +97,8 @@ def test_no_work_at_all():
     Crew([], lambda item: None).run(3)
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C as in a terminal: programs that a script starts in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_interrupt_stops_all(threads, interruptible):
+def test_an_interrupt_stops_all(threads):
     before = threading.active_count()
     timer = threading.Timer(0.05, lambda: signal.raise_signal(signal.SIGINT) if threads == 1 else _interrupt_main())
     timer.start()
