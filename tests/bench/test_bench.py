@@ -209,8 +209,9 @@ def test_peak_is_the_childs() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell")
 def test_peak_is_that_of_all_processes_together() -> None:
-    code = "import os, time; held = b'x' * 200_000_000; os.fork(); more = b'y' * 200_000_000; time.sleep(3)"
-    assert 590_000_000 < run(Program([sys.executable, "-c", code]))[0].peak < 650_000_000, "what is shared, once"
+    # More than pytest holds, which counts as the child's until it is a program of its own.
+    code = "import os, time; held = b'x' * 500_000_000; os.fork(); more = b'y' * 500_000_000; time.sleep(3)"
+    assert 1_450_000_000 < run(Program([sys.executable, "-c", code]))[0].peak < 1_650_000_000, "what is shared, once"
 
 
 def test_failing_program_says_why() -> None:
