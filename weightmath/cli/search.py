@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,7 +45,6 @@ def search(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
         from weightmath.lab.points import Work
         from weightmath.lab.search import prepare_search, run_search
@@ -58,11 +58,6 @@ def search(
             source, measure, budget=budget, sampler=sampler, seed=seed, keep=keep, stem=table, resume=resume
         )
     with failing(FAILED, as_json=json):
-        from weightmath.cli.study_page import print_study
-        from weightmath.reports.plain import as_json
-        from weightmath.reports.study import study_report
+        from weightmath.cli.study_page import measure_and_print
 
-        with progress_bar("measuring", wanted=not json, points=True) as progress:
-            found = run_search(prepared, work, progress)
-        report = study_report(prepared.study, found.table, found.before, found.checkpoint)
-        print(as_json(report)) if json else print_study(report)
+        measure_and_print(prepared.study, partial(run_search, prepared, work), as_json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from weightmath.cli import options
@@ -33,7 +34,6 @@ def sweep(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
         from weightmath.lab.points import Work
         from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
@@ -44,11 +44,6 @@ def sweep(
         table = Path(stem) if stem else recipe.with_suffix("")
         prepared = prepare_sweep(source, measure, keep=keep, stem=table, resume=resume)
     with failing(FAILED, as_json=json):
-        from weightmath.cli.study_page import print_study
-        from weightmath.reports.plain import as_json
-        from weightmath.reports.study import study_report
+        from weightmath.cli.study_page import measure_and_print
 
-        with progress_bar("measuring", wanted=not json, points=True) as progress:
-            found = run_sweep(prepared, work, progress)
-        report = study_report(prepared.study, found.table, found.before, found.checkpoint)
-        print(as_json(report)) if json else print_study(report)
+        measure_and_print(prepared.study, partial(run_sweep, prepared, work), as_json=json)
