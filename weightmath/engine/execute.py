@@ -215,9 +215,8 @@ class _Run:
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        frame = Frame(self.plan, self.tables, io or self.io, self.selections, pieces, shape, dtype)
-        frame.is_helper = is_helper
-        return frame
+        ends = io or self.io
+        return Frame(self.plan, self.tables, ends, self.selections, pieces, shape, dtype, is_helper=is_helper)
 
     def _complete(self, stage: Any) -> None:
         if stage == CopyJob.stage:
