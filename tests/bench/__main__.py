@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from tests.bench.cases import CASES, Case, chosen
 from tests.bench.measure import ProgramError
 from tests.bench.peers import PEERS, Peer
-from tests.bench.results import Result, Wishes, answers, calibrate, growth, measured
+from tests.bench.record import OtherMachineError, Record, read, write
+from tests.bench.results import Wishes, answers, calibrate, forecasts, measured
 from tests.bench.table import show
 from tests.bench.workload import Kind, Models
 from weightmath.speed.machine import this_machine
@@ -27,7 +27,7 @@ _ABOUT = """
 Measures weightmath against the floor of its machine: a plain program that reads the same bytes and writes the same
 bytes. Both run as whole processes, in turns; torch's import, measured alone, is taken out. Models are made in a
 temporary folder, seeded, and removed. Wall time is only worth something on an idle machine; the processors' time is
-more robust.
+more robust. All of it takes long: with --json, runs of some cases each add to one record.
 """
 
 
@@ -36,26 +36,26 @@ def main() -> int:
     asked = _parser().parse_args()
     try:
         cases = [_on(case, asked.threads) for case in chosen(asked.case)]
+        record = read(asked.json)
     except KeyError as unknown:
-        print(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}", file=sys.stderr)
+        _say(f"no case {unknown}; there are: {', '.join(case.name for case in CASES)}")
+        return 2
+    except OtherMachineError as refused:
+        _say(str(refused))
         return 2
     peers = _peers(asked.peers) if asked.peers else {}
     wishes = Wishes(asked.repeats, asked.peer_repeats or asked.repeats, asked.predict, peers, asked.peers)
+    now = Record(record.machine)
     with tempfile.TemporaryDirectory(prefix="weightmath-bench-", dir=asked.folder) as folder:
         _say(f"in {folder}: {_disk(cases, SCALES[asked.scale], Path(folder), bool(wishes.peers))}")
         try:
-            if asked.predict:
-                calibrate(Path(folder))
-            results, quick = _measure(cases, wishes, SCALES[asked.scale], Path(folder))
+            for piece in _measure(cases, wishes, SCALES[asked.scale], Path(folder)):
+                now = now.adding(piece)
+                write(record.adding(now), asked.json)
         except ProgramError as failed:
             _say(str(failed))
             return 1
-    further = growth(results)
-    show(results, quick, further)
-    if asked.json:
-        record = {"scale": asked.scale, "repeats": asked.repeats, "machine": this_machine(), "growth": further}
-        record |= {"cases": [asdict(result) for result in results], "answers": quick}
-        asked.json.write_text(json.dumps(record, indent=2))
+    show(now)
     return 0
 
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also mergekit, sd-mecha and a guide's own code, where this interpreter (the present one) has them",
     )
     parser.add_argument("--predict", action="store_true", help="calibrate, and show what plans say beforehand")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add all numbers to what is here")
     parser.add_argument("--threads", type=int, help="of weightmath, for all cases")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program (3)")
     parser.add_argument("--peer-repeats", type=int, metavar="REPEATS", help="runs of each peer, which may take minutes")
@@ -111,17 +111,17 @@ def _disk(cases: Sequence[Case], unit: int, folder: Path, twice: bool) -> str:
     return f"up to {most / 1e9:.2f} GB, {unit / 1e6:,.0f} MB a model of size 1"
 
 
-def _measure(
-    cases: Sequence[Case], wishes: Wishes, unit: int, folder: Path
-) -> tuple[list[Result], dict[str, dict[str, float]]]:
-    results: list[Result] = []
-    quick: dict[str, dict[str, float]] = {}
+def _measure(cases: Sequence[Case], wishes: Wishes, unit: int, folder: Path) -> Iterator[Record]:
+    """What was found, set by set of models."""
+    piece = Record(this_machine())
+    if wishes.predict:
+        calibrate(folder)
+        yield replace(piece, forecasts=forecasts(folder))
     for models, group in _sets(cases, unit, folder, wishes.peers):
         _say(*(f"{case.name} ..." for case in group))
-        results += measured(group, models, wishes)
-        if models.kind == Kind() and not quick and any(case.models >= 3 for case in group):
-            quick = answers(models, wishes.repeats)
-    return results, quick
+        yield replace(piece, cases=tuple(measured(group, models, wishes)))
+        if models.kind == Kind() and any(case.models >= 3 for case in group):
+            yield replace(piece, answers=answers(models, wishes.repeats))
 
 
 def _sets(

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from tests.bench.workload import Kind
+
+
+@dataclass(frozen=True)
+class Target:
+    """How fast a case is meant to be, start-up aside."""
+
+    times: float
+    of: Literal["floor", "average"] = "floor"
+
+    def __str__(self) -> str:
+        return f"{self.times:g} {self.of}s"
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,7 @@ class Case:
     cold     whether the models are dropped from the page cache before each run
     threads  of weightmath; the floor has one
     main     whether it is measured when no case is named
+    target   how many floors it may take, or how many averages of three
     """
 
     name: str
@@ -32,6 +45,7 @@ class Case:
     cold: bool = False
     threads: int = 2
     main: bool = False
+    target: Target | None = None
 
     @property
     def start(self) -> str:
@@ -43,6 +57,7 @@ def _saves(*values: str) -> str:
     return "save:\n" + "".join(f"  out{i}.ckpt: {value}\n" for i, value in enumerate(values))
 
 
+AVERAGE_OF_3 = "average of 3"
 AVERAGE = _saves("weighted_average([m0, m1, m2], weights=[0.5, 0.3, 0.2])")
 
 _TEN = "m0 + 0.5 * (m1 - m0) * abs(m2 - m0) / (1 + abs(m1 - m2))"
@@ -63,24 +78,25 @@ save:
 
 _MAKE = ("delta", "make", "{m0}", "{m1}", "-o")
 _APPLY = ("delta", "apply", "{m0}", "{folder}/made.delta", "-o", "{folder}/out.ckpt")
+_TIES = _saves("ties(m0, [m1, m2, m3], densities=0.2)")
 _SCALED = _saves("model(0.99 * m0)")
 
 CASES: tuple[Case, ...] = (
-    Case("average of 3", AVERAGE, 3, main=True),
+    Case(AVERAGE_OF_3, AVERAGE, 3, main=True, target=Target(1.3)),
     Case("average of 2", _saves("weighted_average([m0, m1], weights=[0.7, 0.3])"), 2),
     Case("average of 8", _saves("weighted_average([m0, m1, m2, m3, m4, m5, m6, m7])"), 8),
     Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4),
-    Case("ties global", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, main=True),
+    Case("ties global", _TIES, 4, main=True, target=Target(5, "average")),
     Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4),
-    Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4),
+    Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4, target=Target(3, "average")),
     Case("slerp", _saves("slerp(m0, m1, t=0.3)"), 2),
     Case("model stock", _saves("model_stock(m0, [m1, m2])"), 3),
-    Case("10 operations", _saves(_TEN), 3),
+    Case("10 operations", _saves(_TEN), 3, target=Target(2)),
     Case("20 terms", _saves(f"m0 + {_TERMS}"), 3),
     Case("low rank", _saves("low_rank(m0, m1, rank=8)"), 2, Kind(size=0.125)),
-    Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11),
-    Case("statistics", _STATISTICS, 2, writes=0),
-    Case("compare 5", ("compare", *(f"{{m{i}}}" for i in range(5))), 5, writes=0),
+    Case("11 outputs", _saves(*(f"lerp(m0, m1, {i / 10})" for i in range(11))), 2, writes=11, target=Target(1.3)),
+    Case("statistics", _STATISTICS, 2, writes=0, target=Target(1.25)),
+    Case("compare 5", ("compare", *(f"{{m{i}}}" for i in range(5))), 5, writes=0, target=Target(4)),
     # The floor of deltas reads both models and writes one, as if a delta were as large as a model.
     Case("make delta", (*_MAKE, "{folder}/out.delta"), 2),
     Case("apply delta", _APPLY, 2, before=(*_MAKE, "{folder}/made.delta")),
@@ -94,8 +110,8 @@ CASES: tuple[Case, ...] = (
     Case("size 1/2", _SCALED, 1, Kind(size=0.5)),
     Case("size 2", _SCALED, 1, Kind(size=2)),
     Case("size 8", _SCALED, 1, Kind(size=8), main=True),
-    Case("1 thread", AVERAGE, 3, threads=1),
-    Case("ties 1 thread", _saves("ties(m0, [m1, m2, m3], densities=0.2)"), 4, threads=1),
+    Case(f"{AVERAGE_OF_3}, 1 thread", AVERAGE, 3, threads=1),
+    Case("ties global, 1 thread", _TIES, 4, threads=1),
 )
 
 # Between these two, all that is fixed falls out: what is left is what a further byte costs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from tests.bench.measure import (
     times,
 )
 from tests.bench.peers import Peer
-from tests.bench.workload import Models, files
+from tests.bench.workload import Models, files, hollow, remove
 
 _FLOOR = Path(__file__).with_name("floor.py")
 
@@ -36,17 +37,21 @@ _FLOOR = Path(__file__).with_name("floor.py")
 class Result:
     """A case's numbers.
 
+    model          bytes of a model
+    repeats        runs of each program; each peer has its own
     read, written  bytes of the floor; weightmath reads the first as often as `passes` says
     floor, start, weightmath  median seconds, `wall` and `cpu`, and the most memory, `peak`, of the whole process
     ratio          (weightmath - start) / floor, `wall` and `cpu`
     predicted      seconds that `weightmath plan` said, on a measured machine; None where it was not asked
-    peers          of each, its version and the same numbers of its whole process, and `times`: how many times
-                   weightmath's whole process it takes, turn by turn
+    peers          of each, its version and the same numbers of its whole process, `repeats`, and `times`: how many
+                   times weightmath's whole process it takes, turn by turn
     """
 
     name: str
     dtype: str
     threads: int
+    model: int
+    repeats: int
     read: int
     written: int
     passes: int
@@ -127,6 +132,8 @@ def _result(
         name=case.name,
         dtype=case.kind.dtype,
         threads=case.threads,
+        model=models.bytes(),
+        repeats=len(own["weightmath"]),
         read=case.models * models.bytes(),
         written=case.writes * models.bytes(),
         passes=json.loads(printed).get("reads", 1),
@@ -138,6 +145,7 @@ def _result(
         peers={
             peer.name: {
                 "version": version,
+                "repeats": len(own[peer.name]),
                 **medians(own[peer.name]),
                 "times": times(own[peer.name], own["weightmath"]),
             }
@@ -190,6 +198,33 @@ def answers(models: Models, repeats: int) -> dict[str, dict[str, float]]:
     commands = {"--help": ["--help"], "plan": ["plan", str(recipe)], "inspect": ["inspect", str(models.path(0))]}
     programs = {name: Program([*WEIGHTMATH, *words]) for name, words in commands.items()}
     return {name: medians(costs) for name, costs in alternate(programs, repeats)[0].items()}
+
+
+def forecasts(folder: Path) -> dict[str, dict[str, float]]:
+    """What `plan` says of an average of three models of 1e10, 1e11 and 1e12 values, with all of them on the disk.
+
+    It reads headers alone, so the files are holes behind them. `read` and `written` are bytes.
+    """
+    return {f"1e{power}": _forecast(folder / f"1e{power}", 10**power) for power in (10, 11, 12)}
+
+
+def _forecast(folder: Path, values: int) -> dict[str, float]:
+    folder.mkdir()
+    for number in range(3):
+        hollow(folder / f"m{number}.safetensors", values)
+    recipe = folder / "average.yaml"
+    inputs = "".join(f"  m{i}: m{i}.safetensors\n" for i in range(3))
+    recipe.write_text(f"inputs:\n{inputs}{AVERAGE.replace('.ckpt', '.safetensors')}")
+    # Exit code 2, since no disk has room for the output; what it says of the work is the same.
+    command = [*WEIGHTMATH, "plan", str(recipe), "--json"]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    remove(folder)
+    return {
+        "read": said["bytes_read"],
+        "written": said["bytes_written"],
+        "seconds": said["seconds"],
+        "peak": said["peak_bytes"],
+    }
 
 
 def growth(results: Sequence[Result]) -> dict[str, float] | None:

@@ -7,27 +7,28 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.results import Result
+from tests.bench.record import Record
+from tests.bench.results import Result, growth
 
 _MB = 1e6
 _WIDTH = 140  # columns; a table of numbers that is cut is worth nothing
 
 
-def show(
-    results: Sequence[Result], answers: Mapping[str, Mapping[str, float]], further: Mapping[str, float] | None
-) -> None:
+def show(record: Record) -> None:
     """Print all that was measured."""
     console = Console(width=_WIDTH)
-    console.print(_ratios(results))
-    if further:
+    console.print(_ratios(record.cases))
+    if further := growth(record.cases):
         console.print(
             f"each further byte, start-up aside: {further['wall']:.2f} floors by the clock, {further['cpu']:.2f} of the"
             f" processors' time; memory for the larger model: {further['peak'] / _MB:+.0f} MB"
         )
-    if any(result.peers for result in results):
-        console.print(_peers(results))
-    if answers:
-        console.print(_answers(answers))
+    if any(result.peers for result in record.cases):
+        console.print(_peers(record.cases))
+    if record.answers:
+        console.print(_answers(record.answers))
+    if record.forecasts:
+        console.print(_forecasts(record.forecasts))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -75,6 +76,13 @@ def _answers(answers: Mapping[str, Mapping[str, float]]) -> Table:
     table = _table("answers without reading a tensor", "command", "seconds", "cpu s", "peak MB")
     for name, cost in answers.items():
         table.add_row(name, *_cost(cost))
+    return table
+
+
+def _forecasts(forecasts: Mapping[str, Mapping[str, float]]) -> Table:
+    table = _table("an average of three from the disk, as `plan` says", "values", "read GB", "seconds", "peak MB")
+    for values, said in forecasts.items():
+        table.add_row(values, f"{said['read'] / 1e9:,.0f}", f"{said['seconds']:,.0f}", f"{said['peak'] / _MB:,.0f}")
     return table
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.bench import cases, peers, results, workload
+from tests.bench import cases, peers, record, results, workload
 from tests.bench.cases import CASES, Case
 from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, ratios, run
+from tests.bench.record import Record
 from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
 from weightmath.job import prepare
 from weightmath.run import load
+from weightmath.speed.machine import this_machine
 
 # Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50
@@ -60,19 +63,20 @@ def state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
-    folder, record = tmp_path / "models", tmp_path / "bench.json"
+    folder, path = tmp_path / "models", tmp_path / "bench.json"
     folder.mkdir()
     names = ("average of 3", "ties global", "make delta")
-    done = bench("--case", *names, "--repeats", "1", "--json", str(record), "--folder", str(folder))
+    done = bench("--case", *names, "--repeats", "1", "--json", str(path), "--folder", str(folder))
     assert done.returncode == 0, done.stderr
     assert list(folder.iterdir()) == []
-    read: dict[str, Any] = json.loads(record.read_text())
-    assert set(read) == {"scale", "repeats", "machine", "growth", "cases", "answers"}
+    read: dict[str, Any] = json.loads(path.read_text())
+    assert set(read) == {"machine", "cases", "answers", "forecasts"}
     assert {"cores", "python", "weightmath", "torch", "numpy"} <= set(read["machine"])
     case, ties, delta = read["cases"]
     assert [each["name"] for each in read["cases"]] == list(names)
     assert set(case) == set(Result.__dataclass_fields__)
     assert (case["name"], case["dtype"], case["threads"], case["passes"]) == ("average of 3", "float16", 2, 1)
+    assert (case["repeats"], case["model"]) == (1, case["written"])
     assert case["read"] == 3 * case["written"]
     assert 60e6 < case["written"] < 68e6
     assert all(each["weightmath"]["peak"] < PEAK for each in read["cases"])
@@ -91,6 +95,46 @@ def test_unknown_case_lists_what_there_is() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("no case 'avrage'; there are: average of 3, ")
     assert "Traceback" not in done.stderr
+
+
+# --- the record of several runs
+
+
+def result(name: str, model: int, seconds: float = 1, **peers: Any) -> Result:
+    cost, spread = {"wall": seconds, "cpu": seconds, "peak": 1e8}, Spread(2, 1, 3)
+    ratio = {"wall": spread, "cpu": spread}
+    return Result(name, "float16", 2, model, 1, 3 * model, model, 1, cost, cost, cost, ratio, None, peers)
+
+
+def test_runs_add_to_a_record_and_replace_what_they_measure_anew(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    peer = {"version": "1", "repeats": 1, "wall": 5.0, "cpu": 5.0, "peak": 1e9, "times": Spread(5, 5, 5)}
+    empty = record.read(path)
+    assert empty == Record(this_machine())
+    first = replace(empty, cases=(result("a", 10), result("b", 10, mergekit=peer)), answers={"plan": {"wall": 1}})
+    record.write(first, path)
+    assert record.read(path) == first
+    both = record.read(path).adding(replace(empty, cases=(result("a", 10, 2), result("b", 20)), answers={"x": {}}))
+    assert both.cases == (result("a", 10, 2), result("b", 10, mergekit=peer), result("b", 20))
+    assert both.answers == {"plan": {"wall": 1}, "x": {}}
+
+
+def test_the_record_of_another_machine_is_refused_before_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    record.write(Record({**this_machine(), "torch": "0.1"}), path)
+    done = bench("--json", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{path} was measured with torch 0.1; remove it to begin anew\n"
+
+
+def test_what_plan_says_of_larger_models_needs_no_disk(tmp_path: Path) -> None:
+    said = results.forecasts(tmp_path)
+    assert list(said) == ["1e10", "1e11", "1e12"]
+    assert list(tmp_path.iterdir()) == []
+    assert said["1e12"]["read"] == pytest.approx(3 * 2e12, rel=0.01)
+    assert said["1e12"]["written"] == pytest.approx(2e12, rel=0.01)
+    assert said["1e12"]["seconds"] == pytest.approx(100 * said["1e10"]["seconds"], rel=0.2)
+    assert said["1e12"]["peak"] < PEAK
 
 
 # --- cases
@@ -141,7 +185,7 @@ def test_other_forms_give_the_values_of_the_first(name: str, models: Models, tmp
 
 
 def test_cases_are_chosen_by_name_glob_and_kind() -> None:
-    assert [case.name for case in cases.chosen(["average*"])] == ["average of 3", "average of 2", "average of 8"]
+    assert [case.name for case in cases.chosen(["average of ?"])] == ["average of 3", "average of 2", "average of 8"]
     assert all(case.main for case in cases.chosen([]))
     everything = cases.chosen(["all"])
     assert sorted(case.name for case in everything) == sorted({case.name for case in CASES})
@@ -230,7 +274,7 @@ def test_ratios_are_taken_turn_by_turn() -> None:
 def test_growth_is_what_a_further_byte_costs() -> None:
     def result(name: str, seconds: float, copying: float, peak: float) -> Result:
         ours, floor = ({"wall": s, "cpu": 2 * s, "peak": peak} for s in (seconds, copying))
-        return Result(name, "float16", 2, 0, 0, 1, floor, {}, ours, {}, None, {})
+        return Result(name, "float16", 2, 0, 1, 0, 0, 1, floor, {}, ours, {}, None, {})
 
     sizes = [result(cases.SMALLEST, 3, 0.1, 200e6), result(cases.LARGEST, 5, 1.1, 201e6)]
     assert growth(sizes) == pytest.approx({"wall": 2, "cpu": 2, "peak": 1e6})
