@@ -17,11 +17,12 @@ import numpy as np
 from weightmath.delta.numbers import decode, encode
 from weightmath.delta.planes import expand, squeeze
 from weightmath.dtypes import DType
+from weightmath.layout import Entry
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Way = Literal["step", "xor", "plain"]
 WAYS: tuple[Way, ...] = get_args(Way)
-SAMPLE = 1 << 16
+_LEAST, _MOST = 1 << 12, 1 << 16  # elements of a sample
 
 
 def expected(bits: Array, dtype: DType, wanted: DType, count: int) -> Array:
@@ -60,18 +61,25 @@ def unpack(content: bytes | memoryview, known: Array, way: Way) -> Array:
     return found ^ known if way == "xor" else known + _unfolded(found)
 
 
+def sample_of(entry: Entry) -> tuple[int, int]:
+    """The elements of a tensor on which ways are tried: a sixteenth of it, from its middle."""
+    count = min(entry.size, max(_LEAST, min(_MOST, entry.size // 16)))
+    start = (entry.size - count) // 2
+    return start, start + count
+
+
 def best_way(bits: Array, known: Array) -> Way:
     """The way that makes the fewest bytes of a sample."""
-    return min(WAYS, key=lambda way: len(pack(bits[:SAMPLE], known[:SAMPLE], way)))
+    return min(WAYS, key=lambda way: len(pack(bits, known, way)))
 
 
 def _folded(steps: Array) -> Array:
-    one, top = steps.dtype.type(1), steps.dtype.type(8 * steps.itemsize - 1)
-    found: Array = (steps << one) ^ (np.zeros((), steps.dtype) - (steps >> top))
+    signs = steps.view(f"<i{steps.itemsize}") >> (8 * steps.itemsize - 1)  # all bits, or none
+    found: Array = (steps << 1) ^ signs.view(steps.dtype)
     return found
 
 
 def _unfolded(folded: Array) -> Array:
-    one = folded.dtype.type(1)
-    found: Array = (folded >> one) ^ (np.zeros((), folded.dtype) - (folded & one))
+    signs = np.negative(folded & 1)
+    found: Array = (folded >> 1) ^ signs
     return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from weightmath.checkpoint import Section
 from weightmath.delta.attempts import Numbers, best_attempt, finished, relative
-from weightmath.delta.bits import SAMPLE, best_way, expected, pack
+from weightmath.delta.bits import best_way, expected, pack, sample_of
 from weightmath.delta.description import Delta, Record
 from weightmath.delta.difference import Difference, Pair, pairs_of
 from weightmath.delta.options import Options
@@ -103,8 +103,7 @@ def exact_record(writer: DeltaWriter, source: Difference, pair: Pair, threads: i
         base, tuned = source.bits(pair, start, stop)
         return tuned, expected(base, old, new, stop - start)
 
-    middle = pair.entry.size // 2
-    way = best_way(*bits(middle, min(middle + SAMPLE, pair.entry.size)))
+    way = best_way(*bits(*sample_of(pair.entry)))
 
     def work(piece: Piece) -> bytes:
         tuned, known = bits(piece.start, piece.stop)

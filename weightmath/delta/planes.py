@@ -2,6 +2,10 @@
 
 Of a small difference the high bytes are nearly all equal; together they compress to almost nothing, while the low
 bytes, which are close to noise, do not spoil them.
+
+Noise has no strings that come again; those that a compressor finds in it cost more than its bytes one by one. So zstd
+looks for nothing but runs and long repeats. Beside its level 3 that makes 7% less of a fine-tune in bfloat16, 6% in
+float16, 1% in float32 and 2% more of models that were trained apart, in half of the time.
 """
 
 from __future__ import annotations
@@ -16,8 +20,9 @@ from weightmath.errors import CheckpointError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LEVEL = 3
 _REST_LEVEL = 12
+# Level 1 with a memory of 256 places.
+_SETTINGS = zstandard.ZstdCompressionParameters(compression_level=1, min_match=7, hash_log=8, write_checksum=True)
 DAMAGED = "the delta file is damaged; copy it again"
 
 _thread = threading.local()
@@ -26,17 +31,22 @@ _thread = threading.local()
 def squeeze(values: Array) -> bytes:
     """An array of any element type as compressed byte planes."""
     width = values.dtype.itemsize
-    raw = np.ascontiguousarray(values).view(np.uint8)
-    planes = raw if width == 1 else np.ascontiguousarray(raw.reshape(-1, width).T)
+    whole = np.ascontiguousarray(values).view(f"<u{width}")
+    planes = np.empty((width, len(whole)), np.uint8)
+    for number, plane in enumerate(planes):
+        np.right_shift(whole, 8 * number, out=plane, casting="unsafe")
     return _compressor().compress(planes.data if planes.size else b"")
 
 
 def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Array:
     """The `count` elements that `squeeze` made bytes of; CheckpointError where they are not so many."""
-    raw = np.frombuffer(unpacked(content, count * dtype.itemsize), np.uint8)
-    if dtype.itemsize == 1:
-        return raw.view(dtype)
-    return np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
+    width = dtype.itemsize
+    planes = np.frombuffer(unpacked(content, count * width), np.uint8).reshape(width, count)
+    found = np.empty(count, dtype)
+    raw = found.view(np.uint8).reshape(count, width)
+    for number, plane in enumerate(planes):
+        raw[:, number] = plane
+    return found
 
 
 def packed_after(content: bytes, known: bytes) -> bytes:
@@ -64,7 +74,7 @@ def _dictionary(known: bytes) -> zstandard.ZstdCompressionDict | None:
 def _compressor() -> zstandard.ZstdCompressor:
     """One per thread: they must not be shared."""
     if not hasattr(_thread, "compressor"):
-        _thread.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        _thread.compressor = zstandard.ZstdCompressor(compression_params=_SETTINGS)
     found: zstandard.ZstdCompressor = _thread.compressor
     return found
 

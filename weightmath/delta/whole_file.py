@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from weightmath.checkpoint import Section
-from weightmath.delta.bits import SAMPLE, best_way, pack
+from weightmath.delta.bits import best_way, pack, sample_of
 from weightmath.delta.container import REST
 from weightmath.delta.description import Delta, Record, WholeFile
 from weightmath.delta.pieces import Piece, in_order, pieces_of
@@ -65,9 +65,8 @@ def _records(
 
     def jobs() -> Iterator[tuple[Run, Piece, str]]:
         for run in tuned.located.values():
-            pieces = pieces_of(run.entry)
-            way = _way(base, tuned, sources.get(run.entry.name), run, pieces[len(pieces) // 2])
-            yield from ((run, piece, way) for piece in pieces)
+            way = _way(base, tuned, sources.get(run.entry.name), run)
+            yield from ((run, piece, way) for piece in pieces_of(run.entry))
 
     sizes: list[int] = []
     for run, piece, way, content in in_order(encoded, jobs(), threads):
@@ -78,10 +77,10 @@ def _records(
             sizes = []
 
 
-def _way(base: FileStage, tuned: FileStage, source: str | None, run: Run, piece: Piece) -> str:
-    stop = min(piece.stop, piece.start + SAMPLE)
-    known = known_bits(base, source, run.entry, piece.start, stop)
-    return best_way(tuned.bits(run.entry.name, piece.start, stop), known) if source else "plain"
+def _way(base: FileStage, tuned: FileStage, source: str | None, run: Run) -> str:
+    start, stop = sample_of(run.entry)
+    known = known_bits(base, source, run.entry, start, stop)
+    return best_way(tuned.bits(run.entry.name, start, stop), known) if source else "plain"
 
 
 def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: FileStage) -> dict[str, str]:
