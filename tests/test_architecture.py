@@ -18,7 +18,7 @@ LAYERS = [
     line.split()
     for line in """
     errors algebra.show algebra.formulas engine.crew engine.meter sizes
-    dtypes files.naming files.text gallery engine.helpers
+    dtypes files.naming files.text gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject
@@ -31,7 +31,6 @@ LAYERS = [
     engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
     engine.selecting engine.traces encoding
     engine.steps engine.stream
-    engine.buffered
     engine.program engine.wide_selection effects engine.done
     engine.work
     engine.grouping

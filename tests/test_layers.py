@@ -107,7 +107,7 @@ def test_one_argument_is_one_layer():
         ),
         (
             lambda: f.ramp(0, 1, along="re:("),
-            "`along` is not a regular expression: missing ), unterminated subpattern at position 0",
+            "`re:(` is not a regular expression: missing ), unterminated subpattern at position 0",
         ),
     ],
 )

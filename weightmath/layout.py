@@ -17,7 +17,7 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from weightmath.dtypes import DType
-from weightmath.errors import RecipeError
+from weightmath.regular import regular
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Patterns:
 
     A glob matches the whole name, a regular expression anywhere in it. `first(name)` is the number of the first pattern
     that matches. Thousands of names against hundreds of globs stay cheap: globs that follow each other are one regular
-    expression. RecipeError for what is no regular expression.
+    expression. RecipeError for what is no regular expression, or one that could take forever.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -154,7 +154,7 @@ class Patterns:
         self._tests: list[tuple[Callable[[str], re.Match[str] | None], int | None]] = []
         for is_regex, run in groupby(enumerate(self.patterns), key=lambda each: each[1].startswith("re:")):
             if is_regex:
-                self._tests += [(_regex(pattern).search, number) for number, pattern in run]
+                self._tests += [(regular(pattern[3:], re.DOTALL).search, number) for number, pattern in run]
             else:
                 globs = (f"(?P<p{number}>{fnmatch.translate(pattern)})" for number, pattern in run)
                 self._tests.append((re.compile("|".join(globs)).match, None))
@@ -170,10 +170,3 @@ class Patterns:
     def matches(self, name: str) -> bool:
         """Whether any pattern matches the name."""
         return self.first(name) is not None
-
-
-def _regex(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern[3:], re.DOTALL)
-    except re.error as error:
-        raise RecipeError(f"`{pattern}` is not a regular expression: {error}") from None

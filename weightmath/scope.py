@@ -18,6 +18,7 @@ from enum import IntEnum
 
 from weightmath.errors import RecipeError, nearest
 from weightmath.layout import Entry, Layout
+from weightmath.regular import regular
 
 TILE = 65_536
 
@@ -47,11 +48,7 @@ class Scope:
     def parse(text: str) -> Scope:
         """The scope of that name; RecipeError with the nearest name otherwise."""
         if text.startswith("re:"):
-            try:
-                groups = re.compile(text[3:]).groups
-            except re.error as error:
-                raise RecipeError(f"scope `{text}` is not a regular expression: {error}") from None
-            if groups == 0:
+            if regular(text[3:]).groups == 0:
                 raise RecipeError(
                     f"scope `{text}` has no group", hint="put what names the cell in parentheses: re:blocks\\.(\\d+)"
                 )

@@ -217,6 +217,12 @@ MISTAKES = [
     ),
     (
         "strip: module.",
+        "rename: {'re:(a+)+b': x}",
+        "merge.yaml:3: inputs.chat.rename.re:(a+)+b: `re:(a+)+b` could take forever\n  hint: what repeats may hold no "
+        "repetition or alternative, and four repetitions are enough for a name",
+    ),
+    (
+        "strip: module.",
         "part: true, missing: template",
         "merge.yaml:3: inputs.chat.missing: a part may lack tensors, and `missing: template` fills them\n"
         "  hint: keep one",

@@ -15,6 +15,7 @@ from weightmath.algebra.names import TRUTH, Description, Numbers, parts
 from weightmath.algebra.show import quoted, shown_number
 from weightmath.errors import RecipeError
 from weightmath.layout import Layout
+from weightmath.regular import regular
 
 _FIRST_NUMBER = r"(\d+)"
 _EXAMPLE = 'along="re:blocks\\.(\\d+)"'
@@ -26,11 +27,7 @@ def check_along(along: str | None) -> None:
         return
     if not along.startswith("re:"):
         raise RecipeError(f"`along` must be a regular expression, not `{along}`", hint=f"for example: {_EXAMPLE}")
-    try:
-        groups = re.compile(along[3:]).groups
-    except re.error as error:
-        raise RecipeError(f"`along` is not a regular expression: {error}") from None
-    if groups == 0:
+    if regular(along[3:]).groups == 0:
         raise RecipeError(f"`{along}` has no group", hint=f"put the number in parentheses: {_EXAMPLE}")
 
 

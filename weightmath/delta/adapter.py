@@ -33,8 +33,9 @@ from weightmath.delta.options import Options
 from weightmath.delta.sides import BY, side_of
 from weightmath.delta.writing import DeltaWriter
 from weightmath.dtypes import FLOAT32
-from weightmath.errors import CheckpointError, LayoutError, at, nearest
+from weightmath.errors import CheckpointError, LayoutError, RecipeError, at, nearest
 from weightmath.layout import Entry
+from weightmath.regular import regular
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,9 +46,7 @@ _PARTS = {
     ".lora_B.default.weight": "tall", ".lora_embedding_A": "tall", ".lora_embedding_B": "wide",
     ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
 }  # fmt: skip
-_COSTLY = re.compile(r"\)[*+?{]|\(\?|\\\d")  # repeated groups, look-arounds, references to what was matched
 _LONGEST = 1 << 20
-_REPEATED = re.compile(r"[*+{]")
 _KOHYA = re.compile(r"lora_(unet|te|te1|te2|transformer)_")
 
 
@@ -136,16 +135,13 @@ def _number_of(value: Any) -> float:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A name that a module's ends with, perhaps with wildcards, as PEFT compares them.
-
-    PEFT takes any regular expression; one from a stranger may take forever, so that there are limits here.
-    """
-    if len(text) > 200 or _COSTLY.search(text) or len(_REPEATED.findall(text)) > 4:
-        raise CheckpointError(f"its alpha_pattern `{text:.40}` is more than a name with wildcards")
+    """A name that a module's ends with, perhaps with wildcards, as PEFT compares them."""
     try:
-        return re.compile(rf"(.*\.)?({text})$")
-    except re.error as error:
-        raise CheckpointError(f"its alpha_pattern `{text:.40}` is no regular expression: {error}") from None
+        return regular(rf"(.*\.)?({text})$")
+    except RecipeError as error:
+        raise CheckpointError(
+            f"its alpha_pattern `{text:.40}` is no name with a few wildcards", hint=error.hint
+        ) from None
 
 
 def _pairs(checkpoint: Checkpoint) -> dict[str, _Pair]:

@@ -14,6 +14,7 @@ from weightmath.errors import RecipeError
 from weightmath.expression import RESERVED
 from weightmath.fingerprint import is_fingerprint
 from weightmath.layout import Patterns
+from weightmath.regular import regular
 from weightmath.sizes import bytes_of
 
 ENTRY = "entry:"
@@ -50,7 +51,9 @@ def _renaming(rules: dict[str, str]) -> dict[str, str]:
     for old, new in rules.items():
         if old.startswith("re:"):
             try:
-                re.compile(old[3:]).sub(new, "")
+                regular(old[3:]).sub(new, "")
+            except RecipeError as error:
+                raise fault(error.what, error.hint, at=(old,)) from None
             except (re.error, IndexError) as error:
                 raise fault(f"`{old}: {new}` is not a valid replacement: {error}", at=(old,)) from None
     return rules
