@@ -50,15 +50,20 @@ def pack(bits: Array, known: Array, way: Way) -> bytes:
         return squeeze(there)
     if way == "xor":
         return squeeze(there ^ known)
-    return squeeze(_folded(there - known))
+    steps = there - known
+    _fold(steps)
+    return squeeze(steps)
 
 
 def unpack(content: bytes | memoryview, known: Array, way: Way) -> Array:
     """The elements that `pack` made bytes of, as unsigned integers."""
     found = expand(content, known.dtype, len(known))
-    if way == "plain":
-        return found
-    return found ^ known if way == "xor" else known + _unfolded(found)
+    if way == "xor":
+        found ^= known
+    elif way == "step":
+        _unfold(found)
+        found += known
+    return found
 
 
 def sample_of(entry: Entry) -> tuple[int, int]:
@@ -73,13 +78,14 @@ def best_way(bits: Array, known: Array) -> Way:
     return min(WAYS, key=lambda way: len(pack(bits, known, way)))
 
 
-def _folded(steps: Array) -> Array:
+def _fold(steps: Array) -> None:
     signs = steps.view(f"<i{steps.itemsize}") >> (8 * steps.itemsize - 1)  # all bits, or none
-    found: Array = (steps << 1) ^ signs.view(steps.dtype)
-    return found
+    steps <<= 1
+    steps ^= signs.view(steps.dtype)
 
 
-def _unfolded(folded: Array) -> Array:
-    signs = np.negative(folded & 1)
-    found: Array = (folded >> 1) ^ signs
-    return found
+def _unfold(steps: Array) -> None:
+    signs = steps & 1
+    np.negative(signs, out=signs)
+    steps >>= 1
+    steps ^= signs

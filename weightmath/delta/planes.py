@@ -42,11 +42,11 @@ def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Arr
     """The `count` elements that `squeeze` made bytes of; CheckpointError where they are not so many."""
     width = dtype.itemsize
     planes = np.frombuffer(unpacked(content, count * width), np.uint8).reshape(width, count)
-    found = np.empty(count, dtype)
-    raw = found.view(np.uint8).reshape(count, width)
-    for number, plane in enumerate(planes):
-        raw[:, number] = plane
-    return found
+    whole = planes[-1].astype(f"<u{width}")
+    for plane in planes[-2::-1]:
+        whole <<= 8
+        whole |= plane
+    return whole.view(dtype)
 
 
 def packed_after(content: bytes, known: bytes) -> bytes:
