@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from weightmath import recipe
+from weightmath.checkpoint.paused import paused_collection
 from weightmath.delta.sides import without_base
 from weightmath.encoding import check_encoded, encode
 from weightmath.engine.cost import bytes_read
@@ -64,6 +65,7 @@ def _which(job: Job, settings: Settings) -> dict[str, Any]:
     return identity(job.recipe, job.inputs, job.plan, job.saves, settings.chunk)
 
 
+@paused_collection()
 def run(
     job: Job,
     *,
