@@ -71,6 +71,8 @@ def test_a_metric(cli: Callable[..., Ran], models: Path) -> None:
     )
     wrong = cli("align", "a.pt", "b.pt", "-o", "c.pt", "--metric", "total:absolute")
     assert (wrong.code, "--allow-code" in wrong.err) == (2, True)
+    idle = cli("align", "a.pt", "b.pt", "-o", "c.pt", "--allow-code")
+    assert (idle.code, "--allow-code says something of a metric, and there is none" in idle.err) == (2, True)
     ran = cli("align", "a.pt", "b.pt", "-o", "c.pt", "--metric", "total:absolute", "--allow-code")
     assert ran.code == 0
     assert ", as before" in ran.out

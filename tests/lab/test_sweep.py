@@ -261,7 +261,7 @@ def test_what_is_refused_before_any_work(here: Path) -> None:
     assert (
         said == "r.yaml:3: vary: nothing is measured: there is no metric\n  hint: metric: python eval.py {checkpoint}"
     )
-    assert "--of and --goal speak of a metric, and there is none" in refused(
+    assert "--goal says something of a metric, and there is none" in refused(
         here, RECIPE.partition("metric")[0] + "show: norm(a)", goal="max"
     )
     assert "nothing varies in the recipe" in refused(here, RECIPE.partition("vary")[0] + "save: {m.ckpt: a}")

@@ -28,7 +28,7 @@ from weightmath.files.inputs import Opened, open_input, open_readers
 from weightmath.files.outputs import Save, check_targets, plan_save
 from weightmath.kernels import convert
 from weightmath.lab.memory import tensor_of
-from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.lab.metric import Function, Metric, optional_metric
 from weightmath.lab.scratch import scratch
 
 TOLERANCE = 1e-3  # of a metric that must stay the same
@@ -98,7 +98,7 @@ def align(
     written. It appears whole or not at all.
     """
     job = prepare(a, b, output, spec=spec, heads=heads, section=section, force=force)
-    measure = None if metric is None else parse_metric(metric, allow_code=allow_code)
+    measure = optional_metric(metric, allow_code=allow_code)
     with measure or nullcontext():
         return run(job, seed=seed, metric=measure, force=force, progress=progress)
 

@@ -60,11 +60,11 @@ def align(
     with failing(REFUSED, as_json=json):
         from weightmath import align as aligning
         from weightmath.files.text import check_free, write_whole
-        from weightmath.lab.metric import parse_metric
+        from weightmath.lab.metric import optional_metric
 
         if save_spec is not None:
             check_free(save_spec, force=force, directory="--save-spec names a file")
-        measure = parse_metric(metric, allow_code=allow_code) if metric else None
+        measure = optional_metric(metric, allow_code=allow_code)
         job = aligning.prepare(first, second, output, spec=spec, heads=heads, section=section, force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.progress import progress_bar

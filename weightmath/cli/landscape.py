@@ -6,44 +6,17 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from weightmath.cli import landscape_options as its
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.engine.meter import Told
 
 if TYPE_CHECKING:
     from weightmath.lab.landscape.views import View
-
-
-A = Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")]
-Other = Annotated[Path, typer.Argument(metavar="CKPT", help="Another one, with the same tensors.")]
-Metric = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        metavar="COMMAND",
-        help="'python eval.py {checkpoint}', whose last line is a number or JSON; or module:function of a state dict.",
-    ),
-]
-Stem = Annotated[
-    Path, typer.Option("-o", "--output", metavar="STEM", help="Writes STEM.jsonl, STEM.csv and the picture STEM.html.")
-]
-Keep = Annotated[
-    Literal["best", "all", "none"],
-    typer.Option("--keep", help="Whose checkpoints are kept: STEM_0.5.ckpt for t = 0.5."),
-]
-Recalibrate = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE:FUNCTION",
-        help="Called with the state dict before the metric: to recompute BatchNorm's statistics.",
-    ),
-]
-Grid = Annotated[int, typer.Option(min=2, metavar="N", help="Points along each axis.")]
-Margin = Annotated[float, typer.Option(min=0, help="How far it goes beyond the models, as a share of their extent.")]
 
 
 def _example(arguments: str) -> str:
@@ -79,17 +52,17 @@ class Asked:
 
 @landscape.command(epilog=_example("line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"))
 def line(
-    a: A,
-    b: Other,
-    metric: Metric,
-    output: Stem,
-    grid: Grid = 11,
-    margin: Margin = 0.0,
+    a: its.A,
+    b: its.Other,
+    metric: its.Metric,
+    output: its.Stem,
+    grid: its.Grid = 11,
+    margin: its.Margin = 0.0,
     of: options.Of = None,
     goal: options.Goal = None,
-    recalibrate: Recalibrate = None,
+    recalibrate: its.Recalibrate = None,
     allow_code: options.AllowCode = False,
-    keep: Keep = "none",
+    keep: its.Keep = "none",
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
@@ -113,18 +86,18 @@ def line(
 
 @landscape.command(epilog=_example("plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"))
 def plane(
-    a: A,
-    b: Other,
-    c: Other,
-    metric: Metric,
-    output: Stem,
-    grid: Grid = 11,
-    margin: Margin = 0.2,
+    a: its.A,
+    b: its.Other,
+    c: its.Other,
+    metric: its.Metric,
+    output: its.Stem,
+    grid: its.Grid = 11,
+    margin: its.Margin = 0.2,
     of: options.Of = None,
     goal: options.Goal = None,
-    recalibrate: Recalibrate = None,
+    recalibrate: its.Recalibrate = None,
     allow_code: options.AllowCode = False,
-    keep: Keep = "none",
+    keep: its.Keep = "none",
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
@@ -147,35 +120,21 @@ def plane(
 
 @landscape.command(epilog=_example("around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"))
 def around(
-    a: A,
-    metric: Metric,
-    output: Stem,
-    directions: Annotated[int | None, typer.Option(min=1, max=2, help="How many directions (2).")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of random directions (0).")] = None,
-    along: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DELTA", help="A delta file, or a model that the direction leads to; repeat for a second."
-        ),
-    ] = None,
-    trajectory: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CKPT", help="A checkpoint of a path that ends at A, repeated in order; or 'runs/*.ckpt'."
-        ),
-    ] = None,
-    reach: Annotated[
-        float | None, typer.Option(help="How far to each side, in units of the direction (1); a path has --margin.")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(min=0, help="How far it goes beyond a path, as a share of its extent (0.2).")
-    ] = None,
-    grid: Grid = 11,
+    a: its.A,
+    metric: its.Metric,
+    output: its.Stem,
+    directions: its.Directions = None,
+    seed: its.Seed = None,
+    along: its.Along = None,
+    trajectory: its.Trajectory = None,
+    reach: its.Reach = None,
+    margin: its.PathMargin = None,
+    grid: its.Grid = 11,
     of: options.Of = None,
     goal: options.Goal = None,
-    recalibrate: Recalibrate = None,
+    recalibrate: its.Recalibrate = None,
     allow_code: options.AllowCode = False,
-    keep: Keep = "none",
+    keep: its.Keep = "none",
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,
@@ -230,16 +189,16 @@ def _chosen(along: list[str] | None, trajectory: list[str] | None, given: dict[s
 
 @landscape.command(epilog=_example("noise a.ckpt --scales 0.01,0.1 --metric evaluation:loss --allow-code -o noise"))
 def noise(
-    a: A,
-    metric: Metric,
-    output: Stem,
-    scales: Annotated[str, typer.Option(metavar="S,S,...", help="Standard deviations, in those of each tensor.")],
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of noise at each scale.")] = 5,
+    a: its.A,
+    metric: its.Metric,
+    output: its.Stem,
+    scales: its.Scales,
+    seeds: its.Seeds = 5,
     of: options.Of = None,
     goal: options.Goal = None,
-    recalibrate: Recalibrate = None,
+    recalibrate: its.Recalibrate = None,
     allow_code: options.AllowCode = False,
-    keep: Keep = "none",
+    keep: its.Keep = "none",
     resume: options.Resume = False,
     jobs: options.Jobs = 1,
     threads: options.Threads = None,

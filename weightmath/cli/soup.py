@@ -69,12 +69,11 @@ def soup(
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
-        from weightmath.lab.metric import parse_metric
         from weightmath.lab.points import Work
         from weightmath.lab.scores import read_scores
-        from weightmath.lab.soup import prepare_soup, run_soup
+        from weightmath.lab.soup import prepare_soup, run_soup, soup_metric
 
-        measure = parse_metric(metric, allow_code=allow_code, of=tuple(of or ()), goal=goal) if metric else None
+        measure = soup_metric(metric, of or (), goal, allow_code=allow_code, scored=scores is not None)
         prepared = prepare_soup(
             models,
             out,

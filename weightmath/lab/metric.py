@@ -106,6 +106,24 @@ def parse_metric(
     return Metric(Recalibrated(measure, recalibrate), whole, hook)
 
 
+def optional_metric(
+    spec: str | MetricSpec | Function | None,
+    *,
+    allow_code: bool = False,
+    folder: str | Path = ".",
+    of: tuple[str, ...] = (),
+    goal: Goal | None = None,
+) -> Metric | None:
+    """As `parse_metric`; None without one. MetricError where something is said of it, and there is none."""
+    if spec is not None:
+        return parse_metric(spec, allow_code=allow_code, folder=folder, of=of, goal=goal)
+    idle = [name for name, said in (("--of", of), ("--goal", goal), ("--allow-code", allow_code)) if said]
+    if idle:
+        fact = f"{idle[0]} says something of a metric, and there is none"
+        raise MetricError(fact, hint="--metric 'python eval.py {checkpoint}'")
+    return None
+
+
 def _measure(spec: MetricSpec, function: Function | None, folder: Path) -> Measure:
     if function is not None:
         return _Called(function)

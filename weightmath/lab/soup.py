@@ -21,7 +21,7 @@ from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
 from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free
-from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.lab.metric import Function, Metric, optional_metric
 from weightmath.lab.points import Point, Work, ground_of, measured
 from weightmath.lab.scratch import scratch
 from weightmath.lab.study import telling
@@ -117,6 +117,14 @@ class Souped:
     score: float | None
     best: float | None
     checkpoint: Path
+
+
+def soup_metric(
+    metric: str | Function | None, of: Sequence[str], goal: Goal | None, *, allow_code: bool, scored: bool
+) -> Metric | None:
+    """The metric of a soup, if there is one. `goal` may say of given scores whether more is better."""
+    goal_of_metric = None if metric is None and scored else goal
+    return optional_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal_of_metric)
 
 
 def prepare_soup(
@@ -280,7 +288,7 @@ def soup(
     Fails with RecipeError, MetricError, TableError and as `weightmath run` does.
     """
     paths_of = [Path(path) for path in models]
-    measure = None if metric is None else parse_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal)
+    measure = soup_metric(metric, of, goal, allow_code=allow_code, scored=scores is not None)
     known = None if scores is None else {Path(path): float(score) for path, score in scores.items()}
     prepared = prepare_soup(
         paths_of,

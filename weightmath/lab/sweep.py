@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import MetricError, RecipeError
-from weightmath.lab.metric import Function, Metric, parse_metric
+from weightmath.errors import RecipeError
+from weightmath.lab.metric import Function, Metric, optional_metric
 from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_names, keep_best, note, opened, study_of
 from weightmath.lab.table import Table
@@ -68,18 +68,11 @@ def metric_of(
 ) -> Metric | None:
     """The metric that is given, else the recipe's; None without either.
 
-    Commands that are given run in the current folder, those of the recipe in the recipe's. Fails with MetricError where
-    it is said which numbers count, or what is better, and there is no metric.
+    Commands that are given run in the current folder, those of the recipe in the recipe's. Fails as `optional_metric`.
     """
     spec: str | Function | MetricSpec | None = metric if metric is not None else source.spec.metric
-    if spec is None and (of or goal):
-        raise MetricError(
-            "--of and --goal speak of a metric, and there is none", hint="--metric, or `metric:` in the recipe"
-        )
-    if spec is None:
-        return None
     folder = source.path.parent if source.path is not None and metric is None else Path()
-    return parse_metric(spec, allow_code=allow_code, folder=folder, of=tuple(of), goal=goal)
+    return optional_metric(spec, allow_code=allow_code, folder=folder, of=tuple(of), goal=goal)
 
 
 def prepare_sweep(
