@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,27 @@ def bits_of(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
     """All that a tensor is."""
     raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
     return tensor.dtype, tensor.shape, raw.tobytes()
+
+
+def redescribe(path: str, old: str, new: str, *, checksum: bool = True) -> None:
+    """Change a delta file's description of itself, and its checksum with it."""
+    content = Path(path).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    fields = json.loads(content[8 : 8 + length])
+    texts = fields["__metadata__"]
+    assert old in texts["weightmath.delta"]
+    texts["weightmath.delta"] = texts["weightmath.delta"].replace(old, new, 1)
+    if checksum:
+        texts["weightmath.delta.crc32"] = f"{zlib.crc32(texts['weightmath.delta'].encode()):08x}"
+    header = json.dumps(fields).encode()
+    Path(path).write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+
+
+def flip(path: str, place: int) -> None:
+    """Change one bit of a file."""
+    content = bytearray(Path(path).read_bytes())
+    content[place] ^= 1
+    Path(path).write_bytes(content)
 
 
 @pytest.fixture

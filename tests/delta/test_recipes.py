@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import weightmath as wm
-from tests.delta.conftest import state
+from tests.delta.conftest import flip, redescribe, state
 from tests.delta.test_kinds import numbers
 from tests.delta.test_whole_file import section
 from tests.merging import Bench
@@ -50,6 +53,17 @@ def test_what_a_delta_lacks_is_zero(bench):
     delta.make(section("base.ckpt"), section("part.ckpt"), "x.delta", Options("dense"), fit=True)
     bench.run("{inputs: {base: base.ckpt, skill: x.delta}, save: {out.ckpt: base + skill}}")
     assert torch.equal(bench.load()["layers.1.weight"], state(0)["layers.1.weight"])
+
+
+@pytest.mark.parametrize("kind", [Options("dense"), Options("int8"), Options("low-rank", rank=3)], ids=str)
+@pytest.mark.parametrize("pieces", [1 << 20, 500])
+def test_a_damaged_delta_fails_the_run_that_reads_it(bench, kind, pieces, monkeypatch):
+    monkeypatch.setattr("weightmath.delta.pieces.PIECE", pieces)
+    make(kind)
+    flip("x.delta", -9)
+    message = bench.mistake("{inputs: {base: base.ckpt, skill: x.delta}, save: {out.ckpt: base + 0.7 * skill}}")
+    assert message.startswith("x.delta: `layers.3.weight`: its bytes do not have the checksum")
+    assert "copy it again" in message
 
 
 def test_adding_two_models_is_still_refused(bench):
@@ -181,9 +195,10 @@ def test_a_delta_that_a_recipe_made_carries_how_and_can_be_verified(bench, kind)
 def test_a_delta_that_was_changed_is_not_what_its_recipe_makes(bench):
     text = "{inputs: {base: base.ckpt, tuned: tuned.ckpt}, save: {x.delta: tuned - base}}"
     bench.run(text)
-    content = bytearray((bench.folder / "x.delta").read_bytes())
-    content[-4] ^= 1
-    (bench.folder / "x.delta").write_bytes(content)
+    before = delta.open_delta("x.delta").delta.sums["layers.3.weight"]
+    flip("x.delta", -4)
+    after = zlib.crc32(load_file("x.delta")["layers.3.weight"].numpy())
+    redescribe("x.delta", f'"layers.3.weight":{before}', f'"layers.3.weight":{after}')
     found = verify(bench.folder / "x.delta")
     (one,) = found.differences
     assert (one.different, found.is_untouched) == (1, False)

@@ -91,8 +91,6 @@ def _add(
     threads: int,
     force: bool,
 ) -> Applied:
-    for file in files:
-        file.check_bytes()
     with ExitStack() as stack:
         reader = stack.enter_context(base.checkpoint.open())
         opened = [stack.enter_context(DeltaReader(file)) for file in files]

@@ -12,7 +12,7 @@ pieces. The header comes first, with room for all that is only known at the end,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,19 +51,23 @@ class DeltaFile:
 
     @cached_property
     def _begins(self) -> dict[str, tuple[int, ...]]:
-        records = self.delta.records.items()
-        return {name: tuple(accumulate(record.sizes, initial=0)) for name, record in records}
+        sizes = {name: record.sizes for name, record in self.delta.records.items()}
+        if self.delta.whole is not None:
+            sizes[REST] = self.delta.whole.rest
+        return {name: tuple(accumulate(own, initial=0)) for name, own in sizes.items()}
 
     def span(self, name: str, number: int) -> tuple[int, int]:
-        """Where in the file a piece of a tensor lies, and its bytes."""
+        """Where in the file a piece of a tensor, or of REST, lies, and its bytes."""
         begins = self._begins[name]
         return self.checkpoint.places[name].offset + begins[number], begins[number + 1] - begins[number]
 
-    def check_bytes(self) -> None:
-        """Read all bytes and compare them with their checksums. CheckpointError where they differ."""
-        problems = problems_of(self)
-        if problems:
-            raise CheckpointError(problems[0], where=str(self.path), hint=DAMAGED)
+    def is_sound(self, name: str, read: Callable[[int, int], bytes]) -> bool:
+        """Whether a tensor's bytes, as `read(offset, length)` reads them, have the checksum written with them."""
+        found, begin = 0, self.checkpoint.places[name].offset
+        end = begin + self._begins[name][-1]
+        for start in range(begin, end, _READ):
+            found = crc32(read(start, min(_READ, end - start)), found)
+        return self.delta.sums.get(name) == found
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -141,13 +145,11 @@ def _fits(record: Record) -> bool:
 
 def problems_of(file: DeltaFile) -> list[str]:
     """Read all bytes of a delta file and compare them with their checksums; what is wrong, one line each."""
-    problems = []
     with file.checkpoint.open() as reader:
-        for tensor in file.checkpoint.tensors:
-            name, at_byte, found = tensor.entry.name, file.checkpoint.places[tensor.entry.name].offset, 0
-            for start in range(0, tensor.entry.nbytes, _READ):
-                length = min(_READ, tensor.entry.nbytes - start)
-                found = crc32(reader.read_bytes(at_byte + start, length), found)
-            if file.delta.sums.get(name) != found:
-                problems.append(f"`{name}`: its bytes do not have the checksum that was written with them")
-    return problems
+        names = [tensor.entry.name for tensor in file.checkpoint.tensors]
+        return [unsound(name) for name in names if not file.is_sound(name, reader.read_bytes)]
+
+
+def unsound(name: str) -> str:
+    """What there is to say of a tensor that is not sound."""
+    return f"`{name}`: its bytes do not have the checksum that was written with them"

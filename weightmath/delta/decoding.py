@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint.description import Stamp
-from weightmath.delta.container import DeltaFile
+from weightmath.delta.container import DeltaFile, unsound
 from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS, Form
 from weightmath.delta.numbers import decode
 from weightmath.delta.pieces import Piece, pieces_of, step_of
+from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
 
@@ -25,13 +26,17 @@ _CACHED = 16  # decoded pieces; each at most 4 MB
 
 
 class DeltaReader:
-    """An open delta file. A context manager; CheckpointError if the file has changed since it was opened first."""
+    """An open delta file. A context manager; CheckpointError if the file has changed since it was opened first.
+
+    Who reads the first piece of a tensor compares all of its bytes with their checksum: CheckpointError for damage.
+    """
 
     def __init__(self, file: DeltaFile) -> None:
         self.file = file
         self._descriptor: int | None = os.open(file.path, os.O_RDONLY)
         self._decoded: OrderedDict[tuple[str, int], Array] = OrderedDict()
-        self._lock = threading.Lock()
+        self._sound: set[str] = set()
+        self._lock, self._checking = threading.Lock(), threading.Lock()
         try:
             self.check_unchanged()
         except CheckpointError:
@@ -61,9 +66,15 @@ class DeltaReader:
 
     def content(self, name: str, number: int) -> bytes:
         """The bytes of a piece, as they are stored; none where the piece changes nothing."""
+        with self._checking:
+            if name not in self._sound and not self.file.is_sound(name, self._read):
+                raise CheckpointError(unsound(name), where=str(self.file.path), hint=DAMAGED)
+            self._sound.add(name)
+        return self._read(*self.file.span(name, number))
+
+    def _read(self, offset: int, length: int) -> bytes:
         assert self._descriptor is not None
-        begin, length = self.file.span(name, number)
-        found = os.pread(self._descriptor, length, begin) if length else b""
+        found = os.pread(self._descriptor, length, offset)
         if len(found) != length:
             raise CheckpointError("ends before its last tensor", where=str(self.file.path))
         return found

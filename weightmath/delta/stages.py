@@ -201,9 +201,7 @@ class DeltaStage:
         return found
 
     def _rest_piece(self, number: int, start: int, stop: int) -> bytes:
-        sizes = self.whole.rest
-        begin = self.file.checkpoint.places[REST].offset + sum(sizes[:number])
-        content = self._content(begin, sizes[number])
+        content = self._content(*self.file.span(REST, number))
         known = rest_known(self.before, start, stop)
         with self.file.named():
             return unpacked(content, stop - start, known)
