@@ -42,7 +42,7 @@ def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Arr
     """The `count` elements that `squeeze` made bytes of; CheckpointError where they are not so many."""
     width = dtype.itemsize
     planes = np.frombuffer(unpacked(content, count * width), np.uint8).reshape(width, count)
-    whole = planes[-1].astype(f"<u{width}")
+    whole: Array = planes[-1].astype(f"<u{width}")
     for plane in planes[-2::-1]:
         whole <<= 8
         whole |= plane
