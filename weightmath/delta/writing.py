@@ -21,6 +21,7 @@ from weightmath.delta.container import CRC, FORMAT, KEY
 from weightmath.delta.description import Delta, checksum_of, to_json
 from weightmath.delta.pieces import pieces_of
 from weightmath.errors import DiskError, OutputError
+from weightmath.files import text as plain
 from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
 
@@ -167,15 +168,9 @@ def _length_in_json(name: str) -> int:
 
 
 def check_free(path: Path, inputs: Sequence[Path], *, force: bool) -> None:
-    """OutputError where a file cannot get its name: it is an input, a folder, or exists without `force`."""
-    where = str(path)
-    if not path.parent.is_dir():
-        raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {path.parent}")
-    if not path.exists():
-        return
-    if path.is_dir():
-        raise OutputError("is a directory", where=where, hint="name a file in it")
-    if any(os.path.samefile(path, one) for one in inputs):
-        raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
-    if not force:
-        raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
+    """OutputError where a file cannot get its name: it is an input, or as for `files.text.check_free`."""
+    if path.is_file() and any(os.path.samefile(path, one) for one in inputs):
+        fact = "is an input: an output never replaces an input"
+        raise OutputError(fact, where=str(path), hint="choose another name")
+    exists = "choose another name, or allow it with --force"
+    plain.check_free(path, force=force, directory="name a file in it", exists=exists)
