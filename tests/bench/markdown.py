@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.bench.cases import AVERAGE_OF_3, CASES, Target
@@ -152,3 +152,14 @@ def _work(case: Result) -> float:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ["---"] * len(heads), *rows))
+
+
+PARTS: dict[str, Callable[[Record], str]] = {
+    "machine": machine,
+    "speed": speed,
+    "threads": threads,
+    "sizes": sizes,
+    "answers": answers,
+    "forecasts": forecasts,
+    "peers": peers,
+}
