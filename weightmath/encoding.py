@@ -61,8 +61,8 @@ def plan_encoded(name: str, path: Path, template: Opened, computed: Mapping[str,
 def _leading(entry: Entry, count: int) -> Entry:
     """The tensor's leading rows that have so many elements, as float32."""
     if count == entry.size:
-        return replace(entry, dtype=FLOAT32)
-    return replace(entry, shape=(count // prod(entry.shape[1:]), *entry.shape[1:]), dtype=FLOAT32)
+        return entry._replace(dtype=FLOAT32)
+    return entry._replace(shape=(count // prod(entry.shape[1:]), *entry.shape[1:]), dtype=FLOAT32)
 
 
 def check_encoded(

@@ -18,7 +18,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
 
@@ -195,7 +194,7 @@ class Digests:
 def digests_of(section: Section, prefix: str = "") -> Digests:
     """For the tensors of a section, by their names in the file; those that begin with a prefix count without it."""
     entries = (tensor.entry for name, tensor in section.tensors.items() if name.startswith(prefix))
-    return Digests({one.name: replace(one, name=one.name[len(prefix) :]) if prefix else one for one in entries})
+    return Digests({one.name: one._replace(name=one.name[len(prefix) :]) if prefix else one for one in entries})
 
 
 def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:

@@ -11,34 +11,33 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from weightmath.dtypes import DType
 from weightmath.regular import regular
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One named tensor of a vector: its name, shape and dtype."""
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
-    @cached_property
+    @property
     def rows(self) -> int:
         """Slices along the first axis; a 0-d or 1-d tensor is one row."""
         return self.shape[0] if len(self.shape) > 1 else 1
 
-    @cached_property
+    @property
     def row_size(self) -> int:
         """Elements of one row."""
         return self.size // self.rows if self.rows else 0
@@ -50,7 +49,7 @@ class Entry:
 
     def of_dtype(self, dtype: DType) -> Entry:
         """The entry with this dtype: itself where it has it already."""
-        return self if dtype == self.dtype else replace(self, dtype=dtype)
+        return self if dtype == self.dtype else self._replace(dtype=dtype)
 
 
 @dataclass(frozen=True, repr=False)

@@ -69,8 +69,7 @@ class Stamp(NamedTuple):
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor: what it is called, what it looks like and where in its storage its elements lie.
 
     Checkpoints whose structures are equal share these objects, so nothing here depends on the file.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Place, Section, Storage, TensorInfo
@@ -41,7 +41,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
         pieces = [_Piece(number, name, shard) for number, (name, shard) in enumerate(shards.items())]
         _check_complete(pieces, weight_map)
         tensors = [tensor for piece in pieces for tensor in piece.tensors()]
-        tensors = [replace(tensor, number=number) for number, tensor in enumerate(tensors)]
+        tensors = [tensor._replace(number=number) for number, tensor in enumerate(tensors)]
     found = {tensor.entry.name: tensor for tensor in tensors}
     if len(found) != len(tensors):
         raise CheckpointError("two of its files hold a tensor of the same name")
@@ -99,7 +99,7 @@ class _Piece:
         """Its tensors, in the order of the file."""
         for tensor in self.section.tensors.values():
             storage: Storage = self._storages[tensor.storage.key]
-            yield replace(tensor, path=(tensor.entry.name,), storage=storage)
+            yield tensor._replace(path=(tensor.entry.name,), storage=storage)
 
     def places(self) -> Iterator[tuple[str, Place]]:
         """Where its storages lie."""

@@ -60,8 +60,8 @@ class _Trees:
 
 def _line(label: str, value: object, children: Children) -> str | None:
     """A container of a few plain values in one line, or None."""
-    # Opaque is a tuple too.
-    if isinstance(value, Opaque) or not isinstance(value, Mapping | list | tuple):
+    # These are tuples too.
+    if isinstance(value, Opaque | TensorInfo) or not isinstance(value, Mapping | list | tuple):
         return None
     if any(_children(child) for _, child in children):
         return None

@@ -172,7 +172,7 @@ def _target(module: str, base: Section, file: Path) -> Entry:
         raise LayoutError(
             fact, where=str(file), hint=nearest(own, known) or f"it has, for example: {next(iter(known), 'none')}"
         )
-    return replace(found[0], dtype=FLOAT32)
+    return found[0]._replace(dtype=FLOAT32)
 
 
 def _called(flat: str, known: Mapping[str, Entry]) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
@@ -74,7 +74,7 @@ def _tensors(file: DeltaFile) -> dict[str, TensorInfo]:
     found: dict[str, TensorInfo] = {}
     for name, record in file.delta.records.items():
         if not record.is_exact:
-            entry = replace(record.entry, dtype=FLOAT32)
+            entry = record.entry._replace(dtype=FLOAT32)
             storage = Storage(name, entry.nbytes, "cpu")
             found[name] = TensorInfo(entry, (name,), storage, 0, c_stride(entry.shape), True, False, False, len(found))
     return found

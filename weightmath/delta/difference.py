@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def _common(base: Entry, tuned: Entry, section: Section) -> Entry:
         return tuned
     if len(base.shape) != len(tuned.shape) or not base.shape or base.shape[1:] != tuned.shape[1:]:
         raise _unlike(section, (), (), ((tuned.name, base.shape, tuned.shape),))
-    return replace(tuned, shape=(min(base.shape[0], tuned.shape[0]), *base.shape[1:]))
+    return tuned._replace(shape=(min(base.shape[0], tuned.shape[0]), *base.shape[1:]))
 
 
 def _unlike(tuned: Section, missing: Any, extra: Any, reshaped: Any) -> LayoutError:

@@ -90,7 +90,7 @@ def number_record(writer: DeltaWriter, entry: Entry, numbers: Numbers, options: 
     attempt = best_attempt(entry, numbers, options, threads)
     pieces = [(writer.add(piece.content), piece.error, piece.norm) for piece in attempt.pieces()]
     record = finished(attempt.record, pieces)
-    shown = replace(entry, dtype=record.stored) if record.encoder == "dense" and record.stored else None
+    shown = entry._replace(dtype=record.stored) if record.encoder == "dense" and record.stored else None
     writer.close_tensor(entry.name, sum(record.sizes), shown)
     return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
         others = {name: opened.tensors[name].entry for name in subject.layout.names if name in opened.tensors}
         whole = [(name, entry) for name, entry in others.items() if entry.dtype.kind in ("int", "bool")]
         entries += [Entry(name, entry.shape, entry.dtype) for name, entry in whole]
-    return Layout.of(replace(entry, shape=subject.fitted(entry.name, entry.shape)) for entry in entries)
+    return Layout.of(entry._replace(shape=subject.fitted(entry.name, entry.shape)) for entry in entries)
 
 
 class CheckpointSource:

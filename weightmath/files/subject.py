@@ -7,7 +7,7 @@ Tensors that `only` and `except` leave out, or that all outputs drop, are in no 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from weightmath.algebra.names import no_match
 from weightmath.errors import LayoutError
@@ -71,7 +71,7 @@ def subject_of(template: Layout, inputs: Sequence[Layout], selection: Selection,
     rows = {name: _common_rows(name, shapes[name]) for name in names}
     partial = tuple(name for name in names if any(shape[0] != rows[name] for shape in shapes[name]))
     entries = [entry for entry in template if not reasons[entry.name]]
-    cut = [replace(e, shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
+    cut = [e._replace(shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
     return Subject(Layout.of(cut, outside=outside), copied, rows, partial, selection)
 
 
