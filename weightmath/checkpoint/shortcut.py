@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from struct import unpack
 from typing import NamedTuple
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
@@ -20,18 +21,18 @@ from weightmath.errors import CheckpointError
 
 _PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
 _PATTERN = (
-    rb"\(\((?P<word>GET)(?P<kind>GET)X(?P<key_size>.)\0\0\0(?P<key>\d+)(?P<put0>PUT)"
-    rb"(?:(?P<device>GET)|X(?P<name_size>.)\0\0\0(?P<name>[a-z]+(?::\d+)?)(?P<put1>PUT))"
-    rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<offset>INT)"
-    rb"(?P<shape>\)|\(?INT+[\x85-\x87t])(?P<put3>PUT)?(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT)?"
-    rb"(?P<grad>[\x88\x89])(?P<hooks>GET)\)R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
+    rb"(?P<named>PUT)?(?P<rebuild>GET)\(\((?P<what>(?P<word>GET)(?P<kind>GET))"
+    rb"X(?P<key_size>.)\0\0\0(?P<key>\d+)(?P<put0>PUT)"
+    rb"(?:(?P<device>GET)|(?P<place>X(?P<place_size>.)\0\0\0(?P<place_name>[a-z]+(?::\d+)?))(?P<put1>PUT))"
+    rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<from>(?P<offset>INT)(?P<shape>\)|\(?INT+[\x85-\x87t]))(?P<put3>PUT)?"
+    rb"(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT)?"
+    rb"(?P<how>(?P<grad>[\x88\x89])(?P<hooks>GET)\))R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
 )
 _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
 _group = _TENSOR.groupindex.__getitem__
-_PUTS = tuple(_group(f"put{number}") for number in range(8))
-_STORAGE = tuple(map(_group, ("word", "kind", "device", "name_size", "name", "elements")))
-_SHARED = (*_STORAGE, *map(_group, ("offset", "shape", "stride", "grad", "hooks")))
-_BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x68, 0x6A, 0x71, 0x72, 0x94
+_SHARED = tuple(map(_group, ("what", "device", "place", "elements", "from", "stride", "how")))
+_PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
+_BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x58, 0x68, 0x6A, 0x71, 0x72, 0x94
 
 
 def read_to_describe(data: bytes) -> Pickle:
@@ -81,13 +82,31 @@ def _get(machine: Machine, at: int) -> int:
     value = machine.memo[int.from_bytes(machine.data[at + 1 : end], "little")]
     assert isinstance(machine, _Machine)
     if isinstance(value, Global) and value.name == V2 and value.module == "torch._utils":
-        found = _TENSOR.match(machine.data, end)
+        found = _TENSOR.match(machine.data, at)
         tensor = _tensor(machine, found) if found else None
         if found and tensor:
             machine.push(tensor, at)
-            return found.end()
+            return _named_tensors(machine, machine.data[at:end], found.end())
     machine.push(value, at)
     return end
+
+
+def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
+    """Read on as long as names and tensors follow, as in a state dict. `rebuild` is the read of the function's name."""
+    data = machine.data
+    while data[at] == _BINUNICODE:
+        end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
+        found = _TENSOR.match(data, end)
+        if found is None or found["rebuild"] != rebuild:
+            break
+        name = data[at + 5 : end].decode("utf-8", "surrogatepass")
+        tensor = _tensor(machine, found, name)
+        if tensor is None:
+            break
+        machine.push(name, at)
+        machine.push(tensor, found.start("rebuild"))
+        at = found.end()
+    return at
 
 
 _HANDLERS = {
@@ -96,8 +115,8 @@ _HANDLERS = {
 }  # fmt: skip
 
 
-def _tensor(machine: _Machine, found: re.Match[bytes]) -> Tensor | None:
-    """The tensor that was found; None, and nothing happened, if it is not exactly what torch writes."""
+def _tensor(machine: _Machine, found: re.Match[bytes], name: str | None = None) -> Tensor | None:
+    """The tensor that was found, below this name; None, and nothing happened, if it is not just what torch writes."""
     bytes_shared = found.group(*_SHARED)
     shared = machine.shared.get(bytes_shared) or _shared(machine, found)
     key, fresh = found["key"], _fresh_numbers(machine, found)
@@ -106,6 +125,8 @@ def _tensor(machine: _Machine, found: re.Match[bytes]) -> Tensor | None:
     machine.shared[bytes_shared] = shared
     reference = StorageReference(key.decode(), *shared.storage)
     tensor = Tensor(reference, *shared.tensor)
+    if found["named"]:
+        machine.memo[fresh[0]], fresh = name, fresh[1:]
     machine.memo[fresh[0]] = reference.key  # read again where tensors share a storage
     machine.memo[fresh[-1]] = tensor
     machine.highest = fresh[-1]
@@ -129,10 +150,10 @@ def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
 
 
 def _storage(machine: _Machine, found: re.Match[bytes]) -> tuple[str, DType | None, str, int] | None:
-    word, kind, device, name_size, name, elements = found.group(*_STORAGE)
-    place = _memo(machine, device) if device else name.decode()
-    what, size = _memo(machine, kind), _integer(elements)
-    if (name and name_size[0] != len(name)) or _memo(machine, word) != "storage" or size < 0:
+    name = found["place_name"]
+    place = name.decode() if name else _memo(machine, found["device"])
+    what, size = _memo(machine, found["kind"]), _integer(found["elements"])
+    if (name and found["place_size"][0] != len(name)) or _memo(machine, found["word"]) != "storage" or size < 0:
         return None
     if not (isinstance(what, Global) and isinstance(place, str)):
         return None
@@ -143,10 +164,16 @@ def _memo(machine: _Machine, get: bytes) -> object:
     return machine.memo[int.from_bytes(get[1:], "little")]
 
 
-def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> list[int]:
-    """Its memo numbers if they are new and rise, so that leaving some out leaves no stale entry behind; else none."""
-    numbers = [int.from_bytes(put[1:], "little") for put in found.group(*_PUTS) if put is not None]
-    return numbers if machine.highest < numbers[0] and numbers == sorted({*numbers}) else []
+def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> tuple[int, ...]:
+    """Its memo numbers if they are new and follow each other, so that leaving some out hides no older entry."""
+    puts = [put for put in found.group(*_PUTS) if put]
+    whole = b"".join(puts)
+    if len(whole) == 5 * len(puts):
+        numbers = unpack("<" + "xI" * len(puts), whole)
+    else:
+        numbers = tuple(int.from_bytes(put[1:], "little") for put in puts)
+    first = numbers[0]
+    return numbers if machine.highest < first and numbers == tuple(range(first, first + len(numbers))) else ()
 
 
 def _integer(raw: bytes) -> int:
