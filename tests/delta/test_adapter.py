@@ -190,13 +190,23 @@ def test_embeddings_have_a_form_of_their_own(folder):
         np.testing.assert_array_equal(value, numbers()[name])
 
 
-def test_a_low_rank_delta_becomes_a_kohya_file_and_comes_back(folder):
-    """Names of Stable Diffusion's checkpoints, SD and SDXL; convolutions have their kernel in lora_down."""
-    names = {
-        "model.diffusion_model.input_blocks.1.0.in_layers.2.weight": "lora_unet_input_blocks_1_0_in_layers_2",
+KOHYA = [
+    {
+        "model.diffusion_model.input_blocks.1.0.in_layers.2.weight": "lora_unet_down_blocks_0_resnets_0_conv1",
+        "model.diffusion_model.output_blocks.9.1.proj_in.weight": "lora_unet_up_blocks_3_attentions_0_proj_in",
         "cond_stage_model.transformer.text_model.layers.0.fc1.weight": "lora_te_text_model_layers_0_fc1",
+    },
+    {
+        "model.diffusion_model.input_blocks.1.0.in_layers.2.weight": "lora_unet_input_blocks_1_0_in_layers_2",
+        "conditioner.embedders.0.transformer.text_model.fc1.weight": "lora_te1_text_model_fc1",
         "conditioner.embedders.1.model.transformer.resblocks.0.c_fc.weight": "lora_te2_transformer_resblocks_0_c_fc",
-    }
+    },
+]
+
+
+@pytest.mark.parametrize("names", KOHYA, ids=["SD 1", "SDXL"])
+def test_a_low_rank_delta_becomes_a_kohya_file_and_comes_back(folder, names):
+    """Names of Stable Diffusion's checkpoints; convolutions have their kernel in lora_down."""
     shapes = [(8, 4, 3, 3), (12, 6), (6, 10)]
     generator = torch.Generator().manual_seed(5)
     old = {name: torch.randn(shape, generator=generator) for name, shape in zip(names, shapes, strict=True)}
@@ -265,3 +275,7 @@ def test_kohya_files_of_stable_diffusion_1_have_diffusers_names(folder):
     save_file(tensors, "lora.safetensors")
     delta.from_adapter("lora.safetensors", section("sd.pt"), "x.delta")
     assert {name: value[0, 0] for name, value in numbers().items()} == wanted
+    delta.to_adapter(delta.open_delta("x.delta"), "again.safetensors")
+    again = load_file("again.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], value) for name, value in tensors.items())

@@ -1,4 +1,4 @@
-"""Low-rank deltas as LoRA adapters: PEFT's folder written and read, kohya's files read.
+"""Reads LoRA adapters as low-rank deltas: PEFT's folders and kohya's files.
 
 PEFT    adapter_model.safetensors with base_model.model.MODULE.lora_A.weight (r x columns) and lora_B.weight (rows x r),
         of an embedding lora_embedding_A (r x rows) and lora_embedding_B (columns x r), both the other way round;

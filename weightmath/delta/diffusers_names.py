@@ -1,14 +1,14 @@
-"""The names that diffusers has for modules of Stable Diffusion's network, as its own checkpoints call them.
+"""The names that diffusers has for modules of Stable Diffusion's network, and those in its own checkpoints.
 
 kohya's files for Stable Diffusion 1 and 2 use diffusers' names, whatever the base is. Numbers follow from the layout of
 the network: two layers and a downsampler per block on the way down, three and an upsampler on the way up, as diffusers'
-scripts/convert_diffusers_to_original_stable_diffusion.py has them.
+scripts/convert_diffusers_to_original_stable_diffusion.py has them. Dots are written as `_` in both names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping
 
 _INSIDE_RESNET = {
     "norm1": "in_layers_0", "conv1": "in_layers_2", "time_emb_proj": "emb_layers_1", "norm2": "out_layers_0",
@@ -17,31 +17,56 @@ _INSIDE_RESNET = {
 _ALONE = {
     "conv_in": "input_blocks_0_0", "conv_out": "out_2", "conv_norm_out": "out_0",
     "time_embedding_linear_1": "time_embed_0", "time_embedding_linear_2": "time_embed_2",
+    "mid_block_attentions_0": "middle_block_1",
 }  # fmt: skip
-
-_RULES: dict[str, Callable[[re.Match[str]], str]] = {
-    r"down_blocks_(\d)_attentions_(\d)_(.+)": lambda m: f"input_blocks_{3 * int(m[1]) + int(m[2]) + 1}_1_{m[3]}",
-    r"down_blocks_(\d)_resnets_(\d)_(.+)": lambda m: f"input_blocks_{3 * int(m[1]) + int(m[2]) + 1}_0_{_inside(m[3])}",
-    r"down_blocks_(\d)_downsamplers_0_conv": lambda m: f"input_blocks_{3 * int(m[1]) + 3}_0_op",
-    r"mid_block_attentions_0_(.+)": lambda m: f"middle_block_1_{m[1]}",
-    r"mid_block_resnets_(\d)_(.+)": lambda m: f"middle_block_{2 * int(m[1])}_{_inside(m[2])}",
-    r"up_blocks_(\d)_attentions_(\d)_(.+)": lambda m: f"output_blocks_{3 * int(m[1]) + int(m[2])}_1_{m[3]}",
-    r"up_blocks_(\d)_resnets_(\d)_(.+)": lambda m: f"output_blocks_{3 * int(m[1]) + int(m[2])}_0_{_inside(m[3])}",
-    # The first block on the way up has no attention before its upsampler.
-    r"up_blocks_(\d)_upsamplers_0_conv": lambda m: f"output_blocks_{3 * int(m[1]) + 2}_{1 if m[1] == '0' else 2}_conv",
-}  # fmt: skip
+# Blocks that Stable Diffusion XL does not have, and its text encoder's place.
+_ONE_OR_TWO = re.compile(r"model\.diffusion_model\.(in|out)put_blocks\.(9|1\d)\.|cond_stage_model\.")
 
 
 def original(flat: str) -> str | None:
-    """What Stable Diffusion's checkpoints call a module, with `_` for dots in both names; None for other names."""
-    if flat in _ALONE:
-        return _ALONE[flat]
-    for pattern, rule in _RULES.items():
-        found = re.fullmatch(pattern, flat)
-        if found:
-            return rule(found)
+    """What Stable Diffusion's checkpoints call a module of diffusers; None for other names."""
+    return _renamed(flat, _ORIGINALS)
+
+
+def diffusers(flat: str) -> str | None:
+    """What diffusers calls a module of Stable Diffusion's checkpoints; None for other names."""
+    return _renamed(flat, _DIFFUSERS)
+
+
+def is_stable_diffusion_1_or_2(names: Iterable[str]) -> bool:
+    """Whether tensors of that name are of a checkpoint of Stable Diffusion 1 or 2, as far as a part of them tells."""
+    return any(_ONE_OR_TWO.match(name) for name in names)
+
+
+def _renamed(flat: str, names: Mapping[str, str]) -> str | None:
+    """A name whose beginning, the longest that is known, has another one."""
+    parts = flat.split("_")
+    for length in range(len(parts), 0, -1):
+        found = names.get("_".join(parts[:length]))
+        if found is not None:
+            return "_".join([found, *parts[length:]])
     return None
 
 
-def _inside(name: str) -> str:
-    return _INSIDE_RESNET.get(name, name)
+def _pairs() -> Iterator[tuple[str, str]]:
+    """Names of diffusers and of checkpoints: modules, and what modules begin with."""
+    yield from _ALONE.items()
+    resnets = {f"mid_block_resnets_{layer}": f"middle_block_{2 * layer}" for layer in range(2)}
+    for block in range(4):
+        for layer in range(2):
+            place = f"input_blocks_{3 * block + layer + 1}"
+            resnets[f"down_blocks_{block}_resnets_{layer}"] = f"{place}_0"
+            yield f"down_blocks_{block}_attentions_{layer}", f"{place}_1"
+        for layer in range(3):
+            place = f"output_blocks_{3 * block + layer}"
+            resnets[f"up_blocks_{block}_resnets_{layer}"] = f"{place}_0"
+            yield f"up_blocks_{block}_attentions_{layer}", f"{place}_1"
+        yield f"down_blocks_{block}_downsamplers_0_conv", f"input_blocks_{3 * block + 3}_0_op"
+        # The first block on the way up has no attention before its upsampler.
+        yield f"up_blocks_{block}_upsamplers_0_conv", f"output_blocks_{3 * block + 2}_{2 if block else 1}_conv"
+    for theirs, own in resnets.items():
+        yield from ((f"{theirs}_{part}", f"{own}_{inside}") for part, inside in _INSIDE_RESNET.items())
+
+
+_ORIGINALS = dict(_pairs())
+_DIFFUSERS = {own: theirs for theirs, own in _ORIGINALS.items()}
