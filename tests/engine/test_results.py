@@ -102,6 +102,19 @@ def test_changes_are_counted_against_the_template():
     assert result.cosine == pytest.approx(new @ old / np.linalg.norm(new) / np.linalg.norm(old), rel=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_a_template_is_compared_though_its_numbers_are_worked_on_in_place(dtype):
+    arrays = {name: array.astype(dtype) for name, array in A.items()}
+    template = memory_input("t", arrays)
+    got, results = run(2 * template + 1, settings=SETTINGS[1], template=template)
+    outcome = results.outcomes["out"]
+    for name, change in outcome.tensors.items():
+        old = arrays[name].astype("f4")
+        assert change.changed == np.count_nonzero(got[name].view("u4") != old.view("u4"))
+    new, old = (np.concatenate([x[name].reshape(-1).astype("f8") for name in SHAPES]) for x in (got, arrays))
+    assert outcome.relative_change == pytest.approx(np.linalg.norm(new - old) / np.linalg.norm(old), rel=1e-6)
+
+
 @pytest.mark.parametrize("sampled", [False, True])
 def test_the_summary_depends_on_no_order(monkeypatch, sampled):
     if sampled:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from weightmath.algebra.graph import Vector
-from weightmath.engine.buffered import BufferedIo
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
 from weightmath.engine.frame import Frame, Piece, piece_of, pieces
@@ -27,14 +26,16 @@ from weightmath.engine.plan import Output, Pass, Plan
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
-from weightmath.engine.traces import Trace
+from weightmath.engine.traces import Trace, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
 from weightmath.kernels import convert
 from weightmath.scope import TILE, Domain, rows_are_cut
 
-PART_TILES = 2  # of a larger chunk, that are computed at a time: the arrays of a part fit the processor's cache
+# Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
+# from the system's copy in to the system's copy out. A chunk is what is handed to a helper and noted in a journal.
+PART_TILES = 2
 WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
 
 
@@ -156,7 +157,7 @@ class _Run:
     def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], pieces: tuple[Piece, ...]) -> Any:
         """What a helper does: a chunk of a group of one round."""
         (program,) = self.grouping.programs(pieces[0].entry, wanted, cache)
-        return self.done.packed(self._compute(program, pieces, is_helper=True))
+        return self.done.packed(self._compute(program, pieces))
 
     def _work(self, helpers: Helpers, item: Unit | CopyJob) -> None:
         if isinstance(item, CopyJob):
@@ -168,10 +169,8 @@ class _Run:
         if chunk is None:
             with self.computing:
                 chunk = self._compute(item.group.programs[item.round], item.pieces)
-        else:
-            frame = self._frame(item.pieces)
-            for trace in chunk[1]:
-                trace.apply(frame)
+        for trace in chunk[1]:
+            trace.apply(self)
         if item.key and item.done is None:
             self.done.note_chunk(item.key, chunk)
         self.progress(chunk[0])
@@ -184,39 +183,34 @@ class _Run:
         answer = helpers.ask(item.pieces) if len(item.group.programs) == 1 else None
         return None if answer is None else self.done.adopted(answer)
 
-    def _compute(self, program: Program, pieces: tuple[Piece, ...], is_helper: bool = False) -> Chunk:
-        with np.errstate(all="ignore"):
-            if len(pieces) == 1 and pieces[0].last_tile - pieces[0].first_tile >= PART_TILES:
-                return self._compute_in_parts(program, pieces[0], is_helper)
-            frame = self._frame(pieces, is_helper=is_helper)
-            program.run(frame)
-            return frame.nbytes, tuple(frame.traces)
-
-    def _compute_in_parts(self, program: Program, piece: Piece, is_helper: bool) -> Chunk:
-        io = BufferedIo(self.io, piece, program.reads)
+    def _compute(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0
         traces: list[Trace] = []
-        for first in range(piece.first_tile, piece.last_tile + 1, PART_TILES):
-            last = min(first + PART_TILES - 1, piece.last_tile)
-            part = piece_of(piece.entry, self.plan.layout.entries[piece.entry], first, last)
-            frame = self._frame((part,), io, is_helper)
-            program.run(frame)
-            nbytes += frame.nbytes
-            traces += frame.traces
-        frame = self._frame((piece,), is_helper=is_helper)
-        for written in io.flush():
-            frame.leave(written)
-            nbytes += written.nbytes
-        return nbytes, (*traces, *frame.traces)
+        with np.errstate(all="ignore"):
+            for part in self._parts(pieces):
+                frame = self._frame(part)
+                program.run(frame)
+                nbytes += frame.nbytes
+                traces += frame.traces
+        return nbytes, joined(traces)
 
-    def _frame(self, pieces: tuple[Piece, ...], io: Io | BufferedIo | None = None, is_helper: bool = False) -> Frame:
+    def _parts(self, pieces: tuple[Piece, ...]) -> Iterator[tuple[Piece, ...]]:
+        """A chunk, or a larger one of one tensor in runs of `PART_TILES` tiles."""
+        first = pieces[0]
+        if len(pieces) > 1 or first.last_tile - first.first_tile < PART_TILES:
+            yield pieces
+            return
+        entry = self.plan.layout.entries[first.entry]
+        for tile in range(first.first_tile, first.last_tile + 1, PART_TILES):
+            yield (piece_of(first.entry, entry, tile, min(tile + PART_TILES - 1, first.last_tile)),)
+
+    def _frame(self, pieces: tuple[Piece, ...]) -> Frame:
         first = self.plan.layout.entries[pieces[0].entry]
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        ends = io or self.io
-        return Frame(self.plan, self.tables, ends, self.selections, pieces, shape, dtype, is_helper=is_helper)
+        return Frame(self.plan, self.tables, self.io, self.selections, pieces, shape, dtype)
 
     def _complete(self, stage: Any) -> None:
         if stage == CopyJob.stage:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
+from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.plan import Plan
 from weightmath.engine.tables import Tables
-from weightmath.kernels.scratch import borrow
 from weightmath.layout import Entry
 from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count, tile_span
 
@@ -49,6 +49,22 @@ def piece_of(entry: int, shape: Entry, first: int, last: int) -> Piece:
     return Piece(entry, first, last, start, stop, start // shape.row_size)
 
 
+class Raw(NamedTuple):
+    """Elements as they are stored."""
+
+    dtype: DType
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Raw:
+        """Numbers that are stored nowhere, as they would be."""
+        return cls(DTYPES[values.dtype.name], values)
+
+    def part(self, here: slice) -> Raw:
+        """Some of them."""
+        return Raw(self.dtype, self.bits[here])
+
+
 @dataclass
 class Frame:
     """What one worker holds while it computes one chunk: a piece of one tensor, or several small tensors whole."""
@@ -61,20 +77,9 @@ class Frame:
     shape: tuple[int, int] = (0, 0)
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
     values: list[Any] = field(default_factory=list)
-    stored: dict[int, Any] = field(default_factory=dict)  # of templates that are inputs, by slot: how they are stored
-    traces: list[Any] = field(default_factory=list)  # what this chunk has left behind
-    is_helper: bool = False  # whether traces are applied elsewhere
+    stored: dict[int, Raw] = field(default_factory=dict)  # templates that are inputs, by slot
+    traces: list[Any] = field(default_factory=list)  # what this chunk leaves behind: see weightmath.engine.traces
     nbytes: int = 0  # read and written
-
-    def leave(self, trace: Any) -> None:
-        """Apply a trace (see weightmath.engine.traces) and remember it."""
-        if not self.is_helper:
-            trace.apply(self)
-        self.traces.append(trace)
-
-    def register(self, number: int) -> np.ndarray:
-        """The array of that number, in the chunk's shape."""
-        return borrow(_register(number), self.shape, self.dtype)
 
     def per_piece(self, values: Sequence[float]) -> Any:
         """One number per piece, as an operand: a number, or one number for each element."""
@@ -116,18 +121,16 @@ class Frame:
                 yield piece, number, one, slice(one.start + offset, one.stop + offset)
 
 
-@cache
-def _register(number: int) -> str:
-    return f"register.{number}"
-
-
 Step = Callable[[Frame], None]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a step finds the values of its operands, puts its own, and the register for it if that is a vector."""
+    """Where a step finds the values of its operands, and puts its own: an array is there already if that is a vector.
+
+    plain   whether all operands are there beforehand too, as kernels take them: such arrays, or constants
+    """
 
     out: int
     args: tuple[int, ...] = ()
-    register: int = -1
+    plain: bool = False

@@ -1,8 +1,8 @@
 """A group of tensors and what is wanted of them become a program: a list of steps over registers.
 
 Steps run one after another on one chunk, in place where they can. What a tensor's names and shapes decide is decided
-here, once for the group: a factor that is 0 drops the vector it multiplies (and the reading of it), a factor of 1 drops
-the multiplication, a mask by name picks one branch.
+here, once for the group: a factor that is 0 drops the vector it multiplies (and the reading of it), a factor or divisor
+of 1 drops the operation, a mask by name picks one branch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from weightmath.engine import selecting, steps
 from weightmath.engine.frame import Frame, Places, Step
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels.elementwise import IN_PLACE
+from weightmath.kernels.scratch import borrow
 from weightmath.scope import Domain
 
 ZERO = constant(0.0)
 Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step that takes it from its slot
+Home = str | float | None  # the register of a vector, a constant, or None: a step puts a value there
 
 # Operations with a step of their own; all others are formulas.
 _STEPS: Mapping[str, Callable[[Vector, Places], Step]] = {
@@ -41,7 +43,7 @@ class Program:
     """Steps for one group and round."""
 
     steps: tuple[Step, ...]
-    slots: int
+    homes: tuple[Home, ...]  # of the value of each slot
     registers: int
     packable: bool  # whether several small tensors may share a chunk
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
@@ -54,7 +56,8 @@ class Program:
 
     def run(self, frame: Frame) -> None:
         """Compute one chunk."""
-        frame.values = [None] * self.slots
+        shape, dtype = frame.shape, frame.dtype
+        frame.values = [borrow(home, shape, dtype) if isinstance(home, str) else home for home in self.homes]
         for step in self.steps:
             step(frame)
 
@@ -95,6 +98,8 @@ class Compiler:
                 return a
             if a is ZERO and node.op == "add" and b.domain == Domain.ELEMENT:
                 return b
+        if node.op == "divide" and self._static(node.args[1]) == 1 and node.args[0].domain == Domain.ELEMENT:
+            return self.resolve(node.args[0])
         if node.op == "where" and self._static(node.args[0]) is not None:
             return self.resolve(node.args[1] if self._static(node.args[0]) else node.args[2])
         return node
@@ -200,26 +205,32 @@ class Compiler:
         fed = [argument for argument, _ in feeds]
         order = self._walk([*ends, *fed, *kept, *(o.value for o in outputs), *templates], self.below)
         slots = {node: slot for slot, node in enumerate(order)}
-        pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *templates)}
+        compared = set(map(self.resolve, templates))
+        lasting = [node for node in compared if not self._is_converted(node)]
+        pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *lasting)}
         registers = _allocate(order, self.below, pinned)
+        homes = tuple(_home(node, registers) for node in order)
 
         def slot(node: Vector) -> int:
             return slots[self.resolve(node)]
 
-        compared = set(map(self.resolve, templates))
-        made = [
-            self._step(
-                node, Places(slots[node], tuple(map(slot, self.below(node))), registers.get(node, -1)), node in compared
-            )
-            for node in order
-        ]
+        def places(node: Vector) -> Places:
+            args = tuple(map(slot, self.below(node)))
+            return Places(slots[node], args, all(homes[arg] is not None for arg in args))
+
+        made = [self._step(node, places(node), node in compared) for node in order if node.op != "constant"]
         made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
         made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
-        count = max(registers.values(), default=-1) + 1
-        return Program(tuple(made), len(order), count, together, tuple(statistics), tuple(order))
+        count = len(set(registers.values()))
+        return Program(tuple(made), homes, count, together, tuple(statistics), tuple(order))
+
+    def _is_converted(self, node: Vector) -> bool:
+        """Whether a node is an input that is stored in another dtype: a template is compared as it is stored."""
+        stored = None if node.source is None else node.source.layout[self.shape.name].dtype
+        return stored not in (None, self.plan.compute_dtypes[self.entry])
 
     def _is_alone(self, node: Vector) -> bool:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
@@ -245,6 +256,10 @@ def _feed(node: Vector, slots: tuple[int, ...]) -> Step:
     return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots))
 
 
+def _home(node: Vector, registers: Mapping[Vector, str]) -> Home:
+    return float(node.option("value")) if node.op == "constant" else registers.get(node)
+
+
 def _operands(node: Vector) -> tuple[Vector, ...]:
     """What is streamed into a node; a cut's density is known beforehand."""
     return node.args[:1] if node.op == "cut" else node.args
@@ -252,14 +267,14 @@ def _operands(node: Vector) -> tuple[Vector, ...]:
 
 def _allocate(
     order: Sequence[Vector], below: Callable[[Vector], tuple[Vector, ...]], pinned: set[Vector]
-) -> dict[Vector, int]:
+) -> dict[Vector, str]:
     """Registers for element values, reused once their last reader is done; in place where the kernel allows it."""
     last: dict[Vector, int] = {}
     for place, node in enumerate(order):
         for arg in below(node):
             last[arg] = place
-    registers: dict[Vector, int] = {}
-    free: list[int] = []
+    registers: dict[Vector, str] = {}
+    free: list[str] = []
     count = 0
     for place, node in enumerate(order):
         dying = [
@@ -272,7 +287,7 @@ def _allocate(
             if free:
                 registers[node] = free.pop()
             else:
-                registers[node] = count
+                registers[node] = f"register.{count}"
                 count += 1
         if not early:
             free += [registers[arg] for arg in dying]

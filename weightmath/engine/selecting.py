@@ -75,12 +75,11 @@ def keep(node: Vector, at: Places) -> Step:
             mask_rows(cells_of(cut_node, keys), thresholds, ties, cells_of(cut_node, mask))
         else:
             _mask_tiles(cut_node, frame, keys.reshape(-1), found, mask.reshape(-1))
-        result = frame.register(at.register)
+        result = frame.values[at.out]
         if node.op == "keep":
             select(result, np.ascontiguousarray(values, dtype=frame.dtype), mask)
         else:
             np.copyto(result, mask)
-        frame.values[at.out] = result
 
     return step
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Frame, Places, Step
+from weightmath.engine.frame import Frame, Places, Raw, Step
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
@@ -22,14 +22,7 @@ from weightmath.scope import Domain
 
 
 def static(node: Vector, at: Places) -> Step:
-    """A number, or one for each tensor of the chunk."""
-    if node.op == "constant":
-        number = float(node.option("value"))
-
-        def known(frame: Frame) -> None:
-            frame.values[at.out] = number
-
-        return known
+    """One number for each tensor of the chunk."""
 
     def look_up(frame: Frame) -> None:
         values = frame.plan.facts.static[node]
@@ -58,19 +51,19 @@ def stored(node: Vector, at: Places) -> Step:
 
 
 def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
-    """An input, read and converted; truth values become 0 and 1. A template's bits are kept, to compare with."""
+    """An input, read and converted; truth values become 0 and 1. A template is also kept as it is stored."""
     slot = f"execute.stored.{at.out}" if is_template else "execute.in"
+    is_mask = node.is_mask
 
     def step(frame: Frame) -> None:
-        values = frame.register(at.register)
-        nbytes, stored = frame.io.read(node, frame.spans, values.reshape(-1), slot)
-        frame.nbytes += nbytes
-        if node.is_mask:
-            truth = borrow("steps.truth", values.shape, bool)
-            np.copyto(values, np.not_equal(values, 0, out=truth))
+        values = frame.values[at.out]
+        stored = frame.io.read(node, frame.spans, values.reshape(-1), slot)
+        frame.nbytes += stored.bits.nbytes
         if is_template:
             frame.stored[at.out] = stored
-        frame.values[at.out] = values
+        if is_mask:
+            truth = borrow("steps.truth", values.shape, bool)
+            np.copyto(values, np.not_equal(values, 0, out=truth))
 
     return step
 
@@ -78,13 +71,16 @@ def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
 def apply(node: Vector, at: Places) -> Step:
     """An operation element by element."""
     kernel = KERNELS[node.op]
+    out, args = at.out, at.args
 
     def step(frame: Frame) -> None:
-        result = frame.register(at.register)
-        kernel(result, *[frame.operand(slot) for slot in at.args])
-        frame.values[at.out] = result
+        kernel(frame.values[out], *[frame.operand(slot) for slot in args])
 
-    return step
+    def plain(frame: Frame) -> None:
+        values = frame.values
+        kernel(values[out], *[values[slot] for slot in args])
+
+    return plain if at.plain else step
 
 
 def fold(node: Vector, at: Places) -> Step:
@@ -103,11 +99,9 @@ def draw(node: Vector, at: Places) -> Step:
     make = getattr(random, node.option("draw"))
 
     def step(frame: Frame) -> None:
-        values = frame.register(at.register)
-        flat = values.reshape(-1)
+        flat = frame.values[at.out].reshape(-1)
         for piece, span in frame.spans:
             make(_key(node, node.option("draw"), frame, piece.entry), piece.start, piece.stop, frame.dtype, flat[span])
-        frame.values[at.out] = values
 
     return step
 
@@ -116,13 +110,11 @@ def bernoulli(node: Vector, at: Places) -> Step:
     """A random mask with one probability, or one per element."""
 
     def step(frame: Frame) -> None:
-        values = frame.register(at.register)
-        flat = values.reshape(-1)
+        flat = frame.values[at.out].reshape(-1)
         chance = frame.values[at.args[0]]
         for piece, span in frame.spans:
             own = chance if isinstance(chance, float) else np.broadcast_to(chance, frame.shape).reshape(-1)[span]
             flat[span] = random.bernoulli(_key(node, "bernoulli", frame, piece.entry), piece.start, piece.stop, own)
-        frame.values[at.out] = values
 
     return step
 
@@ -172,9 +164,7 @@ def whole_tensor(node: Vector, at: Places) -> Step:
         shape = frame.plan.layout.entries[frame.pieces[0].entry].shape
         here = (frame.shape[0], *shape[1:]) if len(shape) > 1 else shape  # all rows, or those of the chunk
         operands = [frame.elements(slot).reshape(here) for slot in at.args]
-        result = frame.register(at.register)
-        np.copyto(result, whole.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
-        frame.values[at.out] = result
+        np.copyto(frame.values[at.out], whole.evaluate(node, operands).reshape(frame.shape), casting="same_kind")
 
     return step
 
@@ -192,7 +182,7 @@ def accumulate(node: Vector, at: Places) -> Step:
         done = 0
         for piece in frame.pieces:
             count = piece.last_tile + 1 - piece.first_tile
-            frame.leave(States(node, piece.entry, piece.first_tile, np.stack(states[done : done + count])))
+            frame.traces.append(States(node, piece.entry, piece.first_tile, np.stack(states[done : done + count])))
             done += count
 
     return step
@@ -218,23 +208,23 @@ def remember(node: Vector, slot: int) -> Step:
         # A statistic of one tensor or row shares its chunk with no other tensor.
         piece = frame.pieces[0]
         if node.domain == Domain.ROW:
-            frame.leave(KeptRows(node, piece.entry, piece.row, np.array(frame.values[slot])))
+            frame.traces.append(KeptRows(node, piece.entry, piece.row, np.array(frame.values[slot])))
         else:
-            frame.leave(Kept(node, piece.entry, frame.values[slot]))
+            frame.traces.append(Kept(node, piece.entry, frame.values[slot]))
 
     return step
 
 
 def write(output: Output, slot: int, template: int | None) -> Step:
-    """An output, with its template's values beside it."""
+    """An output, with its template beside it: as it is stored, or as numbers where it is computed."""
 
     def step(frame: Frame) -> None:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
-        before = stored = None
+        stored = None
         if template is not None:
-            before, stored = frame.elements(template).reshape(-1), frame.stored.get(template)
-        for written in frame.io.write(output, frame.spans, flat, before, stored):
+            stored = frame.stored.get(template) or Raw.of(frame.elements(template).reshape(-1))
+        for written in frame.io.write(output, frame.spans, flat, stored):
             frame.nbytes += written.nbytes
-            frame.leave(written)
+            frame.traces.append(written)
 
     return step

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DType
-from weightmath.engine.frame import Piece
+from weightmath.engine.frame import Piece, Raw
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.traces import Written
@@ -29,17 +29,6 @@ Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each l
 D = TypeVar("D", DType, "DType | None")
 _NO_MOMENTS = np.zeros((0, 3))
 _NO_PLACES = np.zeros(0, np.int64)
-
-
-class Raw(NamedTuple):
-    """Elements as they are stored."""
-
-    dtype: DType
-    bits: np.ndarray
-
-    def part(self, here: slice) -> Raw:
-        """Some of them."""
-        return Raw(self.dtype, self.bits[here])
 
 
 class Source(Protocol):
@@ -108,90 +97,41 @@ class Io:
         # Of each entry: elements, changed, nonfinite.
         self._totals = {name: np.zeros((len(plan.layout), 3), np.int64) for name in self._outcomes}
 
-    def read(self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in") -> tuple[int, Raw | None]:
-        """The pieces of a chunk of an input, in the compute dtype.
+    def read(self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in") -> Raw:
+        """The pieces of a chunk of an input, in the compute dtype; what shares a chunk is stored in one dtype.
 
-        Returns the bytes read, and the chunk as it is stored if all of it is of one dtype: valid until `slot`, or
-        `out`, is used again.
+        Returns the chunk as it is stored: valid until `slot`, or `out`, is used again.
         """
         source = self._sources[node]
-        nbytes = 0
-        raws: list[Raw] = []
-        for dtype, run in _runs(spans, lambda piece: source.dtype(self._name(piece))):
-            here = _extent(run)
-            part = out[here]
-            plain = dtype.bits == out.dtype and dtype.is_native
-            bits = part if plain else borrow(slot, part.shape, dtype.bits)
-            for piece, span in run:
-                source.read(self._name(piece), piece.start, piece.stop, bits[_within(span, here)])
-            if not plain:
-                convert.decode(bits, dtype, part)
-            nbytes += bits.nbytes
-            raws.append(Raw(dtype, bits))
-        return nbytes, raws[0] if len(raws) == 1 else None
+        dtype = source.dtype(self._name(spans[0][0]))
+        plain = dtype.bits == out.dtype and dtype.is_native
+        bits = out if plain else borrow(slot, out.shape, dtype.bits)
+        for piece, span in spans:
+            source.read(self._name(piece), piece.start, piece.stop, bits[span])
+        if not plain:
+            convert.decode(bits, dtype, out)
+        return Raw(dtype, bits)
 
-    def write(
-        self, output: Output, spans: Spans, values: np.ndarray, before: np.ndarray | None, stored: Raw | None = None
-    ) -> list[Written]:
-        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template.
-
-        before, stored   the template's values, and how they are stored where that is known
-        """
+    def write(self, output: Output, spans: Spans, values: np.ndarray, template: Raw | None = None) -> list[Written]:
+        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template."""
         found: list[Written] = []
-        for dtype, run in _runs(spans, lambda piece: self.dtype_of_sink(output, piece)):
+        sink = self._sinks[output.name]
+        for dtype, run in _runs(spans, lambda piece: sink.dtype(self._name(piece))):
             if dtype is None:
                 continue
             here = _extent(run)
-            own = [(piece, _within(span, here)) for piece, span in run]
             raw = Raw(dtype, _encoded("execute.out", values[here], dtype))
-            change = None
-            if before is not None:
-                differ = unequal(raw, before[here], stored and stored.part(here))
-                change = values[here], before[here], differ
-            crcs = [self.send(output, piece, raw.bits[span]) for piece, span in own]
-            found.append(self.measured(output, own, raw, change, crcs))
+            own = [(piece, _within(span, here)) for piece, span in run]
+            crcs = [sink.write(self._name(piece), piece.start, raw.bits[span]) for piece, span in own]
+            places, moments = _NO_PLACES, _NO_MOMENTS
+            differ = None
+            if template is not None:
+                differ = _differ(raw, template.part(here), values.dtype)
+                places, moments = self._moments(run, values, template)
+            pieces = _pieces(own, raw, differ)
+            known = None if None in crcs else np.array(crcs, np.int64)
+            found.append(Written(output.name, pieces, known, raw.bits.nbytes, places, moments))
         return found
-
-    def measured(
-        self,
-        output: Output,
-        spans: Spans,
-        raw: Raw,
-        change: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
-        crcs: Sequence[int | None] = (None,),
-    ) -> Written:
-        """What pieces of an output are like that lie one after the other.
-
-        change   their values, the template's, and where the bits of both differ; None without a template
-        """
-        pieces = np.empty((len(spans), 5), np.int64)
-        starts = [span.start for _, span in spans]
-        pieces[:, 0] = [piece.entry for piece, _ in spans]
-        pieces[:, 1] = [piece.start for piece, _ in spans]
-        pieces[:, 2] = np.diff(starts, append=len(raw.bits))
-        pieces[:, 3] = pieces[:, 2] if change is None else np.add.reduceat(change[2], starts, dtype=np.int64)
-        pieces[:, 4] = 0
-        if convert.nonfinite(raw.bits, raw.dtype):
-            pieces[:, 4] = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
-        places, moments = (_NO_PLACES, _NO_MOMENTS) if change is None else self._moments(spans, *change[:2])
-        known = None if None in crcs else np.array(crcs, np.int64)
-        return Written(output.name, pieces, known, raw.bits.nbytes, places, moments)
-
-    def fetch(self, node: Vector, piece: Piece, bits: np.ndarray) -> None:
-        """A piece of an input, as it is stored."""
-        self._sources[node].read(self._name(piece), piece.start, piece.stop, bits)
-
-    def send(self, output: Output, piece: Piece, bits: np.ndarray) -> int | None:
-        """Write a piece of an output, as it is stored; returns its checksum, as the sink does."""
-        return self._sinks[output.name].write(self._name(piece), piece.start, bits)
-
-    def dtype_of_source(self, node: Vector, piece: Piece) -> DType:
-        """The dtype in which a piece of an input is stored."""
-        return self._sources[node].dtype(self._name(piece))
-
-    def dtype_of_sink(self, output: Output, piece: Piece) -> DType | None:
-        """The dtype in which a piece of an output is stored; None: it is not written."""
-        return self._sinks[output.name].dtype(self._name(piece))
 
     def _name(self, piece: Piece) -> str:
         return self._names[piece.entry]
@@ -237,14 +177,16 @@ class Io:
             for (entry, start, size), crc in zip(written.pieces[:, :3].tolist(), written.crcs.tolist(), strict=True):
                 yield self._names[entry], start, size, crc
 
-    def _moments(self, spans: Spans, values: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _moments(self, spans: Spans, values: np.ndarray, template: Raw) -> tuple[np.ndarray, np.ndarray]:
         """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
         looked_at = list(self._looked_at(spans))
-        moments = [_NO_MOMENTS]
+        if not looked_at:
+            return _NO_PLACES, _NO_MOMENTS
+        moments = []
         for start, stop, count in _alike([here for _, here in looked_at]):
             shape = (count, (stop - start) // count)
+            old = _numbers(template.part(slice(start, stop)), values.dtype).reshape(shape)
             change = borrow("execute.change", shape, values.dtype)
-            old = before[start:stop].reshape(shape)
             np.subtract(values[start:stop].reshape(shape), old, out=change)
             moments.append(REDUCTIONS["gram"].partial(change, old))
         return np.array([place for place, _ in looked_at], np.int64), np.concatenate(moments)
@@ -288,6 +230,17 @@ def _alike(tiles: Sequence[slice]) -> Iterator[tuple[int, int, int]]:
         at += count
 
 
+def _pieces(spans: Spans, raw: Raw, differ: np.ndarray | None) -> np.ndarray:
+    """What `Written` says of pieces that lie one after the other; `differ` is where they differ from the template."""
+    sizes = [span.stop - span.start for _, span in spans]
+    changed = sizes if differ is None else [np.count_nonzero(differ[span]) for _, span in spans]
+    nonfinite = [0] * len(spans)
+    if convert.nonfinite(raw.bits, raw.dtype):
+        nonfinite = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
+    entries, starts = [piece.entry for piece, _ in spans], [piece.start for piece, _ in spans]
+    return np.array([entries, starts, sizes, changed, nonfinite], np.int64).T
+
+
 def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype.is_native and dtype.bits == values.dtype:
         return values
@@ -296,21 +249,29 @@ def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
     return bits
 
 
-def unequal(raw: Raw, before: np.ndarray, stored: Raw | None) -> np.ndarray:
-    """Where stored numbers differ from their template's, given as values, and as stored if that is known.
+def _numbers(raw: Raw, dtype: np.dtype) -> np.ndarray:
+    """Stored elements as numbers of a dtype. Valid until the next call."""
+    numbers = borrow("execute.numbers", raw.bits.shape, dtype)
+    convert.decode(raw.bits, raw.dtype, numbers)
+    return numbers
 
-    Valid until the next call.
-    """
-    same = stored is not None and stored.dtype == raw.dtype
-    other = stored.bits if stored and same else _encoded("execute.before", before, raw.dtype)
+
+def _differ(raw: Raw, template: Raw, dtype: np.dtype) -> np.ndarray:
+    """Where stored elements differ from a template's, which `dtype` holds without loss. Valid until the next call."""
+    other = template.bits
+    if template.dtype != raw.dtype:
+        other = _encoded("execute.before", _numbers(template, dtype), raw.dtype)
     whole = np.dtype(f"u{raw.dtype.itemsize}")
-    differ = borrow("execute.unequal", raw.bits.shape, bool)
+    differ = borrow("execute.differ", raw.bits.shape, bool)
     np.not_equal(raw.bits.view(whole), other.view(whole), out=differ)
     return differ
 
 
 def _runs(spans: Spans, dtype: Callable[[Piece], D]) -> Iterator[tuple[D, Spans]]:
     """Neighbours of one dtype, which are converted together: a conversion costs more than a small tensor."""
+    if len(spans) == 1:  # a part of a large tensor, of which there are many
+        yield dtype(spans[0][0]), spans
+        return
     for found, run in groupby(spans, key=lambda span: dtype(span[0])):
         yield found, list(run)
 

@@ -1,23 +1,39 @@
 """What a chunk leaves behind, as values, so that a run that was stopped need not compute the chunk again.
 
-Whatever the work on a chunk contributes to the run, statistics, counts, bytes of an output, is a *trace*. A frame
-applies each when it is made and remembers it; a later run applies the same traces instead of computing. `pack` makes
-plain values of them, which JSON keeps to the bit.
+Whatever the work on a chunk contributes to the run, statistics, counts, bytes of an output, is a *trace*. They are
+applied when the chunk is done, by whomever: this process, a helper, or a run before this one, whose journal has them.
+`pack` makes plain values of them, which JSON keeps to the bit.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Frame
+from weightmath.engine.tables import Tables
 from weightmath.kernels.bracket import Cut, Tally
 
 FORMAT = 2  # of what `pack` makes: an older journal's traces are not understood
+
+
+class Run(Protocol):
+    """The state of a run, to which traces are applied from any thread."""
+
+    @property
+    def tables(self) -> Tables:
+        """Statistics by tensor and cell."""
+
+    @property
+    def selections(self) -> Mapping[Vector, Any]:
+        """Selections from wide cells that are under way."""
+
+    @property
+    def io(self) -> Any:
+        """What counts the outputs' pieces."""
 
 
 class States(NamedTuple):
@@ -28,9 +44,9 @@ class States(NamedTuple):
     first: int
     states: np.ndarray
 
-    def apply(self, frame: Frame) -> None:
+    def apply(self, run: Run) -> None:
         """Put them in their places."""
-        frame.tables.states(self.node, self.entry)[self.first : self.first + len(self.states)] = self.states
+        run.tables.states(self.node, self.entry)[self.first : self.first + len(self.states)] = self.states
 
 
 class Kept(NamedTuple):
@@ -40,9 +56,9 @@ class Kept(NamedTuple):
     entry: int
     value: Any
 
-    def apply(self, frame: Frame) -> None:
+    def apply(self, run: Run) -> None:
         """Put it in its place."""
-        frame.tables.keep(self.node, self.entry, self.value)
+        run.tables.keep(self.node, self.entry, self.value)
 
 
 class KeptRows(NamedTuple):
@@ -53,9 +69,9 @@ class KeptRows(NamedTuple):
     first: int
     values: np.ndarray
 
-    def apply(self, frame: Frame) -> None:
+    def apply(self, run: Run) -> None:
         """Put them in their places."""
-        frame.tables.keep_rows(self.node, self.entry, self.first, self.values)
+        run.tables.keep_rows(self.node, self.entry, self.first, self.values)
 
 
 class Tallied(NamedTuple):
@@ -64,9 +80,9 @@ class Tallied(NamedTuple):
     node: Vector
     tallies: tuple[tuple[int, int, Tally], ...]
 
-    def apply(self, frame: Frame) -> None:
+    def apply(self, run: Run) -> None:
         """Hand them to the selection that is under way."""
-        frame.selections[self.node].take(self.tallies)
+        run.selections[self.node].take(self.tallies)
 
 
 class Written(NamedTuple):
@@ -86,9 +102,32 @@ class Written(NamedTuple):
     places: np.ndarray
     moments: np.ndarray
 
-    def apply(self, frame: Frame) -> None:
+    def apply(self, run: Run) -> None:
         """Count them."""
-        frame.io.count(self)
+        run.io.count(self)
+
+
+def joined(traces: Sequence[Trace]) -> tuple[Trace, ...]:
+    """Traces of neighbours, with what was written of each output as one: what is noted of a chunk costs by trace."""
+    written: dict[str, list[Written]] = {}
+    others: list[Trace] = []
+    for trace in traces:
+        if isinstance(trace, Written):
+            written.setdefault(trace.output, []).append(trace)
+        else:
+            others.append(trace)
+    return (*others, *(parts[0] if len(parts) == 1 else _one(parts) for parts in written.values()))
+
+
+def _one(parts: Sequence[Written]) -> Written:
+    crcs = [part.crcs for part in parts if part.crcs is not None]
+    return parts[0]._replace(
+        pieces=np.concatenate([part.pieces for part in parts]),
+        crcs=np.concatenate(crcs) if len(crcs) == len(parts) else None,
+        nbytes=sum(part.nbytes for part in parts),
+        places=np.concatenate([part.places for part in parts]),
+        moments=np.concatenate([part.moments for part in parts]),
+    )
 
 
 Trace = States | Kept | KeptRows | Tallied | Written

@@ -115,7 +115,7 @@ class WideSelection:
                     number_in_run = self.plan.tile_base[piece.entry] + number
                     found.append((piece.entry, one.row, tally(cell.selector.bracket, number_in_run, keys[here])))
             if found:
-                frame.leave(Tallied(self.node, tuple(found)))
+                frame.traces.append(Tallied(self.node, tuple(found)))
 
         return step
 

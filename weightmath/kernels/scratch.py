@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_thread = threading.local()
+
+class _Memory(threading.local):
+    def __init__(self) -> None:
+        self.slots: dict[str, np.ndarray] = {}
+        self.views: dict[Any, np.ndarray] = {}
+
+
+_mine = _Memory()
 
 
 def borrow(slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
@@ -18,10 +25,11 @@ def borrow(slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarra
     Valid until the same thread borrows the same slot again, so a slot is named after the one function that
     fills it (`"reduce.x"`), and nothing that leaves that function may live in it.
     """
-    views: dict[Any, np.ndarray] = _thread.__dict__.setdefault("views", {})
-    found = views.get((slot, shape, dtype))
+    views = _mine.views
+    key = slot, shape, dtype
+    found = views.get(key)
     if found is None:
-        found = views[slot, shape, dtype] = _view(slot, shape, np.dtype(dtype), views)
+        found = views[key] = _view(slot, shape, np.dtype(dtype), views)
     return found
 
 
@@ -29,7 +37,7 @@ _MOST_VIEWS = 500  # a view is made in microseconds, which count for small chunk
 
 
 def _view(slot: str, shape: tuple[int, ...], dtype: np.dtype, views: dict[Any, np.ndarray]) -> np.ndarray:
-    slots: dict[str, np.ndarray] = _thread.__dict__.setdefault("slots", {})
+    slots = _mine.slots
     nbytes = math.prod(shape) * dtype.itemsize
     held = slots.get(slot)
     if held is None or held.nbytes < nbytes:
