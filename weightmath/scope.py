@@ -11,10 +11,13 @@ budget can change a bit of them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from weightmath.errors import RecipeError, nearest
 from weightmath.layout import Entry, Layout
@@ -87,8 +90,7 @@ class Scope:
         return tuple(numbers), of_entry
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A run of elements of one tensor: whole rows, or a piece of one row."""
 
     start: int  # first element, counted within the tensor
@@ -97,44 +99,64 @@ class Tile:
     rows: int  # rows touched; 1 for a piece of a long row
 
 
+class _Grid(NamedTuple):
+    """How tensors of one shape are cut into tiles."""
+
+    size: int
+    row_size: int
+    step: int  # elements of a tile, unless it is the last one of the tensor, or of a row that is cut
+    of_row: int  # tiles of a row that is cut; 0: tiles are whole rows
+    tiles: int
+
+
+@lru_cache(maxsize=1024)  # asked for several times for each tile
+def _grid(shape: tuple[int, ...], tile: int) -> _Grid:
+    size = math.prod(shape)
+    rows = shape[0] if len(shape) > 1 else 1
+    row_size = size // rows if rows else 0
+    if size == 0:
+        return _Grid(0, row_size, 0, 0, 0)
+    if row_size > tile:
+        of_row = -(-row_size // tile)
+        return _Grid(size, row_size, tile, of_row, rows * of_row)
+    together = tile // row_size
+    return _Grid(size, row_size, together * row_size, 0, -(-rows // together))
+
+
 def rows_are_cut(entry: Entry) -> bool:
     """Whether rows of this tensor are longer than a tile."""
-    return entry.row_size > TILE
+    return _grid(entry.shape, TILE).of_row > 0
 
 
 def tile_count(entry: Entry) -> int:
     """Number of tiles of a tensor; 0 for an empty one."""
-    if entry.size == 0:
-        return 0
-    if rows_are_cut(entry):
-        return entry.rows * -(-entry.row_size // TILE)
-    return -(-entry.rows // (TILE // entry.row_size))
+    return _grid(entry.shape, TILE).tiles
 
 
 def tile(entry: Entry, number: int) -> Tile:
     """The tile of that number, in flat order."""
     start, stop = tile_span(entry, number)
-    row = start // entry.row_size
-    return Tile(start, stop, row, 1 if rows_are_cut(entry) else (stop - start) // entry.row_size)
+    grid = _grid(entry.shape, TILE)
+    return Tile(start, stop, start // grid.row_size, 1 if grid.of_row else (stop - start) // grid.row_size)
 
 
 def tile_span(entry: Entry, number: int) -> tuple[int, int]:
     """The elements of the tile of that number: the first, and the last + 1."""
-    size = entry.row_size
-    if size > TILE:
-        row, piece = divmod(number, -(-size // TILE))
-        start = row * size + piece * TILE
-        return start, min(start + TILE, (row + 1) * size)
-    step = TILE // size * size
-    return number * step, min((number + 1) * step, entry.size)
+    size, row_size, step, of_row, _ = _grid(entry.shape, TILE)
+    if of_row:
+        row, piece = divmod(number, of_row)
+        start = row * row_size + piece * step
+        return start, min(start + step, (row + 1) * row_size)
+    return number * step, min((number + 1) * step, size)
 
 
 def tile_at(entry: Entry, element: int) -> int:
     """The number of the tile that holds an element."""
-    row, within = divmod(element, entry.row_size)
-    if rows_are_cut(entry):
-        return row * -(-entry.row_size // TILE) + within // TILE
-    return row // (TILE // entry.row_size)
+    _, row_size, step, of_row, _ = _grid(entry.shape, TILE)
+    if of_row:
+        row, within = divmod(element, row_size)
+        return row * of_row + within // step
+    return element // step
 
 
 def tiles(entry: Entry) -> Iterator[Tile]:
