@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
 
@@ -124,6 +124,15 @@ class Digests:
             seen, number = last, number + 1
         if len(partly.digests) == partly.count:
             self._fold(name, partly)
+
+    def see_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> None:
+        """Tensors of one dtype, each in its span: all of them, or their first elements."""
+        raw, width = bits.view(np.uint8).data, bits.itemsize
+        for name, span in zip(names, spans, strict=True):
+            if span.stop - span.start == self._entries[name].size <= TILE:
+                self._folded[name] = xxh3_128_digest(xxh3_128_digest(raw[span.start * width : span.stop * width]))
+            else:
+                self.see(name, 0, bits[span])
 
     def _fold(self, name: str, partly: _Partly) -> None:
         with self._lock:

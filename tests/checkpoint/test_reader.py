@@ -106,3 +106,22 @@ def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
 
 def test_same_bits_can_fail() -> None:
     assert not same_bits(np.ones(3, np.float32), torch.zeros(3))
+
+
+MANY = {f"w{i}": torch.randn(i % 7 + 1, generator=torch.manual_seed(i)) for i in range(60)}
+MANY |= {"transposed": torch.arange(6.0).reshape(2, 3).t(), "large": torch.arange(3000.0), "last": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    "names", [[*MANY][:60], [*MANY], ["w9", "w3", "w5"], ["w1", "last"], ["transposed"], ["w4"], ["w2", "w2"]]
+)
+def test_some_tensors_at_once(names: list[str], tmp_path: Path) -> None:
+    torch.save(MANY, tmp_path / "x.pt")
+    checkpoint = open_checkpoint(tmp_path / "x.pt")
+    tensors = [checkpoint.section().tensors[name] for name in names]
+    ends = np.cumsum([tensor.entry.size for tensor in tensors])
+    spans = [slice(end - tensor.entry.size, end) for end, tensor in zip(ends.tolist(), tensors, strict=True)]
+    out = np.empty(ends[-1], np.float32)
+    with checkpoint.open() as reader:
+        reader.read_tensors(tensors, spans, out)
+    assert out.tobytes() == torch.cat([MANY[name].reshape(-1) for name in names]).numpy().tobytes()

@@ -207,3 +207,34 @@ def test_small_writes_are_cheap(tmp_path: Path) -> None:
             writer.write("a", start, bits)
             best = min(best, time.perf_counter() - before)
     assert best < 30e-6
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b", "c", "d"], ["d", "c", "b", "a"], ["a", "b", "d", "c"], ["a", "c", "b", "d"]]
+)
+def test_some_tensors_at_once(names: list[str], tmp_path: Path) -> None:
+    """Whatever lies between them: the copied `n` is not written over, and all is as it is one by one."""
+    state = {
+        "a": torch.arange(10.0), "n": torch.tensor(3), "b": torch.arange(6.0), "c": torch.ones(2), "d": torch.ones(3, 2)
+    }  # fmt: skip
+    torch.save(state, tmp_path / "t.pt")
+    section = open_checkpoint(tmp_path / "t.pt").section()
+    ends = np.cumsum([state[name].numel() for name in names]).tolist()
+    spans = [slice(end - state[name].numel(), end) for end, name in zip(ends, names, strict=True)]
+    bits = np.arange(ends[-1], dtype=np.float32)
+    for path in ("at_once.pt", "one_by_one.pt"):
+        with Writer(plan_image(section, section.layout.names), tmp_path / path) as writer:
+            for copy in writer.copies:
+                writer.copy(copy)
+            if path == "at_once.pt":
+                crcs = writer.write_tensors(names, spans, bits)
+            else:
+                assert [writer.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)] == crcs
+            writer.commit()
+            writer.publish()
+    assert filecmp.cmp(tmp_path / "at_once.pt", tmp_path / "one_by_one.pt", shallow=False)
+    written = torch.load(tmp_path / "at_once.pt")
+    assert written["n"] == 3
+    assert all(
+        written[name].reshape(-1).tolist() == bits[span].tolist() for name, span in zip(names, spans, strict=True)
+    )

@@ -48,6 +48,15 @@ class Memory:
         with self._lock:
             self.written[name] = self.written.get(name, 0) + len(bits)
 
+    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
+        for name, span in zip(names, spans, strict=True):
+            self.read(name, 0, span.stop - span.start, out[span])
+
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[None]:
+        for name, span in zip(names, spans, strict=True):
+            self.write(name, 0, bits[span])
+        return [None] * len(names)
+
     def seen(self) -> tuple[Arrays, dict[str, int], dict[str, int]]:
         return self.arrays if self.written else {}, self.written, self.reads
 

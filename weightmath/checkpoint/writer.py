@@ -9,7 +9,7 @@ with Writer(image, "merged.ckpt") as writer:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,8 @@ from weightmath.checkpoint.image import PIECE, Copy, Elements, Extent, Image, Ta
 from weightmath.errors import OutputError
 
 Bits = np.ndarray[Any, np.dtype[Any]]
+
+_BETWEEN = 512  # bytes between two extents that cost less to write than a second call
 
 
 class Writer:
@@ -89,6 +91,42 @@ class Writer:
             self._put(target.extent, target.offset + start * itemsize, raw)
         self.adopt(name, start, bits.size, crc)
         return crc
+
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
+        """Whole tensors of one dtype, each in its span of `bits`; each exactly once. Returns their checksums.
+
+        Tensors whose extents follow each other go out at once. What is between extents, and is written over them here,
+        is what `commit` adds.
+        """
+        targets = [self.image.targets[name] for name in names]
+        if not self._follow_each_other(targets, spans, bits.itemsize):
+            return [self.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)]
+        raw = bits.view(np.uint8).data
+        starts = [self.image.extents[target.extent].offset for target in targets]
+        pieces = [raw[span.start * bits.itemsize : span.stop * bits.itemsize] for span in spans]
+        whole = bytearray(starts[-1] - starts[0] + len(pieces[-1]))
+        crcs: list[int] = []
+        for target, start, piece in zip(targets, starts, pieces, strict=True):
+            whole[start - starts[0] : start - starts[0] + len(piece)] = piece
+            crcs.append(crc32(piece))
+            self._written[target.extent].append((0, len(piece), crcs[-1]))
+        self._put(targets[0].extent, 0, memoryview(whole))
+        return crcs
+
+    def _follow_each_other(self, targets: Sequence[Target], spans: Sequence[slice], width: int) -> bool:
+        """Whether these are whole extents of a file, one after the other, with little between them."""
+        first = targets[0].extent
+        extents = self.image.extents[first : first + len(targets)]
+        if [target.extent for target in targets] != list(range(first, first + len(extents))):
+            return False
+        sizes = [(span.stop - span.start) * width for span in spans]
+        between = extents[-1].offset + extents[-1].size - extents[0].offset - sum(sizes)
+        return (
+            [extent.size for extent in extents] == sizes
+            and {extent.file for extent in extents} == {extents[0].file}
+            and all(target.stride is None for target in targets)
+            and between <= _BETWEEN * len(sizes)
+        )
 
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
         """Whether elements [start, start + size) of a tensor are there already, told by their checksum."""

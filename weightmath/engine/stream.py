@@ -40,6 +40,9 @@ class Source(Protocol):
     def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         """Elements start..stop of a tensor, as raw bits, into a 1-D array."""
 
+    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
+        """Some tensors of one dtype, from their first elements on, each into its span of a 1-D array."""
+
     def seen(self) -> Any:
         """What there is to know of all that was read in this process: plain, or None."""
 
@@ -55,6 +58,9 @@ class Sink(Protocol):
 
     def write(self, name: str, start: int, bits: np.ndarray) -> int | None:
         """Elements from `start` on, as raw bits; returns their checksum, or None where `holds` could not tell."""
+
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> Sequence[int | None]:
+        """Some tensors of one dtype, from their first elements on, each in its span of the bits; as `write`."""
 
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
         """Whether elements that an earlier run has written, with this checksum, are there."""
@@ -106,8 +112,11 @@ class Io:
         dtype = source.dtype(self._name(spans[0][0]))
         plain = dtype.bits == out.dtype and dtype.is_native
         bits = out if plain else borrow(slot, out.shape, dtype.bits)
-        for piece, span in spans:
-            source.read(self._name(piece), piece.start, piece.stop, bits[span])
+        if len(spans) == 1:
+            piece = spans[0][0]
+            source.read(self._name(piece), piece.start, piece.stop, bits)
+        else:
+            source.read_tensors([self._name(piece) for piece, _ in spans], [span for _, span in spans], bits)
         if not plain:
             convert.decode(bits, dtype, out)
         return Raw(dtype, bits)
@@ -122,7 +131,11 @@ class Io:
             here = _extent(run)
             raw = Raw(dtype, _encoded("execute.out", values[here], dtype))
             own = [(piece, _within(span, here)) for piece, span in run]
-            crcs = [sink.write(self._name(piece), piece.start, raw.bits[span]) for piece, span in own]
+            if len(own) == 1:
+                crcs: Sequence[int | None] = [sink.write(self._name(own[0][0]), own[0][0].start, raw.bits)]
+            else:
+                names = [self._name(piece) for piece, _ in own]
+                crcs = sink.write_tensors(names, [span for _, span in own], raw.bits)
             places, moments = _NO_PLACES, _NO_MOMENTS
             differ = None
             if template is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,6 +164,14 @@ class CheckpointSource:
         """Elements start..stop of a tensor, as raw bits."""
         reader, info = self._places[name]
         reader.read(info, start, stop, out)
+
+    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
+        """Whole tensors of one dtype, as raw bits, each into its span."""
+        places = [self._places[name] for name in names]
+        readers = {id(reader): reader for reader, _ in places}
+        for key, reader in readers.items():
+            own = [(info, span) for (held, info), span in zip(places, spans, strict=True) if id(held) == key]
+            reader.read_tensors([info for info, _ in own], [span for _, span in own], out)
 
     def seen(self) -> Any:
         """Nothing that a helper would have to report."""

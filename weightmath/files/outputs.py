@@ -206,6 +206,13 @@ class CheckpointSink:
         self._note_tied(original, start, crc)
         return crc
 
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
+        """Whole tensors of one dtype, as raw bits, each in its span; returns their checksums."""
+        originals = [self._save.originals[name] for name in names]
+        if self._tied.keys().isdisjoint(originals):
+            return self._writer.write_tensors(originals, spans, bits)
+        return [self.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)]
+
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
         """Whether elements that an earlier run has written, with this checksum, are there."""
         original = self._save.originals[name]

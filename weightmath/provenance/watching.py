@@ -126,6 +126,13 @@ class _Source(CheckpointSource):
         digests, original = self._known[name]
         digests.see(original, start, out)
 
+    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: Bits) -> None:
+        super().read_tensors(names, spans, out)
+        known = [self._known[name] for name in names]
+        for digests in {id(digests): digests for digests, _ in known}.values():
+            own = [(original, span) for (of, original), span in zip(known, spans, strict=True) if of is digests]
+            digests.see_tensors([original for original, _ in own], [span for _, span in own], out)
+
     def seen(self) -> Any:
         """All digests of tensors that this input has."""
         return {original: digests.seen(original) for digests, original in self._known.values()}
@@ -146,6 +153,11 @@ class _Sink(CheckpointSink):
         crc = super().write(name, start, bits)
         self._digests.see(self._originals[name], start, bits)
         return crc
+
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
+        crcs = super().write_tensors(names, spans, bits)
+        self._digests.see_tensors([self._originals[name] for name in names], spans, bits)
+        return crcs
 
     def seen(self) -> Any:
         """All digests of tensors that are computed."""
