@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from weightmath.dtypes import DType
@@ -67,7 +68,7 @@ class Layout:
     @staticmethod
     def of(entries: Iterable[Entry], template: Any = None, outside: Iterable[str] = ()) -> Layout:
         """The layout of these entries, whatever their order."""
-        return Layout(tuple(sorted(entries, key=lambda entry: entry.name)), template, tuple(outside))
+        return Layout(tuple(sorted(entries, key=attrgetter("name"))), template, tuple(outside))
 
     def __repr__(self) -> str:
         return f"Layout({len(self.entries):,} tensors, {self.size:,} elements)"
@@ -88,6 +89,13 @@ class Layout:
     def index(self) -> dict[str, int]:
         """Position of each entry by name."""
         return {entry.name: i for i, entry in enumerate(self.entries)}
+
+    def under(self, names: tuple[str, ...]) -> Sequence[Entry | None]:
+        """The entries of these names; None where it has none."""
+        if names == self.names:
+            return self.entries
+        numbers = map(self.index.get, names)
+        return [None if number is None else self.entries[number] for number in numbers]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -129,13 +137,12 @@ class Difference:
 
 def difference(expected: Layout, actual: Layout) -> Difference:
     """What `actual` lacks, has too much, or has in another shape."""
+    pairs = list(zip(expected, actual.under(expected.names), strict=True))
     return Difference(
-        missing=tuple(name for name in expected.names if name not in actual),
-        extra=tuple(name for name in actual.names if name not in expected),
+        missing=tuple(entry.name for entry, other in pairs if other is None),
+        extra=tuple(one.name for one, other in zip(actual, expected.under(actual.names), strict=True) if other is None),
         reshaped=tuple(
-            (entry.name, entry.shape, actual[entry.name].shape)
-            for entry in expected
-            if entry.name in actual and actual[entry.name].shape != entry.shape
+            (one.name, one.shape, other.shape) for one, other in pairs if other and other.shape != one.shape
         ),
     )
 

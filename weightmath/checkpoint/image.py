@@ -201,20 +201,35 @@ def assemble(
     seal: Seal = lambda crcs: (),
 ) -> Image:
     """The image that these parts make; `aliases` are those besides what storages tell."""
-    plans = {number: part.content for number, part in enumerate(parts) if isinstance(part.content, StoragePlan)}
-    tied = {name: of for plan in plans.values() for name, of in plan.aliases.items()}
+    extents: list[Extent] = []
+    targets: dict[str, Target] = {}
+    tied: dict[str, str] = {}
+    copies: list[Copy | Elements] = []
+    zeros: list[Zeros] = []
+    literals: dict[int, bytes] = {}
+    unordered: set[int] = set()
+    for number, (file, name, offset, content) in enumerate(parts):
+        extents.append(Extent(file, name, offset, content_size(content)))
+        if isinstance(content, bytes):
+            literals[number] = content
+            continue
+        targets.update(_targets(number, content))
+        copies.extend(_copies(number, content, template.places))
+        if isinstance(content, StoragePlan):
+            tied.update(content.aliases)
+            zeros.extend(_zeros(number, content))
+            if content.scattered:
+                unordered.add(number)
     return Image(
         template=template,
         files=tuple(files),
-        extents=tuple(Extent(part.file, part.name, part.offset, content_size(part.content)) for part in parts),
-        targets=dict(target for number, part in enumerate(parts) for target in _targets(number, part.content)),
+        extents=tuple(extents),
+        targets=targets,
         aliases={**tied, **(aliases or {})},
-        copies=tuple(
-            copy for number, part in enumerate(parts) for copy in _copies(number, part.content, template.places)
-        ),
-        zeros=tuple(zeros for number, plan in plans.items() for zeros in _zeros(number, plan)),
-        literals={number: part.content for number, part in enumerate(parts) if isinstance(part.content, bytes)},
-        unordered=frozenset(number for number, plan in plans.items() if plan.scattered),
+        copies=tuple(copies),
+        zeros=tuple(zeros),
+        literals=literals,
+        unordered=frozenset(unordered),
         companions=tuple(companions),
         seal=seal,
     )

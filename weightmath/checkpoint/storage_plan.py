@@ -7,9 +7,8 @@ kept. What is computed overwrites the elements that it covers; the rest of the s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from weightmath.dtypes import DType
 from weightmath.errors import OutputError
 
 
-@dataclass(frozen=True)
-class StoragePlan:
+class StoragePlan(NamedTuple):
     """How the output's version of one storage is made.
 
     storage    as it is in the template
@@ -59,6 +57,8 @@ class StoragePlan:
 
         All of a scattered storage that is not covered: its computed elements are written over the copy.
         """
+        if self._is_one_tensor:
+            return []
         if self.old is None or (self.scattered and not self.retyped and not self._covered):
             return [(0, self.storage.nbytes)]
         return [] if self.retyped or self.scattered else self._gaps(self.old.itemsize)
@@ -66,6 +66,12 @@ class StoragePlan:
     def unseen(self) -> list[tuple[int, int]]:
         """Runs of bytes [start, stop) of the output that no tensor sees and that have no value in the new dtype."""
         return self._gaps(self.new.itemsize) if self.new and self.retyped and not self.scattered else []
+
+    @property
+    def _is_one_tensor(self) -> bool:
+        """Whether a computed tensor is all of it, in order: nearly every storage is."""
+        first = self.computed[0] if len(self.computed) == 1 else None
+        return first is not None and first.contiguous and first.entry.nbytes == self.storage.nbytes
 
     @property
     def _covered(self) -> bool:
@@ -93,7 +99,7 @@ def plan_storages(
     chosen = {section.tensors[name].number for name in computed}
     plans = {}
     for key, tensors in users.items():
-        if any(tensor.number in chosen for tensor in tensors):
+        if not chosen.isdisjoint([tensor.number for tensor in tensors]):
             plans[key] = _plan(tensors, chosen, dtypes, key in others)
         else:
             plans[key] = StoragePlan(tensors[0].storage, None, None, (), {})
@@ -111,7 +117,9 @@ def _plan(
             hint=f"leave it out of the merge: `except: {first.entry.name}`",
         )
     new = dtypes.get(first.entry.name, first.entry.dtype)
-    retyped = any(dtypes.get(tensor.entry.name, tensor.entry.dtype) != tensor.entry.dtype for tensor in written)
+    retyped = bool(dtypes) and any(
+        dtypes.get(tensor.entry.name, tensor.entry.dtype) != tensor.entry.dtype for tensor in written
+    )
     if retyped:
         _check_one_dtype(users, written, dtypes)
     canonical, aliases = _untie(written)
@@ -127,8 +135,10 @@ def _check_one_dtype(users: Sequence[TensorInfo], written: Sequence[TensorInfo],
     raise OutputError(f"{names} share one storage, so that all or none can change their dtype", hint="keep their dtype")
 
 
-def _untie(tensors: Iterable[TensorInfo]) -> tuple[tuple[TensorInfo, ...], dict[str, str]]:
+def _untie(tensors: Sequence[TensorInfo]) -> tuple[tuple[TensorInfo, ...], dict[str, str]]:
     """The tensors with different elements, by their place, and which others have the same elements as one."""
+    if len(tensors) == 1:
+        return tuple(tensors), {}
     canonical: dict[object, TensorInfo] = {}
     aliases = {}
     for tensor in tensors:

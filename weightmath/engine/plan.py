@@ -138,22 +138,24 @@ class Plan:
         return not operands or any(operands)
 
     @cached_property
-    def group_keys(self) -> tuple[tuple[object, ...], ...]:
-        """For each entry what its program depends on; entries with equal keys share programs."""
+    def group_keys(self) -> tuple[int, ...]:
+        """A number for each entry, the same where all is the same that a program depends on."""
         choices = [self.facts.present[v] for v in self.nodes]
         for vector in self.nodes:
             if vector in self.facts.static:
                 values = self.facts.static[vector]
                 choices += [values == 0, values == 1]
-        columns = np.packbits(np.array(choices, dtype=bool), axis=0) if choices else np.zeros((0, len(self.layout)))
-        return tuple(
-            (columns[:, i].tobytes(), self.compute_dtypes[i].name, *_size_class(entry), *self._input_dtypes(entry))
-            for i, entry in enumerate(self.layout)
+        chosen = np.packbits(np.array(choices, dtype=bool), axis=0) if choices else np.zeros((0, len(self.layout)))
+        layouts = [vector.source.layout for vector in self.nodes if vector.source is not None]
+        stored = [[entry and entry.dtype.name for entry in layout.under(self.layout.names)] for layout in layouts]
+        columns = (
+            *chosen.tolist(),
+            [dtype.name for dtype in self.compute_dtypes],
+            map(_size_class, self.layout),
+            *stored,
         )
-
-    def _input_dtypes(self, entry: Entry) -> tuple[str, ...]:
-        sources = (vector.source for vector in self.nodes if vector.source is not None)
-        return tuple(source.layout[entry.name].dtype.name if entry.name in source.layout else "" for source in sources)
+        numbers: dict[object, int] = {}
+        return tuple(numbers.setdefault(key, len(numbers)) for key in zip(*columns, strict=True))
 
     def kind(self, vector: Vector) -> str:
         """The kind of a vector in a word."""
@@ -170,7 +172,7 @@ class Plan:
 
 
 def _is_float64(source: Layout, layout: Layout) -> Flags:
-    return np.array([name in source and source[name].dtype is FLOAT64 for name in layout.names], dtype=bool)
+    return np.array([entry is not None and entry.dtype is FLOAT64 for entry in source.under(layout.names)], dtype=bool)
 
 
 def _size_class(entry: Entry) -> tuple[bool, bool, bool]:

@@ -63,8 +63,8 @@ class Opened:
     @cached_property
     def layout(self) -> Layout:
         """The floating-point tensors under their names in the recipe."""
-        floats = {name: info.entry for name, info in self.tensors.items() if info.entry.dtype.is_float}
-        return Layout.of(Entry(name, entry.shape, entry.dtype) for name, entry in floats.items())
+        floats = ((name, info.entry) for name, info in self.tensors.items() if info.entry.dtype.is_float)
+        return Layout.of(entry if entry.name == name else entry._replace(name=name) for name, entry in floats)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def open_input(name: str, path: str | Path, *, section: str | None = None, namin
     if is_delta(checkpoint):
         checkpoint = as_checkpoint(checkpoint)
     chosen, prefix = _section(checkpoint, section)
+    if not prefix and naming.changes_nothing:
+        return Opened(name, chosen, prefix, chosen.tensors)
     inside = {original[len(prefix) :]: original for original in chosen.tensors if original.startswith(prefix)}
     beside = [original for original in chosen.tensors if not original.startswith(prefix)]
     found = naming.apply(inside, beside)
@@ -127,10 +129,12 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
     borrowed = {name: template for name in found.missing if terms.borrows}
-    entries = [entry for entry in own if entry.name in subject.layout]
-    entries += [subject.layout[name] for name in borrowed]
-    layout = own if len(entries) == len(own) and not borrowed else Layout.of(entries)
-    tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
+    layout, tensors = own, opened.tensors
+    if found.extra or borrowed:
+        shared = (entry for entry in own if entry.name in subject.layout)
+        layout = Layout.of([*shared, *(subject.layout[name] for name in borrowed)])
+    if borrowed or len(layout) < len(tensors):
+        tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
     return input_vector(Input(opened.name, layout, terms.kind, terms.part, Origin(opened, tensors, borrowed)))
 
 

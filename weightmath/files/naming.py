@@ -25,6 +25,11 @@ class Naming:
     strip: Sequence[str] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether there are no rules."""
+        return self.names is None and not self.strip and not self.rename
+
     def apply(self, originals: Iterable[str], beside: Collection[str]) -> dict[str, str]:
         """New name -> name in the file, for every tensor that has a new name.
 
