@@ -33,6 +33,7 @@ class Case:
     cold     whether the models are dropped from the page cache before each run
     threads  of weightmath; the floor has one
     main     whether it is measured when no case is named
+    packs    what a compressor does in it, on {folder}/made.delta: its own time is taken out like the start-up
     target   how many floors it may take, or how many averages of three
     """
 
@@ -45,6 +46,7 @@ class Case:
     cold: bool = False
     threads: int = 2
     main: bool = False
+    packs: Literal["compress", "decompress"] | None = None
     target: Target | None = None
 
     @property
@@ -77,6 +79,7 @@ save:
 """
 
 _MAKE = ("delta", "make", "{m0}", "{m1}", "-o")
+_MADE = (*_MAKE, "{folder}/made.delta")
 _APPLY = ("delta", "apply", "{m0}", "{folder}/made.delta", "-o", "{folder}/out.ckpt")
 _TIES = _saves("ties(m0, [m1, m2, m3], densities=0.2)")
 _SCALED = _saves("model(0.99 * m0)")
@@ -98,8 +101,8 @@ CASES: tuple[Case, ...] = (
     Case("statistics", _STATISTICS, 2, writes=0, target=Target(1.25)),
     Case("compare 5", ("compare", *(f"{{m{i}}}" for i in range(5))), 5, writes=0, target=Target(4)),
     # The floor of deltas reads both models and writes one, as if a delta were as large as a model.
-    Case("make delta", (*_MAKE, "{folder}/out.delta"), 2),
-    Case("apply delta", _APPLY, 2, before=(*_MAKE, "{folder}/made.delta")),
+    Case("make delta", (*_MAKE, "{folder}/out.delta"), 2, before=_MADE, packs="compress", target=Target(3)),
+    Case("apply delta", _APPLY, 2, before=_MADE, packs="decompress", target=Target(3)),
     Case("float32", AVERAGE, 3, Kind("float32")),
     Case("bfloat16", AVERAGE, 3, Kind("bfloat16")),
     Case("safetensors", AVERAGE, 3, Kind(form="safetensors")),

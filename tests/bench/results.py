@@ -41,10 +41,11 @@ class Result:
     repeats        runs of each program; each peer has its own
     read, written  bytes of the floor; weightmath reads the first as often as `passes` says
     floor, start, weightmath  median seconds, `wall` and `cpu`, and the most memory, `peak`, of the whole process
-    ratio          (weightmath - start) / floor, `wall` and `cpu`
+    ratio          (weightmath - start) / floor, `wall` and `cpu`; a compressor's own time is taken out too
     predicted      seconds that `weightmath plan` said, on a measured machine; None where it was not asked
     peers          of each, its version and the same numbers of its whole process, `repeats`, and `times`: how many
                    times weightmath's whole process it takes, turn by turn
+    compressor     seconds of a processor that the compressor of a delta takes by itself; threads share them
     """
 
     name: str
@@ -61,6 +62,7 @@ class Result:
     ratio: Mapping[str, Spread]
     predicted: float | None
     peers: Mapping[str, Mapping[str, Any]]
+    compressor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def _result(
     peers: Mapping[Peer, str],
 ) -> Result:
     own = {program: runs for (name, program), runs in costs.items() if name == case.name}
-    start = costs["start", case.start]
+    start, packing = costs["start", case.start], _packing(case, models)
+    apart = [replace(one, wall=one.wall + packing / case.threads, cpu=one.cpu + packing) for one in start]
     return Result(
         name=case.name,
         dtype=case.kind.dtype,
@@ -140,7 +143,7 @@ def _result(
         floor=medians(own["floor"]),
         start=medians(start),
         weightmath=medians(own["weightmath"]),
-        ratio=ratios(own["weightmath"], start, own["floor"]),
+        ratio=ratios(own["weightmath"], apart, own["floor"]),
         predicted=predicted,
         peers={
             peer.name: {
@@ -152,7 +155,17 @@ def _result(
             for peer, version in peers.items()
             if peer.name in own
         },
+        compressor=packing,
     )
+
+
+def _packing(case: Case, models: Models) -> float:
+    """Seconds of a processor that the compressor takes in a case, by itself."""
+    if case.packs is None:
+        return 0.0
+    made = str(models.folder / "made.delta")
+    _, printed = run(Program([sys.executable, "-m", "tests.bench.compressor", made, case.packs]))
+    return float(printed)
 
 
 def floor(case: Case, models: Models) -> Program:

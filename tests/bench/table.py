@@ -11,7 +11,7 @@ from tests.bench.record import Record
 from tests.bench.results import Result, growth
 
 _MB = 1e6
-_WIDTH = 140  # columns; a table of numbers that is cut is worth nothing
+_WIDTH = 150  # columns; a table of numbers that is cut is worth nothing
 
 
 def show(record: Record) -> None:
@@ -40,9 +40,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _ratios(results: Sequence[Result]) -> Table:
     table = _table(
-        "floors: (seconds - start) / floor s, the time to copy the bytes; median (least-most); predicted / seconds",
-        *("case", "threads", "read MB", "written MB", "floor s", "start s", "seconds"),
-        *("floors", "floors, cpu", "peak MB", "passes", "predicted"),
+        "floors: (seconds - start - packing / threads) / floor s, the time to copy: median (least-most)",
+        *("case", "threads", "read MB", "written MB", "floor s", "start s", "packing s", "seconds"),
+        *("floors", "floors, cpu", "peak MB", "passes", "predicted / s"),
     )
     for each in results:
         table.add_row(
@@ -50,7 +50,9 @@ def _ratios(results: Sequence[Result]) -> Table:
             str(each.threads),
             f"{each.read / _MB:,.0f}",
             f"{each.written / _MB:,.0f}",
-            *(f"{cost['wall']:.2f}" for cost in (each.floor, each.start, each.weightmath)),
+            *(f"{cost['wall']:.2f}" for cost in (each.floor, each.start)),
+            f"{each.compressor:.2f}" if each.compressor else "",
+            f"{each.weightmath['wall']:.2f}",
             str(each.ratio["wall"]),
             str(each.ratio["cpu"]),
             f"{each.weightmath['peak'] / _MB:.0f}",

@@ -15,12 +15,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.bench import cases, peers, record, results, workload
+from tests.bench import cases, compressor, peers, record, results, workload
 from tests.bench.cases import CASES, Case
 from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, ratios, run
 from tests.bench.record import Record
 from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
+from weightmath.delta import open_delta
+from weightmath.delta.planes import compressed, unpacked
 from weightmath.job import prepare
 from weightmath.run import load
 from weightmath.speed.machine import this_machine
@@ -168,6 +170,10 @@ def test_a_delta_is_made_and_gives_the_tuned_file_back(models: Models) -> None:
     assert delta.stat().st_size < models.bytes()
     (again,) = outputs_of(results.weightmath(apply, models))
     assert again.read_bytes() == models.path(1).read_bytes()
+    # What is taken out for the compressor is what weightmath does: it makes the same bytes.
+    found = list(compressor.pieces(open_delta(delta)))
+    assert found
+    assert all(compressed(unpacked(content, size)) == content for content, size in found)
 
 
 @pytest.mark.parametrize("name", ["safetensors", "4 shards"])

@@ -35,7 +35,7 @@ def squeeze(values: Array) -> bytes:
     planes = np.empty((width, len(whole)), np.uint8)
     for number, plane in enumerate(planes):
         np.right_shift(whole, 8 * number, out=plane, casting="unsafe")
-    return _compressor().compress(planes.data if planes.size else b"")
+    return compressed(planes.data if planes.size else b"")
 
 
 def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Array:
@@ -47,6 +47,11 @@ def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Arr
         whole <<= 8
         whole |= plane
     return whole.view(dtype)
+
+
+def compressed(content: bytes | memoryview) -> bytes:
+    """Bytes, compressed by themselves; `unpacked` gives them back."""
+    return _compressor().compress(content)
 
 
 def packed_after(content: bytes, known: bytes) -> bytes:
