@@ -44,7 +44,8 @@ def operations(plan: Plan) -> dict[str, float]:
         tally, sort, keep        elements that selections look at, as the model streams by or held in memory, and mask
         gram, ...                elements times pairs of vectors
         svd                      elements times the smaller side of the matrix, for each decomposition
-        tensor read, written     tensors, not elements
+        tensor read, written     tensors, not elements; and
+        tensor group             tensors, or as many small ones as go through their programs together
     """
     counts: defaultdict[str, float] = defaultdict(float)
     for wanted, group in _groups(plan):
@@ -52,6 +53,7 @@ def operations(plan: Plan) -> dict[str, float]:
         for number, program in enumerate(group.programs):
             last = number == len(group.programs) - 1
             elements = width * sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
+            counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
             counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
             for name, each in _of_program(group, number, wanted, plan):

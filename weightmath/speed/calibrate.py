@@ -31,6 +31,7 @@ from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
 _ROUNDS = 3
 _ELEMENTS = 12_000_000  # of the models in files: larger than the caches of most processors
 _MANY, _FEW = 1000, 300  # small tensors, and elements of each
+_SOME, _MORE = 80, 100_000  # tensors that have a chunk of their own, and elements of each
 _SHARED = (4096, 4096)
 _BUFFER = 1 << 20
 
@@ -107,15 +108,16 @@ def _disk(folder: Path) -> tuple[float, float]:
 def _runs(folder: Path) -> Iterator[Timed]:
     """Runs of recipes with one input and with four.
 
-    On small files, on ones of many tensors, and on ones with a large tensor that is only copied, and looked at for the
-    fingerprints: so that no arithmetic hides what its bytes cost.
+    On small files, on ones of many small tensors and of some larger ones, and on ones with a large tensor that is only
+    copied, and looked at for the fingerprints: so that no arithmetic hides what its bytes cost.
     """
     for letter in "abcd":
         _write(folder / f"small-{letter}.safetensors", {"merged": 1})
         _write(folder / f"many-{letter}.safetensors", {f"merged.{i}": _FEW for i in range(_MANY)})
+        _write(folder / f"some-{letter}.safetensors", {f"merged.{i}": _MORE for i in range(_SOME)})
         _write(folder / f"large-{letter}.safetensors", {"merged": 1, "rest": _ELEMENTS})
     for formula in ("model(0.9 * a)", "0.4 * a + 0.3 * b + 0.2 * c + 0.1 * d"):
-        for name in ("small", "many", "large"):
+        for name in ("small", "many", "some", "large"):
             yield _run(folder, name, formula)
 
 

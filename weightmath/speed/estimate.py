@@ -71,7 +71,7 @@ def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
     )
 
 
-_FILES = ("byte read", "byte written", "tensor read", "tensor written")
+_FILES = ("byte read", "byte written", "tensor read", "tensor written", "tensor group")
 
 
 def work(job: Job) -> dict[str, float]:

@@ -25,6 +25,7 @@ from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
 
 _CHEAP, _DEAR = (512, 4096), (64, 4096)  # shapes of what operations are tried on: enough to be timed
+_WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
 _MATRIX = (384, 384)
 _KEPT = 1 << 20  # elements, at least those of a chunk
@@ -127,6 +128,9 @@ def probes() -> Iterator[Probe]:
         yield probe([here], dtype=FLOAT32 if dtype is not FLOAT32 else FLOAT64)
     yield from (probe([value]) for value in (*_cheap(x, y), *_dear(u, v)))
     yield from (probe([x], watched=[statistic]) for statistic in _statistics(x, y))
+    for value, scope in ((x, "tensor"), (memory_input("wide", 1, shape=_WIDE), "global")):
+        yield probe([value], watched=[f.quantile(value, 0.5, scope=scope)])
+        yield probe([f.keep_largest(value, 0.2, scope=scope)])
     yield probe([f.truncated_svd(memory_input("m", 1, shape=_MATRIX), rank=8)])
 
 
@@ -145,7 +149,7 @@ def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
     """Operations that tell by themselves."""
     yield from (f.where(x < y, x, y), f.median([x, y, x - y]), f.exp(x), f.log(y), f.tanh(x), x**0.3)
     yield from (f.gaussian(seed=1), f.uniform(seed=1), f.rademacher(seed=1), f.bernoulli(0.5, seed=1))
-    yield from (f.keep_largest(x, 0.2), f.keep_largest(x, 0.2, scope="tensor"), f.rank(x, scope="tensor"))
+    yield f.rank(x, scope="tensor")
 
 
 def _chain(op: str, value: Vector, *others: Vector) -> Vector:
@@ -157,8 +161,6 @@ def _chain(op: str, value: Vector, *others: Vector) -> Vector:
 def _statistics(x: Vector, y: Vector) -> Iterator[Vector]:
     for op in REDUCTIONS:
         yield reduction(op, *((x, y) if op in (*PAIRWISE, "dot", "cosine") else (x,)), scope="global")
-    yield f.quantile(x, 0.5)
-    yield f.quantile(x, 0.5, scope="tensor")
 
 
 def probe(
