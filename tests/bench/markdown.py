@@ -38,7 +38,7 @@ def _of_case(case: Result, largest: Mapping[str, Result]) -> list[str]:
     return [
         case.name,
         size_text(case.model),
-        f"{own['wall']:.1f}",
+        f"{own['wall']:.1f}" + (f", {case.compressor / case.threads:.1f} to pack" if case.compressor else ""),
         str(case.ratio["wall"]),
         _beside(case, _TARGETS.get(case.name), largest.get(AVERAGE_OF_3)),
         size_text(round(own["peak"])),
