@@ -90,7 +90,7 @@ CASES: tuple[Case, ...] = (
     Case("average of 8", _saves("weighted_average([m0, m1, m2, m3, m4, m5, m6, m7])"), 8),
     Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4),
     Case("ties global", _TIES, 4, main=True, target=Target(5, "average")),
-    Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4),
+    Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4, main=True),
     Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4, target=Target(3, "average")),
     Case("slerp", _saves("slerp(m0, m1, t=0.3)"), 2),
     Case("model stock", _saves("model_stock(m0, [m1, m2])"), 3),
