@@ -120,16 +120,14 @@ def _of_node(node: Vector, shape: Entry) -> Iterator[tuple[str, float]]:
         yield node.op, count if node.op == "median" else 1
 
 
-def tensors_read(plan: Plan) -> frozenset[tuple[Vector, str]]:
-    """The tensors that a run of the plan reads whole, once or more often: input and name."""
-    return frozenset(
-        (node, plan.layout.names[entry])
-        for wanted, group in _groups(plan)
-        if not wanted.sampling
-        for program in group.programs
-        for node in program.reads
-        for entry in group.entries
-    )
+def tensors_read(plan: Plan) -> dict[Vector, set[int]]:
+    """The entries that a run of the plan reads whole, once or more often, by input."""
+    found: dict[Vector, set[int]] = {}
+    for wanted, group in _groups(plan):
+        for program in () if wanted.sampling else group.programs:
+            for node in program.reads:
+                found.setdefault(node, set()).update(group.entries)
+    return found
 
 
 def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:

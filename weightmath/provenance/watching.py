@@ -68,20 +68,23 @@ class Watch:
 def bytes_beside(models: Mapping[str, Opened], plan: Plan) -> int:
     """Bytes that a run reads for the fingerprints of its inputs alone, as no pass reads them."""
     left = {
-        (name, original): info.entry.nbytes
+        (name, original): info.entry
         for name, opened in models.items()
         for original, info in opened.section.tensors.items()
         if original.startswith(opened.prefix)
     }
-    for node, name in tensors_read(plan):
+    for node, entries in tensors_read(plan).items():
         assert node.source is not None
         origin: Origin = node.source.origin
-        info = origin.tensors[name]
-        holder = origin.borrowed.get(name, origin.own)
-        # Of a tensor whose leading rows are merged, the other rows are left.
-        read = plan.layout[name].size * info.entry.dtype.itemsize
-        left[holder.name, info.entry.name] = max(0, info.entry.nbytes - read)
-    return sum(left.values())
+        for read in map(plan.layout.entries.__getitem__, entries):
+            whole = origin.tensors[read.name].entry
+            holder = origin.borrowed.get(read.name, origin.own)
+            if read.shape == whole.shape:
+                left.pop((holder.name, whole.name), None)
+            elif (holder.name, whole.name) in left:
+                # Of a tensor whose leading rows are merged, the other rows are left.
+                left[holder.name, whole.name] = whole._replace(shape=(whole.size - read.size,))
+    return sum(entry.nbytes for entry in left.values())
 
 
 def _digests_of_output(save: Save) -> Digests:
