@@ -36,6 +36,7 @@ from weightmath.scope import TILE, Domain, rows_are_cut
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
 # from the system's copy in to the system's copy out. A chunk is what is handed to a helper and noted in a journal.
 PART_TILES = 2
+_MOST_FRAMES = 100  # of a thread: what is packed together has many shapes
 WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
 
 
@@ -121,6 +122,7 @@ class _Run:
         self.grouping = Grouping(plan)
         self.selections: dict[Vector, WideSelection] = {}  # under way
         self.reading = 0  # number of the reading, from 1
+        self.own = threading.local()  # each thread's frames of the present reading
         self.computing = threading.Semaphore(settings.threads)
 
     def make_pass(self, one: Pass) -> int:
@@ -142,6 +144,7 @@ class _Run:
 
     def _read_once(self, wanted: Wanted) -> None:
         self.reading += 1
+        self.own = threading.local()
         # Samples are small, and stay where they are collected.
         worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
         count = self.settings.threads - 1 if worth else 0
@@ -188,8 +191,9 @@ class _Run:
         traces: list[Trace] = []
         with np.errstate(all="ignore"):
             for part in self._parts(pieces):
-                frame = self._frame(part)
-                program.run(frame)
+                frame = self._frame(program, part)
+                for call in frame.calls:
+                    call()
                 nbytes += frame.nbytes
                 traces += frame.traces
         return nbytes, joined(traces)
@@ -204,13 +208,24 @@ class _Run:
         for tile in range(first.first_tile, first.last_tile + 1, PART_TILES):
             yield (piece_of(first.entry, entry, tile, min(tile + PART_TILES - 1, first.last_tile)),)
 
-    def _frame(self, pieces: tuple[Piece, ...]) -> Frame:
+    def _frame(self, program: Program, pieces: tuple[Piece, ...]) -> Frame:
+        """This thread's frame for chunks of this shape, at these pieces."""
         first = self.plan.layout.entries[pieces[0].entry]
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
+        frames: dict[Any, Frame] = self.own.__dict__.setdefault("frames", {})
+        frame = frames.get((program, shape))
+        if frame is not None:
+            frame.go_to(pieces)
+            return frame
+        if len(frames) == _MOST_FRAMES:
+            frames.clear()
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        return Frame(self.plan, self.tables, self.io, self.selections, pieces, shape, dtype)
+        frame = frames[program, shape] = Frame(self.plan, self.tables, self.io, shape, dtype)
+        frame.go_to(pieces)
+        program.prepare(frame)
+        return frame
 
     def _complete(self, stage: Any) -> None:
         if stage == CopyJob.stage:

@@ -1,4 +1,8 @@
-"""What one worker holds while it computes one chunk, and how steps read the values in it.
+"""What one worker holds while it computes chunks of one shape, and how steps read the values in it.
+
+A frame goes from part to part of a chunk. Its arrays stay where they are, so that a step whose operands are arrays can
+be made ready once: Python that is run for each part costs as much as arithmetic, as the part's numbers have driven it
+out of the processor's cache.
 
 A value is a number, one number per row as (rows, 1), or one per element in the chunk's shape. Statistics are float64
 until they meet a vector.
@@ -6,14 +10,12 @@ until they meet a vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.plan import Plan
 from weightmath.engine.tables import Tables
@@ -67,19 +69,31 @@ class Raw(NamedTuple):
 
 @dataclass
 class Frame:
-    """What one worker holds while it computes one chunk: a piece of one tensor, or several small tensors whole."""
+    """What one worker holds while it computes chunks: a piece of one tensor each, or several small tensors whole."""
 
     plan: Plan
     tables: Tables
     io: Any
-    selections: Mapping[Vector, Any] = field(default_factory=dict)  # from wide cells, that are under way
+    shape: tuple[int, int]
+    dtype: np.dtype
     pieces: Sequence[Piece] = ()
-    shape: tuple[int, int] = (0, 0)
-    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
     values: list[Any] = field(default_factory=list)
+    calls: Sequence[Callable[[], object]] = ()  # of the program's steps
     stored: dict[int, Raw] = field(default_factory=dict)  # templates that are inputs, by slot
+    spans: list[tuple[Piece, slice]] = field(default_factory=list)  # where each piece lies in the flat chunk
     traces: list[Any] = field(default_factory=list)  # what this chunk leaves behind: see weightmath.engine.traces
     nbytes: int = 0  # read and written
+
+    def go_to(self, pieces: Sequence[Piece]) -> None:
+        """Start with the next chunk, of the same shape."""
+        self.pieces = pieces
+        self.traces = []
+        self.nbytes = 0
+        self.spans = []
+        at = 0
+        for piece in pieces:
+            self.spans.append((piece, slice(at, at + piece.stop - piece.start)))
+            at += piece.stop - piece.start
 
     def per_piece(self, values: Sequence[float]) -> Any:
         """One number per piece, as an operand: a number, or one number for each element."""
@@ -102,15 +116,6 @@ class Frame:
             return value
         return np.broadcast_to(np.asarray(value), self.shape)
 
-    @cached_property
-    def spans(self) -> list[tuple[Piece, slice]]:
-        """Where each piece lies in the flat chunk."""
-        spans, at = [], 0
-        for piece in self.pieces:
-            spans.append((piece, slice(at, at + piece.stop - piece.start)))
-            at += piece.stop - piece.start
-        return spans
-
     def tiles(self) -> Iterator[tuple[Piece, int, Tile, slice]]:
         """Each tile: the piece it is of, its number within the tensor, itself, and where it lies in the flat chunk."""
         for piece, span in self.spans:
@@ -121,7 +126,14 @@ class Frame:
                 yield piece, number, one, slice(one.start + offset, one.stop + offset)
 
 
-Step = Callable[[Frame], None]
+@dataclass(frozen=True)
+class Bound:
+    """A step that is made ready once for a frame, and then called for each of its chunks."""
+
+    bind: Callable[[Frame], Callable[[], object]]
+
+
+Step = Bound | Callable[[Frame], None]
 
 
 @dataclass(frozen=True)

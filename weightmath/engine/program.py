@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
-from weightmath.engine.frame import Frame, Places, Step
+from weightmath.engine.frame import Bound, Frame, Places, Step
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
@@ -54,12 +54,11 @@ class Program:
         """The inputs."""
         return tuple(node for node in self.nodes if node.op == "input")
 
-    def run(self, frame: Frame) -> None:
-        """Compute one chunk."""
+    def prepare(self, frame: Frame) -> None:
+        """Make a frame ready for chunks of its shape."""
         shape, dtype = frame.shape, frame.dtype
         frame.values = [borrow(home, shape, dtype) if isinstance(home, str) else home for home in self.homes]
-        for step in self.steps:
-            step(frame)
+        frame.calls = [step.bind(frame) if isinstance(step, Bound) else partial(step, frame) for step in self.steps]
 
 
 class Compiler:
@@ -209,7 +208,7 @@ class Compiler:
         lasting = [node for node in compared if not self._is_converted(node)]
         pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *lasting)}
         registers = _allocate(order, self.below, pinned)
-        homes = tuple(_home(node, registers) for node in order)
+        homes = tuple(None if self.stored(node) else _home(node, registers) for node in order)
 
         def slot(node: Vector) -> int:
             return slots[self.resolve(node)]

@@ -5,11 +5,14 @@ No step allocates an array of a chunk's size; what it needs besides registers it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
-from weightmath.algebra.formulas import FORMULAS
+from weightmath.algebra.formulas import FORMULAS, UFUNCS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Frame, Places, Raw, Step
+from weightmath.engine.frame import Bound, Frame, Places, Raw, Step
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
@@ -55,32 +58,38 @@ def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
     slot = f"execute.stored.{at.out}" if is_template else "execute.in"
     is_mask = node.is_mask
 
-    def step(frame: Frame) -> None:
+    def bind(frame: Frame) -> Callable[[], object]:
         values = frame.values[at.out]
-        stored = frame.io.read(node, frame.spans, values.reshape(-1), slot)
-        frame.nbytes += stored.bits.nbytes
+        stored, fill = frame.io.reading(node, frame.spans, values.reshape(-1), slot)
         if is_template:
             frame.stored[at.out] = stored
-        if is_mask:
-            truth = borrow("steps.truth", values.shape, bool)
-            np.copyto(values, np.not_equal(values, 0, out=truth))
 
-    return step
+        def call() -> None:
+            fill(frame.spans)
+            frame.nbytes += stored.bits.nbytes
+            if is_mask:
+                truth = borrow("steps.truth", values.shape, bool)
+                np.copyto(values, np.not_equal(values, 0, out=truth))
+
+        return call
+
+    return Bound(bind)
 
 
 def apply(node: Vector, at: Places) -> Step:
     """An operation element by element."""
     kernel = KERNELS[node.op]
-    out, args = at.out, at.args
 
     def step(frame: Frame) -> None:
-        kernel(frame.values[out], *[frame.operand(slot) for slot in args])
+        kernel(frame.values[at.out], *[frame.operand(slot) for slot in at.args])
 
-    def plain(frame: Frame) -> None:
-        values = frame.values
-        kernel(values[out], *[values[slot] for slot in args])
+    def bind(frame: Frame) -> Callable[[], object]:
+        operands = [frame.values[slot] for slot in at.args]
+        if node.op in UFUNCS:
+            return partial(UFUNCS[node.op], *operands, out=frame.values[at.out])
+        return partial(kernel, frame.values[at.out], *operands)
 
-    return plain if at.plain else step
+    return Bound(bind) if at.plain else step
 
 
 def fold(node: Vector, at: Places) -> Step:

@@ -103,23 +103,29 @@ class Io:
         # Of each entry: elements, changed, nonfinite.
         self._totals = {name: np.zeros((len(plan.layout), 3), np.int64) for name in self._outcomes}
 
-    def read(self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in") -> Raw:
-        """The pieces of a chunk of an input, in the compute dtype; what shares a chunk is stored in one dtype.
+    def reading(
+        self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in"
+    ) -> tuple[Raw, Callable[[Spans], None]]:
+        """What reads pieces of an input that look like these, in the compute dtype, into `out`.
 
-        Returns the chunk as it is stored: valid until `slot`, or `out`, is used again.
+        Also returns where they are as they are stored: after each reading, until `slot`, or `out`, is used again.
         """
-        source = self._sources[node]
-        dtype = source.dtype(self._name(spans[0][0]))
+        source, names = self._sources[node], self._names
+        dtype = source.dtype(names[spans[0][0].entry])  # what shares a chunk is stored in one
         plain = dtype.bits == out.dtype and dtype.is_native
         bits = out if plain else borrow(slot, out.shape, dtype.bits)
-        if len(spans) == 1:
-            piece = spans[0][0]
-            source.read(self._name(piece), piece.start, piece.stop, bits)
-        else:
-            source.read_tensors([self._name(piece) for piece, _ in spans], [span for _, span in spans], bits)
-        if not plain:
-            convert.decode(bits, dtype, out)
-        return Raw(dtype, bits)
+        decode = None if plain else convert.decoder(bits, dtype, out)
+
+        def read(spans: Spans) -> None:
+            if len(spans) == 1:
+                piece = spans[0][0]
+                source.read(names[piece.entry], piece.start, piece.stop, bits)
+            else:
+                source.read_tensors([names[piece.entry] for piece, _ in spans], [span for _, span in spans], bits)
+            if decode is not None:
+                decode()
+
+        return Raw(dtype, bits), read
 
     def write(self, output: Output, spans: Spans, values: np.ndarray, template: Raw | None = None) -> list[Written]:
         """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template."""

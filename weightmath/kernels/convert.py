@@ -7,7 +7,8 @@ imported at the first such conversion, so that work on float32 alone does withou
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,15 @@ def uses_torch(dtype: DType) -> bool:
 
 def decode(bits: np.ndarray, dtype: DType, out: np.ndarray) -> None:
     """Stored floats, integers or truth values (1-D, raw bits) as numbers of `out`'s dtype (1-D, float32 or float64)."""
+    decoder(bits, dtype, out)()
+
+
+def decoder(bits: np.ndarray, dtype: DType, out: np.ndarray) -> Callable[[], object]:
+    """What decodes whatever these bits are when it is called, by the thread that made it."""
     if uses_torch(dtype):
         torch = _torch()
-        torch.from_numpy(out).copy_(_tensor(torch, bits, dtype))
-    else:
-        np.copyto(out, bits, casting="same_kind")
+        return partial(torch.from_numpy(out).copy_, _tensor(torch, bits, dtype))
+    return partial(np.copyto, out, bits, casting="same_kind")
 
 
 def encode(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> None:
