@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from weightmath.checkpoint import Section
 from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import hidden
@@ -65,10 +67,10 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
 
 
 def _write(stage: DeltaStage, file: BinaryIO, threads: int) -> str:
-    def content(one: _Part) -> bytes:
+    def content(one: _Part) -> bytes | memoryview:
         if one.name is None:
             return stage.rest(one.start, one.stop)
-        return stage.bits(one.name, one.start, one.stop).tobytes()
+        return stage.bits(one.name, one.start, one.stop).view(np.uint8).data
 
     digest = hashlib.sha256()
     for piece in in_order(content, _parts(stage), threads):
