@@ -216,11 +216,12 @@ def test_real_models_in_half_precision(folder, dtype, write):
     assert comes_back(f"base.{ending}", f"tuned.{ending}") < (0.92 if dtype is torch.float16 else 0.75)
 
 
-def test_applying_needs_numpy_and_the_compressor_alone(folder):
+@pytest.mark.parametrize("kind", ["exact", "sparse", "int8", "sign", "dense"])
+def test_applying_needs_numpy_and_the_compressor_alone(folder, kind):
     """And xxhash, for fingerprints; isal, which is faster than zlib, where it is there."""
     for number in range(2):
         torch.save(state(number, 0.1), f"{number}.pt")
-    made("0.pt", "1.pt")
+    file = made("0.pt", "1.pt", options=delta.Options(kind))
     code = (
         "import sys\n"
         "for name in ('torch', 'yaml', 'pydantic', 'typer', 'rich', 'isal', 'threadpoolctl', 'scipy'):\n"
@@ -233,4 +234,5 @@ def test_applying_needs_numpy_and_the_compressor_alone(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "['numpy', 'weightmath', 'xxhash', 'zstandard']", done.stderr
-    assert Path("back.pt").read_bytes() == Path("1.pt").read_bytes()
+    delta.apply(section("0.pt"), [file], "with-torch.pt")
+    assert Path("back.pt").read_bytes() == Path("with-torch.pt").read_bytes()
