@@ -17,7 +17,12 @@ _SHOWN = 12
 
 Base = Annotated[Path, typer.Argument(metavar="BASE", help="The checkpoint that the delta starts from.")]
 Out = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
-AnyBase = Annotated[bool, typer.Option("--any-base", help="Accept another base with the same tensors.")]
+AnyBase = Annotated[
+    bool,
+    typer.Option(
+        "--any-base", help="Accept another base with the same names and shapes; what was learned on one may not fit it."
+    ),
+]
 As = Annotated[
     str | None,
     typer.Option("--as", metavar="KIND", help="exact, dense, sparse, int8, sign, low-rank or auto (with --max-error)."),
