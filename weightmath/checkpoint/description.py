@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -196,6 +196,7 @@ def dotted(path: tuple[PathKey, ...]) -> str:
     return ".".join(map(str, path))
 
 
+@lru_cache(maxsize=4096)
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     """Whether elements with these steps lie one after the other in C order."""
     expected = 1

@@ -94,10 +94,10 @@ class _Walk:
         if isinstance(value, (int, float)) or value is None:
             return value
         self.spend(value)
-        if isinstance(value, (str, bytes)):
-            return value
         if isinstance(value, Tensor):
             return self.tensor(value, value, path)
+        if isinstance(value, (str, bytes)):
+            return value
         if isinstance(value, (Global, Huge)):
             return Opaque(str(value))
         if id(value) in self.open:

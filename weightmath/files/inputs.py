@@ -154,15 +154,13 @@ class CheckpointSource:
     """The engine's view of an input: elements by name, from one or more open checkpoints."""
 
     def __init__(self, origin: Origin, readers: Mapping[Path, Reader]) -> None:
-        self._dtypes = {name: info.entry.dtype for name, info in origin.tensors.items()}
-        self._places = {
-            name: (readers[origin.borrowed.get(name, origin.own).checkpoint.path], info)
-            for name, info in origin.tensors.items()
-        }
+        own = readers[origin.own.checkpoint.path]
+        borrowed = {name: readers[holder.checkpoint.path] for name, holder in origin.borrowed.items()}
+        self._places = {name: (borrowed.get(name, own), info) for name, info in origin.tensors.items()}
 
     def dtype(self, name: str) -> DType:
         """The dtype in which a tensor is stored."""
-        return self._dtypes[name]
+        return self._places[name][1].entry.dtype
 
     def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         """Elements start..stop of a tensor, as raw bits."""

@@ -119,10 +119,9 @@ def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> 
 class _Source(CheckpointSource):
     def __init__(self, origin: Origin, readers: Readers, digests: Mapping[str, Digests]) -> None:
         super().__init__(origin, readers)
-        self._known = {
-            name: (digests[origin.borrowed.get(name, origin.own).name], info.entry.name)
-            for name, info in origin.tensors.items()
-        }
+        own = digests[origin.own.name]
+        borrowed = {name: digests[holder.name] for name, holder in origin.borrowed.items()}
+        self._known = {name: (borrowed.get(name, own), info.entry.name) for name, info in origin.tensors.items()}
 
     def read(self, name: str, start: int, stop: int, out: Bits) -> None:
         super().read(name, start, stop, out)
