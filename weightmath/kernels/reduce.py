@@ -1,19 +1,22 @@
 """Statistics in three steps that can be taken in pieces: partial per tile, fold in a fixed order, finish once.
 
-All arithmetic is float64. A row's partial depends on that row's values alone: not on the rows computed beside it,
-on its place in memory, or on its dtype where the values are the same. So whoever folds the same tiles in the same
-order gets the same bits. An empty cell is 0 in every statistic.
+All arithmetic is float64; dot products are those of `kernels.products`. A row's partial depends on that row's values
+alone: not on the rows computed beside it, on its place in memory, or on its dtype where the values are the same. So
+whoever folds the same tiles in the same order gets the same bits. An empty cell is 0 in every statistic.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement
 
 import numpy as np
 
+from weightmath.kernels import products
+from weightmath.kernels.products import summed, upper
 from weightmath.kernels.scratch import borrow
 
 
@@ -51,18 +54,6 @@ def _doubles(slot: str, x: np.ndarray) -> np.ndarray:
     copy = borrow(slot, x.shape, np.float64)
     np.copyto(copy, x)
     return copy
-
-
-def _products(vectors: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Dot products of the rows of each pair of vectors: (rows, pairs)."""
-    # Multiply, then sum: the bits of dot and matmul depend on the processor and on the number of threads.
-    doubles = [_doubles(f"reduce.{i}", x) for i, x in enumerate(vectors)]
-    product = borrow("reduce.product", vectors[0].shape, np.float64)
-    state = np.empty((len(product), len(pairs)))
-    for column, (i, j) in enumerate(pairs):
-        np.multiply(doubles[i], doubles[j], out=product)
-        product.sum(axis=1, out=state[:, column])
-    return state
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -106,31 +97,20 @@ def _mean(x: np.ndarray) -> np.ndarray:
     return _with_size(x, _sum(x))
 
 
+_LONG = 512  # elements of a row
+
+
 def _count(x: np.ndarray) -> np.ndarray:
     there = borrow("reduce.there", x.shape, bool)
     np.not_equal(x, 0, out=there)
-    return np.asarray(np.count_nonzero(there, axis=1, keepdims=True), np.float64)
+    # Along an axis numpy counts ten times slower, which only short rows make up for.
+    if x.shape[1] < _LONG:
+        return np.asarray(np.count_nonzero(there, axis=1, keepdims=True), np.float64)
+    return np.array([[np.count_nonzero(row)] for row in there], np.float64)
 
 
 def _density(x: np.ndarray) -> np.ndarray:
     return _with_size(x, _count(x))
-
-
-def _norm(x: np.ndarray) -> np.ndarray:
-    return _products([x], [(0, 0)])
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return _products([a, b], [(0, 1)])
-
-
-def _gram(*vectors: np.ndarray) -> np.ndarray:
-    """The upper triangle, row by row."""
-    return _products(vectors, _upper(len(vectors)))
-
-
-def _upper(vectors: int) -> list[tuple[int, int]]:
-    return list(combinations_with_replacement(range(vectors), 2))
 
 
 def _gram_size(vectors: int) -> int:
@@ -139,33 +119,10 @@ def _gram_size(vectors: int) -> int:
 
 def _gram_finish(state: np.ndarray) -> np.ndarray:
     n = (math.isqrt(8 * state.shape[1] + 1) - 1) // 2
-    i, j = np.triu_indices(n)
+    i, j = upper(n)
     gram = np.empty((len(state), n, n))
     gram[:, i, j] = gram[:, j, i] = state + 0.0
     return gram
-
-
-# Blocks that stay in the cache, and that BLAS does not share among threads.
-_BLOCK = 8192
-
-
-def _changes(*vectors: np.ndarray) -> np.ndarray:
-    """The upper triangle of the Gram matrix of the first vector and of what leads from it to each other one.
-
-    By BLAS, in a third of the time of `_gram`; its last bits depend on the family of the processor.
-    """
-    rows, columns = vectors[0].shape
-    doubles = borrow("reduce.block", (len(vectors), min(columns, _BLOCK)), np.float64)
-    upper = _upper(len(vectors))
-    state = np.zeros((rows, len(upper)))
-    for row in range(rows):
-        for start in range(0, columns, _BLOCK):
-            block = doubles[:, : min(_BLOCK, columns - start)]
-            for own, x in zip(block, vectors, strict=True):
-                np.copyto(own, x[row, start : start + _BLOCK])
-            block[1:] -= block[0]
-            state[row] += [np.dot(block[i], block[j]) for i, j in upper]
-    return state
 
 
 def _opposed(*vectors: np.ndarray) -> np.ndarray:
@@ -173,13 +130,13 @@ def _opposed(*vectors: np.ndarray) -> np.ndarray:
     rows, columns = vectors[0].shape
     below, above = (borrow(f"reduce.{name}", (len(vectors), columns), bool) for name in ("below", "above"))
     one, other = (borrow(f"reduce.{name}", (columns,), bool) for name in ("one", "other"))
-    upper = _upper(len(vectors))
-    state = np.zeros((rows, len(upper)))
+    pairs = list(combinations_with_replacement(range(len(vectors)), 2))
+    state = np.zeros((rows, len(pairs)))
     for row in range(rows):
         for i, x in enumerate(vectors):
             np.less(x[row], 0, out=below[i])
             np.greater(x[row], 0, out=above[i])
-        for pair, (i, j) in enumerate(upper):
+        for pair, (i, j) in enumerate(pairs):
             if i != j:
                 np.logical_and(below[i], above[j], out=one)
                 np.logical_and(above[i], below[j], out=other)
@@ -246,15 +203,15 @@ REDUCTIONS: dict[str, Reduction] = {
         Reduction("sum", _numbers(1), _sum, _add, _first),
         Reduction("mean", _numbers(2), _mean, _add, _share),
         Reduction("std", _numbers(3), _moments, _merge_moments, _std_finish),
-        Reduction("norm", _numbers(1), _norm, _add, _root),
-        Reduction("dot", _numbers(1), _dot, _add, _first),
-        Reduction("cosine", _numbers(3), _gram, _add, _cosine_finish),
+        Reduction("norm", _numbers(1), partial(summed, products.squares), _add, _root),
+        Reduction("dot", _numbers(1), partial(summed, products.dots), _add, _first),
+        Reduction("cosine", _numbers(3), partial(summed, products.gram), _add, _cosine_finish),
         _extreme("min", np.minimum, np.inf),
         _extreme("max", np.maximum, -np.inf),
         Reduction("count", _numbers(1), _count, _add, _first),
         Reduction("density", _numbers(2), _density, _add, _share),
-        Reduction("gram", _gram_size, _gram, _add, _gram_finish),
-        Reduction("changes", _gram_size, _changes, _add, _gram_finish),
+        Reduction("gram", _gram_size, partial(summed, products.gram), _add, _gram_finish),
+        Reduction("changes", _gram_size, partial(summed, products.changes), _add, _gram_finish),
         Reduction("opposed", _gram_size, _opposed, _add, _gram_finish),
     )
 }

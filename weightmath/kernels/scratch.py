@@ -22,8 +22,8 @@ _mine = _Memory()
 def borrow(slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
     """An uninitialised C-contiguous array of that shape and dtype, in memory that this thread keeps for `slot`.
 
-    Valid until the same thread borrows the same slot again, so a slot is named after the one function that
-    fills it (`"reduce.x"`), and nothing that leaves that function may live in it.
+    It begins at a multiple of 64 bytes. Valid until the same thread borrows the same slot again, so a slot is named
+    after the one function that fills it (`"reduce.x"`), and nothing that leaves that function may live in it.
     """
     views = _mine.views
     key = slot, shape, dtype
@@ -33,6 +33,7 @@ def borrow(slot: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarra
     return found
 
 
+_LINE = 64  # bytes of a line of the processor's cache: a vector that lies across two is read twice
 _MOST_VIEWS = 500  # a view is made in microseconds, which count for small chunks: those of one shape share it
 
 
@@ -41,9 +42,15 @@ def _view(slot: str, shape: tuple[int, ...], dtype: np.dtype, views: dict[Any, n
     nbytes = math.prod(shape) * dtype.itemsize
     held = slots.get(slot)
     if held is None or held.nbytes < nbytes:
-        held = slots[slot] = np.empty(nbytes, np.uint8)
+        held = slots[slot] = _aligned(nbytes)
         for key in [key for key in views if key[0] == slot]:  # of memory that is given up
             del views[key]
     elif len(views) >= _MOST_VIEWS:
         views.clear()
     return held[:nbytes].view(dtype).reshape(shape)
+
+
+def _aligned(nbytes: int) -> np.ndarray:
+    memory = np.empty(nbytes + _LINE, np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + nbytes]
