@@ -9,6 +9,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.checkpoint import Checkpoint, Integrity
@@ -38,9 +39,10 @@ def inspect(
     the fingerprint that an output carries differs.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.checkpoint import open_checkpoint
-        from weightmath.reports.checkpoint import checkpoint_report
-        from weightmath.reports.plain import as_json
+        with loading():
+            from weightmath.checkpoint import open_checkpoint
+            from weightmath.reports.checkpoint import checkpoint_report
+            from weightmath.reports.plain import as_json
 
         checkpoint = open_checkpoint(path)
         report = checkpoint_report(checkpoint, section, check=check)

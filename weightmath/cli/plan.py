@@ -8,6 +8,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.algebra.names import Description
@@ -34,11 +35,12 @@ def plan(
     Exit code 0 only if `run` would start; 2 with the reason if it would refuse.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.quantities import parse_size
-        from weightmath.engine.memory import settings_for
-        from weightmath.job import prepare
-        from weightmath.reports.plain import as_json
-        from weightmath.reports.plan import plan_report
+        with loading():
+            from weightmath.cli.quantities import parse_size
+            from weightmath.engine.memory import settings_for
+            from weightmath.job import prepare
+            from weightmath.reports.plain import as_json
+            from weightmath.reports.plan import plan_report
 
         budget = parse_size(memory) if memory else None
         job = prepare(options.recipe_of(words, expression, sets, inputs, output))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -35,11 +36,12 @@ def run(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted; 143: terminated.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.progress import progress_bar
-        from weightmath.cli.quantities import parse_size
-        from weightmath.job import prepare
-        from weightmath.run import check_start
-        from weightmath.run import run as run_job
+        with loading():
+            from weightmath.cli.progress import progress_bar
+            from weightmath.cli.quantities import parse_size
+            from weightmath.job import prepare
+            from weightmath.run import check_start
+            from weightmath.run import run as run_job
 
         budget = parse_size(memory) if memory else None
         job = prepare(options.recipe_of(words, expression, sets, inputs, output))
