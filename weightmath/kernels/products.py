@@ -42,12 +42,13 @@ def _of_long_row(products: Products, vectors: Sequence[np.ndarray], block: int) 
         stop = min(start + span, size)
         whole, rest = divmod(stop - start, block)
         doubles = borrow("products", (whole + (rest > 0), len(vectors), block), np.float64)
-        doubles[whole:, :, rest:] = 0
         for number, x in enumerate(vectors):
             np.copyto(doubles[:whole, number], x[start : stop - rest].reshape(whole, block))
-            np.copyto(doubles[whole:, number, :rest], x[stop - rest : stop])
-        found.append(products(doubles).sum(axis=0))
-    total: np.ndarray = np.sum(found, axis=0)
+            if rest:
+                doubles[whole, number, :rest] = x[stop - rest : stop]
+                doubles[whole, number, rest:] = 0
+        found.append(np.add.reduce(products(doubles)))
+    total: np.ndarray = np.add.reduce(found)
     return total
 
 
