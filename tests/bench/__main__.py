@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ more robust. All of it takes long: with --json, runs of some cases each add to o
 def main() -> int:
     """Run the command line; returns its exit code."""
     asked = _parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the models go, as after Ctrl-C
     try:
         cases = [_on(case, asked.threads) for case in chosen(asked.case)]
         record = read(asked.json)
@@ -55,6 +57,9 @@ def main() -> int:
         except ProgramError as failed:
             _say(str(failed))
             return 1
+        except KeyboardInterrupt:
+            _say("stopped")
+            return 130
     show(now)
     return 0
 

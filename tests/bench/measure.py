@@ -60,7 +60,12 @@ def run(program: Program) -> tuple[Cost, str]:
         started = time.perf_counter()
         process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         with _Watch(process.pid) as watch:
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:  # Ctrl-C or SIGTERM: nothing is left behind that goes on
+                process.kill()
+                process.wait()
+                raise
             wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)

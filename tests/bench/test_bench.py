@@ -92,6 +92,18 @@ def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines if line.startswith(("average", "plan "))] == ["average", "plan"]
 
 
+def test_stopped_it_leaves_no_models(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.bench", "--case", "average of 3", "--folder", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=workload.ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr:
+        assert any(line.startswith("average of 3 ...") for line in process.stderr), "it has begun to measure"
+        process.terminate()
+        assert process.stderr.read().endswith("stopped\n")
+    assert process.wait() == 130
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_case_lists_what_there_is() -> None:
     done = bench("--case", "avrage")
     assert done.returncode == 2
