@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from struct import unpack
+from struct import Struct
 from typing import NamedTuple
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
@@ -31,7 +31,9 @@ _PATTERN = (
 _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
 _group = _TENSOR.groupindex.__getitem__
 _SHARED = tuple(map(_group, ("what", "device", "place", "elements", "from", "stride", "how")))
+_OWN = tuple(map(_group, ("named", "key_size", "key")))
 _PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
+_UNPACKED = {count: Struct("<" + "xI" * count).unpack for count in range(5, len(_PUTS) + 1)}  # of long ones
 _BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x58, 0x68, 0x6A, 0x71, 0x72, 0x94
 
 
@@ -118,14 +120,19 @@ _HANDLERS = {
 def _tensor(machine: _Machine, found: re.Match[bytes], name: str | None = None) -> Tensor | None:
     """The tensor that was found, below this name; None, and nothing happened, if it is not just what torch writes."""
     bytes_shared = found.group(*_SHARED)
-    shared = machine.shared.get(bytes_shared) or _shared(machine, found)
-    key, fresh = found["key"], _fresh_numbers(machine, found)
-    if shared is None or not fresh or found["key_size"][0] != len(key):
+    shared = machine.shared.get(bytes_shared)
+    if shared is None:
+        shared = _shared(machine, found)
+        if shared is None:
+            return None
+        machine.shared[bytes_shared] = shared
+    named, key_size, key = found.group(*_OWN)
+    fresh = _fresh_numbers(machine, found)
+    if not fresh or key_size[0] != len(key):
         return None
-    machine.shared[bytes_shared] = shared
     reference = StorageReference(key.decode(), *shared.storage)
     tensor = Tensor(reference, *shared.tensor)
-    if found["named"]:
+    if named:
         machine.memo[fresh[0]], fresh = name, fresh[1:]
     machine.memo[fresh[0]] = reference.key  # read again where tensors share a storage
     machine.memo[fresh[-1]] = tensor
@@ -169,7 +176,7 @@ def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> tuple[int, ...]
     puts = [put for put in found.group(*_PUTS) if put]
     whole = b"".join(puts)
     if len(whole) == 5 * len(puts):
-        numbers = unpack("<" + "xI" * len(puts), whole)
+        numbers = _UNPACKED[len(puts)](whole)
     else:
         numbers = tuple(int.from_bytes(put[1:], "little") for put in puts)
     first = numbers[0]
