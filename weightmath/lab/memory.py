@@ -75,6 +75,10 @@ class Held:
         crc: int = crc32(bits.view(np.uint8).data)
         return crc
 
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
+        """Whole tensors of one dtype, each in its span of `bits`; returns their checksums."""
+        return [self.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)]
+
     def state(self, template: Reader) -> dict[str, Any]:
         """The state dict: what was written, and the tensors of the section that stay the template's."""
         found, copied = {}, frozenset(self._save.copied)
