@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -39,6 +40,11 @@ class _Decoding(Reader):
     def read(self, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
         """Elements [start, stop) of a tensor, decoded."""
         out[:] = self._delta.values(tensor.entry.name, start, stop)
+
+    def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
+        """Whole tensors, decoded, each into its span."""
+        for tensor, span in zip(tensors, spans, strict=True):
+            self.read(tensor, 0, tensor.entry.size, out[span])
 
 
 def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
