@@ -40,7 +40,7 @@ def test_killed_at_any_call_and_resumed(driver: Driver) -> None:
         assert again["warnings"] == whole["warnings"]
         resumed += again["resumed"]
         driver.forget()
-    assert resumed >= KILLS // 2
+    assert resumed >= KILLS // 3  # a run of this size has as many calls before it notes anything as after
 
 
 @every(RECIPES)

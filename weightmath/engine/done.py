@@ -42,10 +42,10 @@ class Done:
         self._journal = journal
         self._numbers = {node: number for number, node in enumerate(plan.nodes)}
 
-    def note_chunk(self, key: str, chunk: Chunk) -> None:
-        """Note a chunk, unless some of what it has written could not be found again."""
+    def note_chunk(self, key: str, chunk: Chunk, packed: Any = None) -> None:
+        """Note a chunk, `packed` if it is so already, unless some of what it has written could not be found again."""
         if self._journal is not None and all(trace.crcs is not None for trace in _written(chunk)):
-            self._note(key, chunk)
+            self._journal.note(key, self.packed(chunk) if packed is None else packed)
 
     def chunk(self, key: str) -> Chunk | None:
         """A chunk that is done; what it has written counts as written again."""

@@ -168,23 +168,26 @@ class _Run:
             self.done.note_copy(item.key, nbytes, crc)
             self.progress(nbytes)
             return
-        chunk = item.done or self._helped(helpers, item)
-        if chunk is None:
+        packed = None if item.done else self._helped(helpers, item)
+        if packed is not None:
+            chunk = self.done.adopted(packed)
+        elif item.done is not None:
+            chunk = item.done
+        else:
             with self.computing:
                 chunk = self._compute(item.group.programs[item.round], item.pieces)
         for trace in chunk[1]:
             trace.apply(self)
         if item.key and item.done is None:
-            self.done.note_chunk(item.key, chunk)
+            self.done.note_chunk(item.key, chunk, packed)
         self.progress(chunk[0])
 
-    def _helped(self, helpers: Helpers, item: Unit) -> Chunk | None:
-        """A chunk that a helper has done; None if this thread is to do it.
+    def _helped(self, helpers: Helpers, item: Unit) -> Any:
+        """A chunk that a helper has done, packed; None if this thread is to do it.
 
         Later rounds need what earlier ones have worked out here, so that helpers get groups of one round.
         """
-        answer = helpers.ask(item.pieces) if len(item.group.programs) == 1 else None
-        return None if answer is None else self.done.adopted(answer)
+        return helpers.ask(item.pieces) if len(item.group.programs) == 1 else None
 
     def _compute(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0

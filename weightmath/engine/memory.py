@@ -22,15 +22,15 @@ _INTERPRETER = 60 << 20
 _TORCH = 200 << 20
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a chunk
 _MOST_THREADS = 8
-_LARGEST_CHUNK = 16 * TILE  # beyond this there is nothing to gain
-_BUFFERS = 16 << 20  # bytes of a chunk as it is stored, in all inputs and outputs, that each thread holds
+_CHUNKS = 256  # of a model, until they are so large that there is nothing to gain
+_LARGEST_CHUNK = 32  # tiles
 
 
 def working_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
     width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
     part = min(settings.chunk, PART_TILES * TILE)
-    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width + _stored(plan) * settings.chunk
+    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width
     return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
 
 
@@ -54,21 +54,9 @@ def _registers(plan: Plan) -> int:
     return max(program.registers for program in programs)
 
 
-def _stored(plan: Plan) -> int:
-    """Bytes of one element as it is stored, in all inputs and outputs."""
-    inputs = [node.source.layout for node in plan.nodes if node.source is not None]
-    width = max((entry.dtype.itemsize for entry in plan.layout), default=4)
-    return sum(max((entry.dtype.itemsize for entry in one), default=0) for one in inputs) + width * len(
-        plan.request.outputs
-    )
-
-
 def _chunk(plan: Plan) -> int:
-    """The chunk to choose where memory is no question."""
-    chunk = _LARGEST_CHUNK
-    while chunk > TILE and chunk * _stored(plan) > _BUFFERS:
-        chunk //= 2
-    return chunk
+    """The chunk to choose where memory is no question: a few hundred of them, so that threads end together."""
+    return TILE * min(max(plan.layout.size // (_CHUNKS * TILE), PART_TILES), _LARGEST_CHUNK)
 
 
 def _tables(plan: Plan) -> int:
