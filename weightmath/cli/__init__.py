@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+
 
 def main() -> None:
     """The programs `weightmath` and `wm`.
@@ -11,6 +14,8 @@ def main() -> None:
     from weightmath.cli.signals import TerminatedError, end_on_sigterm
 
     end_on_sigterm()
+    # What a command leaves goes with its process. To search it for garbage first took a tenth of a run with many tensors.
+    atexit.register(gc.freeze)
     try:
         from weightmath.cli.app import main as run
 
