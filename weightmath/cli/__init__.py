@@ -14,7 +14,7 @@ def main() -> None:
     from weightmath.cli.signals import TerminatedError, end_on_sigterm
 
     end_on_sigterm()
-    # What a command leaves goes with its process. To search it for garbage first took a tenth of a run with many tensors.
+    # What a command leaves goes with its process: to search it for garbage took a tenth of a run with many tensors.
     atexit.register(gc.freeze)
     try:
         from weightmath.cli.app import main as run
