@@ -87,17 +87,15 @@ def _parts(stage: DeltaStage) -> Iterator[_Part]:
     spans = [((record.at or 0), (record.at or 0) + record.entry.nbytes) for record in records]
     if any(stop > start for (_, stop), (start, _) in pairwise(spans)):
         raise CheckpointError("its tensors overlap in the file", where=str(stage.file.path))
-    between = gaps(spans, stage.whole.size)
+    runs = [(*span, record.entry) for span, record in zip(spans, records, strict=True)]
+    rest = [(*gap, None) for gap in gaps(spans, stage.whole.size)]
     done = 0
-    runs = dict(zip((start for start, _ in spans), records, strict=True))
-    places = sorted([*between, *spans])
-    for start, stop in places:
-        if start in runs and (start, stop) not in between:
-            yield from (_Part(runs[start].entry.name, one.start, one.stop) for one in pieces_of(runs[start].entry))
+    for start, stop, entry in sorted([*rest, *runs], key=lambda place: place[:2]):
+        if entry is not None:
+            yield from (_Part(entry.name, one.start, one.stop) for one in pieces_of(entry))
         else:
-            length = stop - start
-            yield from _cut(done, done + length)
-            done += length
+            yield from _cut(done, done + stop - start)
+            done += stop - start
 
 
 def _cut(start: int, stop: int) -> Iterator[_Part]:
