@@ -29,7 +29,7 @@ LAYERS = [
     methods engine.plan schema files.stored_number
     engine.tables engine.linear engine.outcome questions files.choice files.inputs
     engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
-    engine.selecting engine.traces encoding
+    engine.selecting engine.traces engine.rounding encoding
     engine.steps engine.stream
     engine.program engine.wide_selection effects engine.done
     engine.work

@@ -221,7 +221,10 @@ class Compiler:
         made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
-        made += [steps.write(o, slot(o.value), None if o.template is None else slot(o.template)) for o in outputs]
+        for output in outputs:
+            value, template = slot(output.value), None if output.template is None else slot(output.template)
+            plain = all(isinstance(homes[place], str) for place in (value, template) if place is not None)
+            made.append(steps.write(output, value, template, plain=plain))
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = len(set(registers.values()))
         return Program(tuple(made), homes, count, together, tuple(statistics), tuple(order))

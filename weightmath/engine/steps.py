@@ -224,16 +224,27 @@ def remember(node: Vector, slot: int) -> Step:
     return step
 
 
-def write(output: Output, slot: int, template: int | None) -> Step:
-    """An output, with its template beside it: as it is stored, or as numbers where it is computed."""
+def write(output: Output, slot: int, template: int | None, *, plain: bool) -> Step:
+    """An output, with its template beside it: as it is stored, or as numbers where it is computed.
 
-    def step(frame: Frame) -> None:
+    plain   whether both are in arrays that stay where they are
+    """
+
+    def ready(frame: Frame) -> Callable[[], object]:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
         stored = None
         if template is not None:
             stored = frame.stored.get(template) or Raw.of(frame.elements(template).reshape(-1))
-        for written in frame.io.write(output, frame.spans, flat, stored):
-            frame.nbytes += written.nbytes
-            frame.traces.append(written)
+        write = frame.io.writing(output, flat, stored)
 
-    return step
+        def call() -> None:
+            for written in write(frame.spans):
+                frame.nbytes += written.nbytes
+                frame.traces.append(written)
+
+        return call
+
+    def step(frame: Frame) -> None:
+        ready(frame)()
+
+    return Bound(ready) if plain else step

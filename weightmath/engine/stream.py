@@ -18,6 +18,7 @@ from weightmath.dtypes import DType
 from weightmath.engine.frame import Piece, Raw
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
+from weightmath.engine.rounding import Rounded, numbers_of, round_to
 from weightmath.engine.traces import Written
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
@@ -127,33 +128,48 @@ class Io:
 
         return Raw(dtype, bits), read
 
-    def write(self, output: Output, spans: Spans, values: np.ndarray, template: Raw | None = None) -> list[Written]:
-        """The pieces of a chunk of an output that it does not leave out: rounded once, compared with its template."""
-        found: list[Written] = []
-        sink = self._sinks[output.name]
-        for dtype, run in _runs(spans, lambda piece: sink.dtype(self._name(piece))):
-            if dtype is None:
-                continue
-            here = _extent(run)
-            raw = Raw(dtype, _encoded("execute.out", values[here], dtype))
-            own = [(piece, _within(span, here)) for piece, span in run]
-            if len(own) == 1:
-                crcs: Sequence[int | None] = [sink.write(self._name(own[0][0]), own[0][0].start, raw.bits)]
-            else:
-                names = [self._name(piece) for piece, _ in own]
-                crcs = sink.write_tensors(names, [span for _, span in own], raw.bits)
-            places, moments = _NO_PLACES, _NO_MOMENTS
-            differ = None
-            if template is not None:
-                differ = _differ(raw, template.part(here), values.dtype)
-                places, moments = self._moments(run, values, template)
-            pieces = _pieces(own, raw, differ)
-            known = None if None in crcs else np.array(crcs, np.int64)
-            found.append(Written(output.name, pieces, known, raw.bits.nbytes, places, moments))
-        return found
+    def writing(
+        self, output: Output, values: np.ndarray, template: Raw | None = None
+    ) -> Callable[[Spans], list[Written]]:
+        """What writes pieces of an output that lie in `values`, but for those that it leaves out.
 
-    def _name(self, piece: Piece) -> str:
-        return self._names[piece.entry]
+        Whatever the values and their template are when it is called: rounded once, and compared bit by bit.
+        """
+        sink, names = self._sinks[output.name], self._names
+        ready: dict[tuple[str, int, int], Rounded] = {}
+
+        def write(spans: Spans) -> list[Written]:
+            found: list[Written] = []
+            for dtype, run in _runs(spans, lambda piece: sink.dtype(names[piece.entry])):
+                if dtype is None:
+                    continue
+                here = _extent(run)
+                rounded = ready.get((dtype.name, here.start, here.stop))
+                if rounded is None:
+                    rounded = round_to(values[here], dtype, template and template.part(here))
+                    ready[dtype.name, here.start, here.stop] = rounded
+                for call in rounded.calls:
+                    call()
+                own = run if here.start == 0 else [(piece, _within(span, here)) for piece, span in run]
+                found.append(self._written(output, own, rounded))
+            return found
+
+        return write
+
+    def _written(self, output: Output, spans: Spans, rounded: Rounded) -> Written:
+        sink, raw = self._sinks[output.name], rounded.raw
+        crcs: Sequence[int | None]
+        if len(spans) == 1:
+            piece = spans[0][0]
+            crcs = [sink.write(self._names[piece.entry], piece.start, raw.bits)]
+        else:
+            names = [self._names[piece.entry] for piece, _ in spans]
+            crcs = sink.write_tensors(names, [span for _, span in spans], raw.bits)
+        places, moments = _NO_PLACES, _NO_MOMENTS
+        if rounded.template is not None:
+            places, moments = self._moments(spans, rounded.values, rounded.template)
+        known = None if None in crcs else np.array(crcs, np.int64)
+        return Written(output.name, _pieces(spans, raw, rounded.differ), known, raw.bits.nbytes, places, moments)
 
     def recall(self, found: Sequence[Written]) -> bool:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
@@ -204,7 +220,7 @@ class Io:
         moments = []
         for start, stop, count in _alike([here for _, here in looked_at]):
             shape = (count, (stop - start) // count)
-            old = _numbers(template.part(slice(start, stop)), values.dtype).reshape(shape)
+            old = numbers_of(template.part(slice(start, stop)), values.dtype).reshape(shape)
             change = borrow("execute.change", shape, values.dtype)
             np.subtract(values[start:stop].reshape(shape), old, out=change)
             moments.append(REDUCTIONS["gram"].partial(change, old))
@@ -215,10 +231,11 @@ class Io:
         for piece, span in spans:
             entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
             offset = span.start - piece.start
-            for number in range(piece.first_tile, piece.last_tile + 1):
-                if (base + number) % self._stride == 0:
-                    start, stop = tile_span(entry, number)
-                    yield (base + number) // self._stride, slice(start + offset, stop + offset)
+            first = -(-(base + piece.first_tile) // self._stride)
+            last = (base + piece.last_tile) // self._stride
+            for place in range(first, last + 1):
+                start, stop = tile_span(entry, place * self._stride - base)
+                yield place, slice(start + offset, stop + offset)
 
     def count(self, written: Written) -> None:
         """Add pieces to the outcome."""
@@ -258,32 +275,6 @@ def _pieces(spans: Spans, raw: Raw, differ: np.ndarray | None) -> np.ndarray:
         nonfinite = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
     entries, starts = [piece.entry for piece, _ in spans], [piece.start for piece, _ in spans]
     return np.array([entries, starts, sizes, changed, nonfinite], np.int64).T
-
-
-def _encoded(slot: str, values: np.ndarray, dtype: DType) -> np.ndarray:
-    if dtype.is_native and dtype.bits == values.dtype:
-        return values
-    bits = borrow(slot, values.shape, dtype.bits)
-    convert.encode(values, dtype, bits)
-    return bits
-
-
-def _numbers(raw: Raw, dtype: np.dtype) -> np.ndarray:
-    """Stored elements as numbers of a dtype. Valid until the next call."""
-    numbers = borrow("execute.numbers", raw.bits.shape, dtype)
-    convert.decode(raw.bits, raw.dtype, numbers)
-    return numbers
-
-
-def _differ(raw: Raw, template: Raw, dtype: np.dtype) -> np.ndarray:
-    """Where stored elements differ from a template's, which `dtype` holds without loss. Valid until the next call."""
-    other = template.bits
-    if template.dtype != raw.dtype:
-        other = _encoded("execute.before", _numbers(template, dtype), raw.dtype)
-    whole = np.dtype(f"u{raw.dtype.itemsize}")
-    differ = borrow("execute.differ", raw.bits.shape, bool)
-    np.not_equal(raw.bits.view(whole), other.view(whole), out=differ)
-    return differ
 
 
 def _runs(spans: Spans, dtype: Callable[[Piece], D]) -> Iterator[tuple[D, Spans]]:

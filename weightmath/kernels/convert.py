@@ -54,11 +54,15 @@ def decoder(bits: np.ndarray, dtype: DType, out: np.ndarray) -> Callable[[], obj
 
 def encode(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> None:
     """Numbers (1-D) as stored elements (raw bits), rounded once to nearest even; too large becomes infinite or NaN."""
+    encoder(numbers, dtype, out)()
+
+
+def encoder(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> Callable[[], object]:
+    """What encodes whatever these numbers are when it is called, by the thread that made it."""
     if uses_torch(dtype):
         torch = _torch()
-        _tensor(torch, out, dtype).copy_(torch.from_numpy(numbers))
-    else:
-        np.copyto(out, numbers, casting="same_kind")
+        return partial(_tensor(torch, out, dtype).copy_, torch.from_numpy(numbers))
+    return partial(np.copyto, out, numbers, casting="same_kind")
 
 
 def _tensor(torch: Any, bits: np.ndarray, dtype: DType) -> Any:

@@ -1,0 +1,52 @@
+"""A chunk's values as an output stores them, beside its template's: rounded once, and compared bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from weightmath.dtypes import DType
+from weightmath.engine.frame import Raw
+from weightmath.kernels import convert
+from weightmath.kernels.scratch import borrow
+
+
+class Rounded(NamedTuple):
+    """Values, how they are stored once `calls` were made, their template, and where the bits of both differ."""
+
+    values: np.ndarray
+    raw: Raw
+    template: Raw | None
+    differ: np.ndarray | None
+    calls: tuple[Callable[[], object], ...]
+
+
+def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
+    """Values in a dtype beside their template, in memory that is valid until others are rounded."""
+    calls: list[Callable[[], object]] = []
+    bits = values
+    if not (dtype.is_native and dtype.bits == values.dtype):
+        bits = borrow("execute.out", values.shape, dtype.bits)
+        calls.append(convert.encoder(values, dtype, bits))
+    if template is None:
+        return Rounded(values, Raw(dtype, bits), None, None, tuple(calls))
+    other = template.bits
+    if template.dtype != dtype:
+        numbers = borrow("execute.numbers", values.shape, values.dtype)
+        other = borrow("execute.before", values.shape, dtype.bits)
+        calls.append(convert.decoder(template.bits, template.dtype, numbers))
+        calls.append(convert.encoder(numbers, dtype, other))
+    whole = np.dtype(f"u{dtype.itemsize}")
+    differ = borrow("execute.differ", values.shape, bool)
+    calls.append(partial(np.not_equal, bits.view(whole), other.view(whole), out=differ))
+    return Rounded(values, Raw(dtype, bits), template, differ, tuple(calls))
+
+
+def numbers_of(raw: Raw, dtype: np.dtype) -> np.ndarray:
+    """Stored elements as numbers of a dtype. Valid until the next call."""
+    numbers = borrow("execute.numbers", raw.bits.shape, dtype)
+    convert.decode(raw.bits, raw.dtype, numbers)
+    return numbers
