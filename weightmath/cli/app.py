@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -134,4 +135,14 @@ def main() -> None:
         # A terminal that lacks a letter shows "?" in its place.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app()
+    _asked(sys.argv[1:2])()
+
+
+def _asked(first: Sequence[str]) -> typer.Typer:
+    """The program with the one command that the first word names, or with all: options cost a moment to make."""
+    commands = [command for command in app.registered_commands if command.name in first]
+    if not commands:
+        return app
+    narrowed = copy(app)
+    narrowed.registered_commands, narrowed.registered_groups = commands, []
+    return narrowed

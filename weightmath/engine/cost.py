@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.grouping import Grouping, readings
@@ -61,14 +62,16 @@ def operations(plan: Plan) -> dict[str, float]:
     return dict(counts)
 
 
-def _groups(plan: Plan) -> Iterator[tuple[Wanted, Group]]:
+@lru_cache(maxsize=1)  # of the plan at hand, which is asked for its bytes, operations and tensors in turn
+def _groups(plan: Plan) -> tuple[tuple[Wanted, Group], ...]:
     """All that a run goes through, in order."""
     grouping = Grouping(plan)
+    found: list[tuple[Wanted, Group]] = []
     for one in plan.passes:
         for wanted in readings(one, plan):
             if wanted is not None:
-                for group in grouping.groups(wanted):
-                    yield wanted, group
+                found += ((wanted, group) for group in grouping.groups(wanted))
+    return tuple(found)
 
 
 def _of_program(group: Group, number: int, wanted: Wanted, plan: Plan) -> Iterator[tuple[str, float]]:

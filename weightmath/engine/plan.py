@@ -79,9 +79,9 @@ class Pass:
     reads: tuple[Vector, ...]  # inputs that it reads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """The checked plan of one computation."""
+    """The checked plan of one computation; equal to itself alone."""
 
     request: Request
     nodes: tuple[Vector, ...]  # operands first
