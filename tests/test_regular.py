@@ -15,6 +15,12 @@ from weightmath.regular import regular
 from weightmath.scope import Scope
 
 
+@pytest.mark.parametrize("text", ["a{99999999999}", "a" * 1001])
+def test_what_python_cannot_take_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError):
+        regular(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -129,6 +129,8 @@ class Digests:
         """Tensors of one dtype, each in its span: all of them, or their first elements."""
         raw, width = bits.view(np.uint8).data, bits.itemsize
         for name, span in zip(names, spans, strict=True):
+            if name in self._folded:
+                continue
             if span.stop - span.start == self._entries[name].size <= TILE:
                 self._folded[name] = xxh3_128_digest(xxh3_128_digest(raw[span.start * width : span.stop * width]))
             else:

@@ -13,7 +13,8 @@ import re
 
 from weightmath.errors import RecipeError
 
-_LETTERS = 100  # of a long name
+_LONGEST = 1000
+_LETTERS = 100  # of a long name: on one of a thousand, four repetitions take seconds
 _MOST = 1e9  # ways: four repetitions, and ten alternatives
 # What says something of the ways: an escape, a class, a beginning that changes how the rest is read, an operator.
 _TOKEN = re.compile(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\(\?(?:#|[a-zA-Z]*x)|\(\??|.", re.DOTALL)
@@ -22,8 +23,10 @@ _TOKEN = re.compile(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\(\?(?:#|[a-zA-Z]*x
 def regular(text: str, flags: int = 0) -> re.Pattern[str]:
     """A compiled regular expression. RecipeError for one that is none, or that could take forever."""
     try:
+        if len(text) > _LONGEST:
+            raise OverflowError(f"it is longer than {_LONGEST} letters")
         compiled = re.compile(text, flags)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise RecipeError(f"`re:{text}` is not a regular expression: {error}") from None
     if _ways(text) > _MOST:
         raise RecipeError(

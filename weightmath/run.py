@@ -87,6 +87,8 @@ def run(
     file is another; NumericError for NaN and infinities in an output; ExpectError where an expectation does not hold or
     a pinned vector is another; CheckpointError where an input changes; DiskError where the disk is full or fails. In
     each case no output appears. After a DiskError, or an interrupt, the same run goes on from there.
+
+    Meanwhile Python's cyclic garbage collector pauses, in all threads of the process.
     """
     started = time.monotonic()
     settings = check_start(job, threads=threads, memory=memory, force=force)

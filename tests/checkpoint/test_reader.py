@@ -109,12 +109,22 @@ def test_same_bits_can_fail() -> None:
 
 
 MANY = {f"w{i}": torch.randn(i % 7 + 1, generator=torch.manual_seed(i)) for i in range(60)}
+MANY |= {"front": MANY["w6"][:3], "inside": MANY["w6"][2:5]}  # views of one storage
 MANY |= {"transposed": torch.arange(6.0).reshape(2, 3).t(), "large": torch.arange(3000.0), "last": torch.ones(2)}
 
 
-@pytest.mark.parametrize(
-    "names", [[*MANY][:60], [*MANY], ["w9", "w3", "w5"], ["w1", "last"], ["transposed"], ["w4"], ["w2", "w2"]]
+FEW = (
+    ["w9", "w3", "w5"],
+    ["w1", "last"],
+    ["transposed"],
+    ["w4"],
+    ["w2", "w2"],
+    ["w6", "front"],
+    ["w6", "inside", "w7"],
 )
+
+
+@pytest.mark.parametrize("names", [[*MANY][:60], [*MANY], *FEW])
 def test_some_tensors_at_once(names: list[str], tmp_path: Path) -> None:
     torch.save(MANY, tmp_path / "x.pt")
     checkpoint = open_checkpoint(tmp_path / "x.pt")

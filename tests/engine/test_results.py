@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from weightmath import functions as f
 from weightmath.algebra.graph import Vector
 from weightmath.engine import outcome as outcome_module
 from weightmath.engine.execute import Settings
+from weightmath.engine.frame import Frame
 from weightmath.errors import RecipeError
 from weightmath.scope import Scope
 
@@ -158,3 +161,13 @@ def test_progress_and_reads():
     assert run(a + f.norm(d) * d + f.norm(a, scope="layer") * d)[1].reads == 2
     assert run(a + f.norm(d / f.norm(d)) * d)[1].reads == 3
     assert run(a + f.norm(d, scope="tensor") * d)[1].reads == 1
+
+
+def test_frames_go_without_a_search_for_garbage():
+    gc.collect()
+    gc.disable()
+    try:
+        run(a + 0.3 * f.keep_largest(d, 0.2), settings=SETTINGS[2], template=a, layout=LAYOUT)
+        assert not [thing for thing in gc.get_objects() if type(thing) is Frame]
+    finally:
+        gc.enable()

@@ -73,7 +73,7 @@ class Reader:
                 self._fill_from(block, tensor, start, stop, out)
 
     def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
-        """Whole tensors of one dtype, each into its span of `out`.
+        """Tensors of one dtype, from their first elements on, each into its span of `out`.
 
         Small neighbours are read at once, with the little that lies between them: to copy one out of it is a fifth of
         a read of its own.
@@ -84,15 +84,18 @@ class Reader:
             for tensor, span in zip(tensors, spans, strict=True):
                 self.read(tensor, 0, span.stop - span.start, out[span])
             return
-        file, starts = at
-        first, length = starts[0], starts[-1] + sizes[-1] - starts[0]
-        whole, into = memoryview(self.read_bytes(first, length, file)), out.view(np.uint8).data
+        file, starts, stop = at
+        first = starts[0]
+        whole, into = memoryview(self.read_bytes(first, stop - first, file)), out.view(np.uint8).data
         for start, size, span in zip(starts, sizes, spans, strict=True):
             begin = span.start * out.itemsize
             into[begin : begin + size] = whole[start - first : start - first + size]
 
-    def _neighbours(self, tensors: Sequence[TensorInfo], sizes: Sequence[int]) -> tuple[int, list[int]] | None:
-        """In which file, and where in it, tensors lie that rise in it with little between them; else None."""
+    def _neighbours(self, tensors: Sequence[TensorInfo], sizes: Sequence[int]) -> tuple[int, list[int], int] | None:
+        """In which file, where in it, and up to where tensors lie that rise with little between them; else None.
+
+        They may lie within each other, as views of one storage do.
+        """
         places = [self._places.get(tensor.storage.key) for tensor in tensors if tensor.contiguous]
         file = places[0].file if places and places[0] else -1
         starts = [
@@ -102,7 +105,8 @@ class Reader:
         ]
         if len(starts) < len(tensors) or starts != sorted(starts):
             return None
-        return (file, starts) if starts[-1] - starts[0] <= sum(sizes) + _BETWEEN * len(sizes) else None
+        stop = max(start + size for start, size in zip(starts, sizes, strict=True))
+        return (file, starts, stop) if stop - starts[0] <= sum(sizes) + _BETWEEN * len(sizes) else None
 
     def read_bytes(self, offset: int, length: int, file: int = 0) -> bytes:
         """Bytes of one of the files; CheckpointError if it ends before."""

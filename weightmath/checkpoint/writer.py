@@ -10,6 +10,7 @@ with Writer(image, "merged.ckpt") as writer:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -93,7 +94,7 @@ class Writer:
         return crc
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
-        """Whole tensors of one dtype, each in its span of `bits`; each exactly once. Returns their checksums.
+        """Tensors of one dtype, from their first elements on, each in its span of `bits`. Returns their checksums.
 
         Tensors whose extents follow each other go out at once. What is between extents, and is written over them here,
         is what `commit` adds.
@@ -124,7 +125,8 @@ class Writer:
         return (
             [extent.size for extent in extents] == sizes
             and {extent.file for extent in extents} == {extents[0].file}
-            and all(target.stride is None for target in targets)
+            and all(one.offset + one.size <= other.offset for one, other in pairwise(extents))
+            and all(target.stride is None and target.entry.dtype.itemsize == width for target in targets)
             and between <= _BETWEEN * len(sizes)
         )
 

@@ -14,10 +14,12 @@ def loading() -> Iterator[None]:
     Measured: `plan` of a large model takes a sixth less of the processor's time. For commands alone, whose process is
     ours; a program that uses the library decides that for itself.
     """
+    collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if not gc.get_freeze_count():  # where commands follow each other in a process, as in tests, their garbage goes
             gc.freeze()
-        gc.enable()
+        if collects:
+            gc.enable()

@@ -42,9 +42,9 @@ class _Decoding(Reader):
         out[:] = self._delta.values(tensor.entry.name, start, stop)
 
     def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
-        """Whole tensors, decoded, each into its span."""
+        """Tensors from their first elements on, decoded, each into its span."""
         for tensor, span in zip(tensors, spans, strict=True):
-            self.read(tensor, 0, tensor.entry.size, out[span])
+            self.read(tensor, 0, span.stop - span.start, out[span])
 
 
 def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:

@@ -78,9 +78,10 @@ def _records(
 
 
 def _way(base: FileStage, tuned: FileStage, source: str | None, run: Run) -> str:
+    if source is None:
+        return "plain"
     start, stop = sample_of(run.entry)
-    known = known_bits(base, source, run.entry, start, stop)
-    return best_way(tuned.bits(run.entry.name, start, stop), known) if source else "plain"
+    return best_way(tuned.bits(run.entry.name, start, stop), known_bits(base, source, run.entry, start, stop))
 
 
 def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: FileStage) -> dict[str, str]:

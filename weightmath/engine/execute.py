@@ -194,8 +194,8 @@ class _Run:
         traces: list[Trace] = []
         with np.errstate(all="ignore"):
             for part in self._parts(pieces):
-                frame = self._frame(program, part)
-                for call in frame.calls:
+                frame, calls = self._prepared(program, part)
+                for call in calls:
                     call()
                 nbytes += frame.nbytes
                 traces += frame.traces
@@ -211,24 +211,27 @@ class _Run:
         for tile in range(first.first_tile, first.last_tile + 1, PART_TILES):
             yield (piece_of(first.entry, entry, tile, min(tile + PART_TILES - 1, first.last_tile)),)
 
-    def _frame(self, program: Program, pieces: tuple[Piece, ...]) -> Frame:
-        """This thread's frame for chunks of this shape, at these pieces."""
+    def _prepared(self, program: Program, pieces: tuple[Piece, ...]) -> tuple[Frame, Sequence[Callable[[], object]]]:
+        """This thread's frame for chunks of this shape, at these pieces, and what computes them.
+
+        Frames hold nothing that holds them: a run does without the collector that would find such.
+        """
         first = self.plan.layout.entries[pieces[0].entry]
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
-        frames: dict[Any, Frame] = self.own.__dict__.setdefault("frames", {})
-        frame = frames.get((program, shape))
-        if frame is not None:
+        found: dict[Any, tuple[Frame, Sequence[Callable[[], object]]]] = self.own.__dict__.setdefault("prepared", {})
+        if (program, shape) in found:
+            frame, calls = found[program, shape]
             frame.go_to(pieces)
-            return frame
-        if len(frames) == _MOST_FRAMES:
-            frames.clear()
+            return frame, calls
+        if len(found) == _MOST_FRAMES:
+            found.clear()
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        frame = frames[program, shape] = Frame(self.plan, self.tables, self.io, shape, dtype)
+        frame = Frame(self.plan, self.tables, self.io, shape, dtype)
         frame.go_to(pieces)
-        program.prepare(frame)
-        return frame
+        found[program, shape] = frame, program.prepare(frame)
+        return found[program, shape]
 
     def _complete(self, stage: Any) -> None:
         if stage == CopyJob.stage:

@@ -78,7 +78,6 @@ class Frame:
     dtype: np.dtype
     pieces: Sequence[Piece] = ()
     values: list[Any] = field(default_factory=list)
-    calls: Sequence[Callable[[], object]] = ()  # of the program's steps
     stored: dict[int, Raw] = field(default_factory=dict)  # templates that are inputs, by slot
     spans: list[tuple[Piece, slice]] = field(default_factory=list)  # where each piece lies in the flat chunk
     traces: list[Any] = field(default_factory=list)  # what this chunk leaves behind: see weightmath.engine.traces

@@ -1,8 +1,8 @@
 """How much memory a plan takes, and the chunk and thread counts that fit a budget.
 
-What counts is what threads hold while they compute a chunk: registers, raw bits, and the work arrays of kernels; then
-tables of statistics and the keys that selections collect. None of it grows with the model, but for tables (a few
-numbers per tensor) and, for functions of whole tensors, the largest tensor.
+What counts is what threads hold while they compute a part of a chunk: registers, raw bits, and the work arrays of
+kernels; then tables of statistics and the keys that selections collect. None of it grows with the model, but for tables
+(a few numbers per tensor) and, for functions of whole tensors, the largest tensor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weightmath.scope import TILE, Domain
 # Measured: an interpreter with numpy and the command line; torch on top of it.
 _INTERPRETER = 60 << 20
 _TORCH = 200 << 20
-_WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a chunk
+_WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
 _MOST_THREADS = 8
 _CHUNKS = 256  # of a model, until they are so large that there is nothing to gain
 _LARGEST_CHUNK = 32  # tiles

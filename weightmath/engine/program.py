@@ -54,11 +54,11 @@ class Program:
         """The inputs."""
         return tuple(node for node in self.nodes if node.op == "input")
 
-    def prepare(self, frame: Frame) -> None:
-        """Make a frame ready for chunks of its shape."""
+    def prepare(self, frame: Frame) -> list[Callable[[], object]]:
+        """Make a frame ready for chunks of its shape; the calls that compute one, which the frame must not hold."""
         shape, dtype = frame.shape, frame.dtype
         frame.values = [borrow(home, shape, dtype) if isinstance(home, str) else home for home in self.homes]
-        frame.calls = [step.bind(frame) if isinstance(step, Bound) else partial(step, frame) for step in self.steps]
+        return [step.bind(frame) if isinstance(step, Bound) else partial(step, frame) for step in self.steps]
 
 
 class Compiler:

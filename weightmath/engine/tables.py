@@ -21,7 +21,7 @@ from weightmath.kernels.bracket import Cut
 from weightmath.kernels.reduce import REDUCTIONS, Reduction
 from weightmath.kernels.select import interpolate, keep_count, quantile_rank, rank_rows, threshold_rows, value_of
 from weightmath.layout import Entry
-from weightmath.scope import TILE, Domain, rows_are_cut, tile, tile_count
+from weightmath.scope import Domain, rows_are_cut, tile, tile_at, tile_count
 
 
 class Tables:
@@ -166,14 +166,6 @@ def _locate(keys: np.ndarray, threshold: Any, ties: int, offset: int, entry: Ent
     if ties == 0:
         return Cut(int(threshold), -1, 0)
     equal = np.flatnonzero(keys == threshold)
-    number = _tile_of(offset + int(equal[ties - 1]), entry)
+    number = tile_at(entry, offset + int(equal[ties - 1]))
     start = tile(entry, number).start - offset
     return Cut(int(threshold), number, int(np.count_nonzero(equal[:ties] >= start)))
-
-
-def _tile_of(element: int, entry: Entry) -> int:
-    """The tile that holds an element."""
-    if rows_are_cut(entry):
-        row, within = divmod(element, entry.row_size)
-        return row * -(-entry.row_size // TILE) + within // TILE
-    return element // (TILE // entry.row_size * entry.row_size)

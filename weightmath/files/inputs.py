@@ -168,7 +168,7 @@ class CheckpointSource:
         reader.read(info, start, stop, out)
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
-        """Whole tensors of one dtype, as raw bits, each into its span."""
+        """Tensors of one dtype, from their first elements on, as raw bits, each into its span."""
         places = [self._places[name] for name in names]
         readers = {id(reader): reader for reader, _ in places}
         for key, reader in readers.items():

@@ -207,7 +207,7 @@ class CheckpointSink:
         return crc
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
-        """Whole tensors of one dtype, as raw bits, each in its span; returns their checksums."""
+        """Tensors of one dtype from their first elements on, each in its span of raw bits; returns their checksums."""
         originals = [self._save.originals[name] for name in names]
         if self._tied.keys().isdisjoint(originals):
             return self._writer.write_tensors(originals, spans, bits)

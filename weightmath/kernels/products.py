@@ -14,6 +14,7 @@ from functools import cache
 
 import numpy as np
 
+from weightmath.kernels.one_thread import one_thread
 from weightmath.kernels.scratch import borrow
 
 # Of float64 (rows, vectors, columns), which may be changed, to (rows, numbers).
@@ -26,6 +27,13 @@ _TOGETHER = 1 << 17  # numbers that are worked on at a time: they stay in the pr
 
 def summed(products: Products, *vectors: np.ndarray) -> np.ndarray:
     """These products of the rows of vectors, each (rows, columns): (rows, numbers)."""
+    if len(vectors) ** 2 * 8 > _WORK:  # no block is small enough
+        with one_thread():
+            return _summed(products, vectors)
+    return _summed(products, vectors)
+
+
+def _summed(products: Products, vectors: Sequence[np.ndarray]) -> np.ndarray:
     rows, columns = vectors[0].shape
     block = max(8, min(_BLOCK, _WORK // len(vectors) ** 2 // 8 * 8))
     if columns <= block:

@@ -42,7 +42,8 @@ def _view(slot: str, shape: tuple[int, ...], dtype: np.dtype, views: dict[Any, n
     nbytes = math.prod(shape) * dtype.itemsize
     held = slots.get(slot)
     if held is None or held.nbytes < nbytes:
-        held = slots[slot] = _aligned(nbytes)
+        # Twice as much at least: who keeps views of what was outgrown keeps no more than there is now.
+        held = slots[slot] = _aligned(max(nbytes, 2 * held.nbytes if held is not None else 0))
         for key in [key for key in views if key[0] == slot]:  # of memory that is given up
             del views[key]
     elif len(views) >= _MOST_VIEWS:

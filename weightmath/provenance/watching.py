@@ -137,12 +137,12 @@ class _Source(CheckpointSource):
 
     def seen(self) -> Any:
         """All digests of tensors that this input has."""
-        return {original: digests.seen(original) for digests, original in self._known.values()}
+        return {name: digests.seen(original) for name, (digests, original) in self._known.items()}
 
     def see_also(self, seen: Any) -> None:
         """Take in the digests that a helper has taken."""
-        for digests, original in self._known.values():
-            digests.see_also(original, seen[original])
+        for name, (digests, original) in self._known.items():
+            digests.see_also(original, seen[name])
 
 
 class _Sink(CheckpointSink):
