@@ -258,7 +258,11 @@ def test_an_input_that_cannot_be_read(cli: Cli, folder: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_input_that_cannot_be_read_on(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    _while_reading(monkeypatch, lambda: monkeypatch.setattr(os, "preadv", _broken))
+    def breaks() -> None:
+        for call in ("pread", "preadv"):
+            monkeypatch.setattr(os, call, _broken)
+
+    _while_reading(monkeypatch, breaks)
     before = _contents(folder)
     ran = cli("run", "recipe.yaml", "--threads", threads)
     assert ran.code == 1
@@ -267,13 +271,15 @@ def test_an_input_that_cannot_be_read_on(cli: Cli, folder: Path, monkeypatch: py
 
 
 def _while_reading(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
-    read = CheckpointSource.read
+    def interrupted(read: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            happens()
+            read(*arguments)
 
-    def interrupted(self: CheckpointSource, *arguments: Any) -> None:
-        happens()
-        read(self, *arguments)
+        return call
 
-    monkeypatch.setattr(CheckpointSource, "read", interrupted)
+    for name in ("read", "read_tensors"):
+        monkeypatch.setattr(CheckpointSource, name, interrupted(getattr(CheckpointSource, name)))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
