@@ -18,7 +18,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
-from weightmath.engine.frame import Frame, Piece, piece_of, pieces
+from weightmath.engine.frame import Call, Frame, Piece, piece_of, pieces
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.outcome import Outcome
@@ -211,7 +211,7 @@ class _Run:
         for tile in range(first.first_tile, first.last_tile + 1, PART_TILES):
             yield (piece_of(first.entry, entry, tile, min(tile + PART_TILES - 1, first.last_tile)),)
 
-    def _prepared(self, program: Program, pieces: tuple[Piece, ...]) -> tuple[Frame, Sequence[Callable[[], object]]]:
+    def _prepared(self, program: Program, pieces: tuple[Piece, ...]) -> tuple[Frame, Sequence[Call]]:
         """This thread's frame for chunks of this shape, at these pieces, and what computes them.
 
         Frames hold nothing that holds them: a run does without the collector that would find such.
@@ -220,7 +220,7 @@ class _Run:
         elements = sum(piece.stop - piece.start for piece in pieces)
         flat = len(pieces) > 1 or rows_are_cut(first)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
-        found: dict[Any, tuple[Frame, Sequence[Callable[[], object]]]] = self.own.__dict__.setdefault("prepared", {})
+        found: dict[Any, tuple[Frame, Sequence[Call]]] = self.own.__dict__.setdefault("prepared", {})
         if (program, shape) in found:
             frame, calls = found[program, shape]
             frame.go_to(pieces)

@@ -125,11 +125,14 @@ class Frame:
                 yield piece, number, one, slice(one.start + offset, one.stop + offset)
 
 
+Call = Callable[[], object]
+
+
 @dataclass(frozen=True)
 class Bound:
     """A step that is made ready once for a frame, and then called for each of its chunks."""
 
-    bind: Callable[[Frame], Callable[[], object]]
+    bind: Callable[[Frame], Call]
 
 
 Step = Bound | Callable[[Frame], None]

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
-from weightmath.engine.frame import Bound, Frame, Places, Step
+from weightmath.engine.frame import Bound, Call, Frame, Places, Step
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
@@ -54,7 +54,7 @@ class Program:
         """The inputs."""
         return tuple(node for node in self.nodes if node.op == "input")
 
-    def prepare(self, frame: Frame) -> list[Callable[[], object]]:
+    def prepare(self, frame: Frame) -> list[Call]:
         """Make a frame ready for chunks of its shape; the calls that compute one, which the frame must not hold."""
         shape, dtype = frame.shape, frame.dtype
         frame.values = [borrow(home, shape, dtype) if isinstance(home, str) else home for home in self.homes]

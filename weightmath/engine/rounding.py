@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from weightmath.dtypes import DType
-from weightmath.engine.frame import Raw
+from weightmath.engine.frame import Call, Raw
 from weightmath.kernels import convert
 from weightmath.kernels.scratch import borrow
 
@@ -21,12 +20,12 @@ class Rounded(NamedTuple):
     raw: Raw
     template: Raw | None
     differ: np.ndarray | None
-    calls: tuple[Callable[[], object], ...]
+    calls: tuple[Call, ...]
 
 
 def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     """Values in a dtype beside their template, in memory that is valid until others are rounded."""
-    calls: list[Callable[[], object]] = []
+    calls: list[Call] = []
     bits = values
     if not (dtype.is_native and dtype.bits == values.dtype):
         bits = borrow("execute.out", values.shape, dtype.bits)

@@ -5,14 +5,13 @@ No step allocates an array of a chunk's size; what it needs besides registers it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS, UFUNCS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Bound, Frame, Places, Raw, Step
+from weightmath.engine.frame import Bound, Call, Frame, Places, Raw, Step
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
@@ -58,7 +57,7 @@ def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
     slot = f"execute.stored.{at.out}" if is_template else "execute.in"
     is_mask = node.is_mask
 
-    def bind(frame: Frame) -> Callable[[], object]:
+    def bind(frame: Frame) -> Call:
         values = frame.values[at.out]
         stored, fill = frame.io.reading(node, frame.spans, values.reshape(-1), slot)
         if is_template:
@@ -83,7 +82,7 @@ def apply(node: Vector, at: Places) -> Step:
     def step(frame: Frame) -> None:
         kernel(frame.values[at.out], *[frame.operand(slot) for slot in at.args])
 
-    def bind(frame: Frame) -> Callable[[], object]:
+    def bind(frame: Frame) -> Call:
         operands = [frame.values[slot] for slot in at.args]
         if node.op in UFUNCS:
             return partial(UFUNCS[node.op], *operands, out=frame.values[at.out])
@@ -230,7 +229,7 @@ def write(output: Output, slot: int, template: int | None, *, plain: bool) -> St
     plain   whether both are in arrays that stay where they are
     """
 
-    def ready(frame: Frame) -> Callable[[], object]:
+    def ready(frame: Frame) -> Call:
         flat = np.ascontiguousarray(frame.elements(slot), dtype=frame.dtype).reshape(-1)
         stored = None
         if template is not None:
