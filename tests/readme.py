@@ -1,18 +1,24 @@
-"""The parts of README.md that are made, not written: outputs of commands, and tables from docstrings.
+"""The parts of README.md that are made, not written: outputs of commands, tables from docstrings and of measurements.
 
 Each stands behind a comment that names it. `python -m tests.readme` writes them anew; a test compares.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+
+from tests.bench import markdown
+from tests.bench.record import parsed
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+RESULTS = ROOT / "tests" / "bench" / "results.json"  # python -m tests.bench --json tests/bench/results.json
 
 
 def made(text: str) -> str:
@@ -77,11 +83,22 @@ def _functions() -> str:
     return "\n".join(["| function | what it gives |", "|---|---|", *rows]) + "\n"
 
 
+def _measured(name: str) -> str:
+    return markdown.PARTS[name](parsed(json.loads(RESULTS.read_text())))
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PARTS = {"run": _run, "plan": _plan, "gallery": _gallery, "methods": _methods, "functions": _functions}
+PARTS = {
+    "run": _run,
+    "plan": _plan,
+    **{name: partial(_measured, name) for name in markdown.PARTS},
+    "gallery": _gallery,
+    "methods": _methods,
+    "functions": _functions,
+}
 
 
 if __name__ == "__main__":

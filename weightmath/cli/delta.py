@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.allocation import keep_freed_memory
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def make(
         from weightmath import delta as deltas
         from weightmath.engine.memory import threads_of
 
+        keep_freed_memory()
         kept = cast(Literal["all", "weights"], keep)
         deltas.make(start, end, output, wish, keep=kept, fit=fit, threads=threads_of(threads), force=force)
         from weightmath.cli.delta_page import show
@@ -136,6 +138,7 @@ def apply(
         from weightmath.engine.memory import threads_of
         from weightmath.reports.plain import as_json
 
+        keep_freed_memory()
         done = applied(
             opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads), force=force
         )
