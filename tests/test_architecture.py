@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors algebra.show algebra.formulas engine.crew engine.meter sizes
+    errors paused algebra.show algebra.formulas engine.crew engine.meter sizes
     dtypes files.naming files.text gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint

@@ -15,7 +15,6 @@ from weightmath.caveats import caveats
 from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.ending import form_of
 from weightmath.checkpoint.own_record import RECORD
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.encoding import check_wishes, is_encoded, plan_encoded
 from weightmath.engine import linear
@@ -28,6 +27,7 @@ from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_o
 from weightmath.files.outputs import Save, plan_save
 from weightmath.files.subject import Subject, check_patterns
 from weightmath.layout import Layout
+from weightmath.paused import paused_collection
 from weightmath.pins import Pins, pins_of
 from weightmath.provenance.compose import Unsettled, compose
 from weightmath.provenance.lineage import histories_of

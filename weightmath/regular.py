@@ -22,9 +22,9 @@ _TOKEN = re.compile(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\(\?(?:#|[a-zA-Z]*x
 
 def regular(text: str, flags: int = 0) -> re.Pattern[str]:
     """A compiled regular expression. RecipeError for one that is none, or that could take forever."""
+    if len(text) > _LONGEST:
+        raise RecipeError(f"`re:{text}` is not a regular expression: it is longer than {_LONGEST} letters")
     try:
-        if len(text) > _LONGEST:
-            raise OverflowError(f"it is longer than {_LONGEST} letters")
         compiled = re.compile(text, flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise RecipeError(f"`re:{text}` is not a regular expression: {error}") from None

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from weightmath import recipe
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.delta.sides import without_base
 from weightmath.encoding import check_encoded, encode
 from weightmath.engine.cost import bytes_read
@@ -28,6 +27,7 @@ from weightmath.files.identity import identity
 from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import CheckpointSink, Save, check_targets
 from weightmath.job import Job
+from weightmath.paused import paused_collection
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers, claims_of
 from weightmath.recipe import Recipe

@@ -35,12 +35,12 @@ from weightmath.checkpoint.distributed_metadata import (
 )
 from weightmath.checkpoint.mosaic import are_a_tensor
 from weightmath.checkpoint.nodes import Value
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
+from weightmath.paused import paused_collection
 
 CONTAINER = "torch distributed"
 _MODULE = b"torch.distributed.checkpoint.metadata"

@@ -10,12 +10,12 @@ from weightmath.checkpoint.ending import SHARD, Form
 from weightmath.checkpoint.folder_image import plan_folder_image
 from weightmath.checkpoint.fresh_zip import plan_fresh_zip
 from weightmath.checkpoint.image import Image, Wishes
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.safetensors_image import plan_safetensors_image
 from weightmath.checkpoint.torch_zip import TorchZip
 from weightmath.checkpoint.zip_image import plan_zip_image
 from weightmath.dtypes import DType
 from weightmath.errors import OutputError, WeightmathError, at
+from weightmath.paused import paused_collection
 
 
 def plan_image(

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weightmath.checkpoint.description import Checkpoint, Place, Stamp, Storage, TensorInfo, c_stride
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.strict_json import strict_json
 from weightmath.dtypes import DTYPES
 from weightmath.errors import CheckpointError
 from weightmath.layout import Entry
+from weightmath.paused import paused_collection
 
 CONTAINER = "safetensors"
 METADATA = "__metadata__"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Place, Section, Storage, TensorInfo
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.safetensors import METADATA
 from weightmath.checkpoint.strict_json import strict_json
 from weightmath.errors import CheckpointError, nearest
+from weightmath.paused import paused_collection
 
 WEIGHT_MAP = "weight_map"
 

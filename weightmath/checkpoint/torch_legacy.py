@@ -19,12 +19,12 @@ from weightmath.checkpoint.description import Checkpoint, Place, Stamp
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Dict, Global, List, Tuple, Value
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.rebuild import UNTYPED, StorageReference, storage_reference
 from weightmath.checkpoint.records import STORED, Record, read_bytes
 from weightmath.checkpoint.splice import Edit, explicit_memo, splice
 from weightmath.checkpoint.torch_zip import TorchZip, describe
 from weightmath.errors import CheckpointError
+from weightmath.paused import paused_collection
 
 CONTAINER = "torch legacy"
 MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")

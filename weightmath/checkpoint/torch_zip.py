@@ -9,13 +9,13 @@ from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
 from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import Anatomy, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
 from weightmath.errors import CheckpointError
+from weightmath.paused import paused_collection
 
 CONTAINER = "torch zip"
 

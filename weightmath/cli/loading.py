@@ -6,6 +6,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from weightmath.paused import paused_collection
+
 
 @contextmanager
 def loading() -> Iterator[None]:
@@ -14,12 +16,9 @@ def loading() -> Iterator[None]:
     Measured: `plan` of a large model takes a sixth less of the processor's time. For commands alone, whose process is
     ours; a program that uses the library decides that for itself.
     """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if not gc.get_freeze_count():  # where commands follow each other in a process, as in tests, their garbage goes
-            gc.freeze()
-        if collects:
-            gc.enable()
+    with paused_collection():
+        try:
+            yield
+        finally:
+            if not gc.get_freeze_count():  # where commands follow each other in a process, as in tests, garbage goes
+                gc.freeze()

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Reader, Writer
-from weightmath.checkpoint.paused import paused_collection
 from weightmath.engine.cost import tensors_read
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import CheckpointSource, Opened, Origin
 from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.fingerprint import Digests, digests_of
+from weightmath.paused import paused_collection
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Readers = Mapping[Path, Reader]
