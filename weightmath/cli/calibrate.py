@@ -20,8 +20,8 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     """Measure this machine, so that `plan` can say how long a run will take: within a third, where nothing else runs.
 
     It times every operation in memory, and small merges in FOLDER: ten seconds, 400 MB of disk that it gives back. What
-    it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, torch or Python
-    changes. Run it while the machine has nothing else to do.
+    it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, numkong or
+    Python changes. Run it while the machine has nothing else to do.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.errors import OutputError
@@ -54,7 +54,7 @@ def _rows(machine: Machine) -> list[list[str]]:
 
     small = [f"{machine.of(kind) * 1e6:.0f} us" for kind in ("tensor read", "tensor written")]
     return [
-        ["start", f"{seconds_text(machine.of('start'))}, and {seconds_text(machine.of('torch'))} for torch"],
+        ["start", seconds_text(machine.of("start"))],
         ["disk", f"read {rate('byte cold')}, flushed {rate('byte flushed')}"],
         ["a byte in the page cache", f"read {ns('byte read')}, written {ns('byte written')}"],
         ["an element of float16", f"read {ns('read float16')}, written {ns('write float16')}"],
