@@ -127,7 +127,7 @@ def files(tmp_path: Path) -> list[Path]:
 def test_threads_change_no_bit(files: list[Path]) -> None:
     one, several = (wm.compare(files, density=0.3, threads=threads) for threads in (1, 3))
     for a, b in zip(one.by_tensor, several.by_tensor, strict=True):
-        np.testing.assert_array_equal(a.products, b.products)
+        np.testing.assert_array_equal(a.squared, b.squared)
     assert one.overlap is not None
     np.testing.assert_array_equal(one.overlap, several.overlap)
 

@@ -29,7 +29,7 @@ from weightmath.errors import KindError, RecipeError, WeightmathError, at
 from weightmath.layout import Entry, Layout
 from weightmath.scope import TILE, Domain, Scope, rows_are_cut, tile_count
 
-PAIRWISE = ("gram", "changes", "opposed")  # a number for each pair of n vectors
+PAIRWISE = ("gram", "squared_distances", "opposed")  # a number for each pair of n vectors
 REDUCTIONS = ("sum", "mean", "std", "norm", "dot", "cosine", "min", "max", "count", "density", *PAIRWISE)
 SELECTIONS = ("cut", "quantile")
 STATISTICS = (*REDUCTIONS, *SELECTIONS)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations_with_replacement
 
 import numpy as np
 
 from weightmath.kernels import products
-from weightmath.kernels.products import summed, upper
+from weightmath.kernels.products import upper
 from weightmath.kernels.scratch import borrow
 
 
@@ -125,23 +123,12 @@ def _gram_finish(state: np.ndarray) -> np.ndarray:
     return gram
 
 
-def _opposed(*vectors: np.ndarray) -> np.ndarray:
-    """For each pair of vectors, in how many places their signs are opposite: the upper triangle."""
-    rows, columns = vectors[0].shape
-    below, above = (borrow(f"reduce.{name}", (len(vectors), columns), bool) for name in ("below", "above"))
-    one, other = (borrow(f"reduce.{name}", (columns,), bool) for name in ("one", "other"))
-    pairs = list(combinations_with_replacement(range(len(vectors)), 2))
-    state = np.zeros((rows, len(pairs)))
-    for row in range(rows):
-        for i, x in enumerate(vectors):
-            np.less(x[row], 0, out=below[i])
-            np.greater(x[row], 0, out=above[i])
-        for pair, (i, j) in enumerate(pairs):
-            if i != j:
-                np.logical_and(below[i], above[j], out=one)
-                np.logical_and(above[i], below[j], out=other)
-                state[row, pair] = np.count_nonzero(np.logical_or(one, other, out=one))
-    return state
+def _distances_finish(state: np.ndarray) -> np.ndarray:
+    points = (math.isqrt(8 * state.shape[1] + 1) + 1) // 2  # the origin is one
+    i, j = upper(points, 1)
+    squared = np.zeros((len(state), points, points))
+    squared[:, i, j] = squared[:, j, i] = state
+    return squared
 
 
 def _cosine_finish(state: np.ndarray) -> np.ndarray:
@@ -203,19 +190,19 @@ REDUCTIONS: dict[str, Reduction] = {
         Reduction("sum", _numbers(1), _sum, _add, _first),
         Reduction("mean", _numbers(2), _mean, _add, _share),
         Reduction("std", _numbers(3), _moments, _merge_moments, _std_finish),
-        Reduction("norm", _numbers(1), partial(summed, products.squares), _add, _root),
-        Reduction("dot", _numbers(1), partial(summed, products.dots), _add, _first),
-        Reduction("cosine", _numbers(3), partial(summed, products.gram), _add, _cosine_finish),
+        Reduction("norm", _numbers(1), products.squares, _add, _root),
+        Reduction("dot", _numbers(1), products.dots, _add, _first),
+        Reduction("cosine", _numbers(3), products.gram, _add, _cosine_finish),
         _extreme("min", np.minimum, np.inf),
         _extreme("max", np.maximum, -np.inf),
         Reduction("count", _numbers(1), _count, _add, _first),
         Reduction("density", _numbers(2), _density, _add, _share),
-        Reduction("gram", _gram_size, partial(summed, products.gram), _add, _gram_finish),
-        Reduction("changes", _gram_size, partial(summed, products.changes), _add, _gram_finish),
-        Reduction("opposed", _gram_size, _opposed, _add, _gram_finish),
+        Reduction("gram", _gram_size, products.gram, _add, _gram_finish),
+        Reduction("squared_distances", _gram_size, products.squared_distances, _add, _distances_finish),
+        Reduction("opposed", _gram_size, products.opposed, _add, _gram_finish),
     )
 }
 """Every statistic by name. sum, mean, std (population), norm (2-norm), min, max; count and density: the number and
 the share of elements that are not 0; dot and cosine (0 with a zero vector) of two vectors; gram: all dot products of
-n vectors, symmetric; changes: those of the first and of what leads from it to the others; opposed: for all pairs of n
-vectors the number of elements with opposite signs. sum, min and max carry NaN on."""
+n vectors, symmetric; squared_distances: of the origin and n points; opposed: for all pairs of n vectors the number of
+elements with opposite signs. sum, min and max carry NaN on."""

@@ -1,4 +1,4 @@
-"""Several checkpoints compared in one reading of each: the engine sums products and signs, tensor by tensor."""
+"""Several checkpoints compared in one reading of each: the engine sums up distances and signs, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def compare(
     """Compare checkpoints, reading each once: norms, inner products, cosines, distances, signs, drift, a map.
 
     With a base the numbers are of the changes, model - base. Compared are the floating-point tensors that all have in
-    one shape. The reference of relative changes is the base, or else the first checkpoint. Products are sums in float64
-    of float64 differences from it, so that the distances of close fine-tunes are exact too.
+    one shape. The reference of relative changes is the base, or else the first checkpoint. Squared distances are sums
+    in float64 of float64 differences, so that those of close fine-tunes are exact too. Inner products and cosines
+    follow from them: the cosine of vectors one of which is r times as long as the other is good to about r 1e-14.
 
     Parameters
         density   also the overlap of the largest elements of each two, this share of all of them, in (0, 1]: exact,
@@ -75,12 +76,12 @@ def compare(
         found = spectra(layout, list(sources.values()), has_base=bool(origin)) if spectrum else None
         for reader in readers.values():
             reader.check_unchanged()
-    products, opposed, *common = (value for _, value in results.watched)
+    squared, opposed, *common = (value for _, value in results.watched)
     return Comparison(
         models=tuple(model.name for model in models),
         paths=tuple(paths),
         base=origin[0].name if origin else None,
-        by_tensor=tuple(Part(e.name, 1, e.size, products[e.name], opposed[e.name]) for e in layout),
+        by_tensor=tuple(Part(e.name, 1, e.size, squared[e.name], opposed[e.name]) for e in layout),
         left_out=left_out,
         density=density,
         overlap=_overlap(common, len(models), keep_count(density, layout.size)) if density else None,
@@ -128,9 +129,9 @@ def _common(opened: Sequence[Opened]) -> tuple[Layout, tuple[str, ...]]:
 
 
 def _questions(points: Sequence[Vector], vectors: Sequence[Vector], density: float | None) -> tuple[Watched, ...]:
-    """Products, opposite signs, and for a density how many of their largest elements each two have in common."""
+    """Squared distances, opposite signs, and for a density how many of the largest elements each two have in common."""
     questions = [
-        reduction("changes", *points, scope="tensor"),
+        reduction("squared_distances", *points, scope="tensor"),
         reduction("opposed", *vectors, scope="tensor"),
     ]
     if density is not None:

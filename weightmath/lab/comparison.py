@@ -1,7 +1,7 @@
 """What `compare` finds, as plain arrays: of all tensors together, by layer and by tensor.
 
-The products are kept of the reference and of the changes from it: the distance of two fine-tunes would be lost in the
-rounding of products of whole models. All else is arithmetic on small matrices (`lab.geometry`).
+What is kept are squared distances, of the models and of the origin, since the distance of two fine-tunes would be lost
+in the rounding of products of whole models. All else is arithmetic on small matrices (`lab.geometry`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from weightmath.lab.geometry import Drift, Map, cosines, distances, drift, moved, planar_map
+from weightmath.lab.geometry import Drift, Map, cosines, drift, gram, planar_map
 from weightmath.scope import Scope
 
 
@@ -26,30 +26,32 @@ class Part:
     opposite signs are those of the models' changes, model - base; distances are the same either way.
 
     elements   how many each model has in them
-    products   inner products of the reference and the changes from it: (base, m1 - base, ..), or without a base
-               (m1, m2 - m1, ..)
+    squared    squared distances of the points from each other: the origin, the base if there is one, the models
     opposed    number of elements in which two models, or changes, have opposite signs, (n, n)
     """
 
     name: str
     tensors: int
     elements: int
-    products: np.ndarray
+    squared: np.ndarray
     opposed: np.ndarray
 
     @property
-    def _has_base(self) -> bool:
-        return len(self.products) > len(self.opposed)
+    def _first(self) -> int:
+        """The first model among the points."""
+        return len(self.squared) - len(self.opposed)
 
     @property
     def gram(self) -> np.ndarray:
         """Inner products of the models, or changes, (n, n)."""
-        return self.products[1:, 1:] if self._has_base else moved(self.products)
+        first = self._first
+        return gram(self.squared, about=first - 1)[first:, first:]
 
     @property
     def norms(self) -> np.ndarray:
         """The norm of each model, or change, (n,)."""
-        return np.asarray(np.sqrt(np.diagonal(self.gram)))
+        first = self._first
+        return np.asarray(np.sqrt(self.squared[first - 1, first:]))
 
     @property
     def cosine(self) -> np.ndarray:
@@ -59,25 +61,22 @@ class Part:
     @property
     def relative_changes(self) -> np.ndarray:
         """norm(model - reference) / norm(reference), (n,); of a reference of 0 it is 0 or infinite."""
-        changes = np.sqrt(np.diagonal(self.products)).copy()
-        reference, changes[0] = changes[0], 0.0
-        of_models = changes[1:] if self._has_base else changes
+        reference = np.sqrt(self.squared[0, 1])
+        changes = np.sqrt(self.squared[1, self._first :])
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.divide(of_models, reference, out=np.zeros_like(of_models), where=of_models != 0)
+            found = np.divide(changes, reference, out=np.zeros_like(changes), where=changes != 0)
         return np.asarray(found)
 
     @property
     def distance_with_base(self) -> np.ndarray:
         """Distances of the base, if there is one, and the models from each other, (n, n) or (n + 1, n + 1)."""
-        changes = self.products.copy()
-        changes[0, :] = changes[:, 0] = 0.0
-        return distances(changes)
+        return np.asarray(np.sqrt(self.squared[1:, 1:]))
 
     @property
     def distance(self) -> np.ndarray:
         """The distance of each two models, (n, n)."""
-        first = 1 if self._has_base else 0
-        return self.distance_with_base[first:, first:]
+        first = self._first
+        return np.asarray(np.sqrt(self.squared[first:, first:]))
 
     @property
     def drift(self) -> Drift:
@@ -133,9 +132,9 @@ class Comparison:
 
 
 def _together(name: str, parts: Sequence[Part]) -> Part:
-    products = np.add.reduce([part.products for part in parts])
+    squared = np.add.reduce([part.squared for part in parts])
     opposed = np.add.reduce([part.opposed for part in parts])
-    return Part(name, len(parts), sum(part.elements for part in parts), products, opposed)
+    return Part(name, len(parts), sum(part.elements for part in parts), squared, opposed)
 
 
 def _counting(name: str) -> list[tuple[bool, int, str]]:

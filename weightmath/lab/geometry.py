@@ -1,4 +1,4 @@
-"""What inner products tell of n points: cosines, distances, a trajectory's drift, a map of two dimensions.
+"""What the distances of n points tell: inner products, cosines, a trajectory's drift, a map of two dimensions.
 
 All of it is float64 arithmetic on matrices of n by n, however long the vectors are. Functions of one matrix take stacks
 of them too, (..., n, n), such as one per tensor. Of vectors with NaN or infinities no number is finite.
@@ -11,6 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def gram(squared: np.ndarray, about: int) -> np.ndarray:
+    """From squared distances (..., n, n) inner products: those of all points as seen from one of them, (..., n, n).
+
+    <a - o, b - o> = (|a - o|^2 + |b - o|^2 - |a - b|^2) / 2, to about 1e-16 of the two squares.
+    """
+    from_there = squared[..., about, :]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((from_there[..., :, None] + from_there[..., None, :] - squared) / 2)
+
+
 def cosines(gram: np.ndarray) -> np.ndarray:
     """The cosines (..., n, n) of a Gram matrix, G[i, j] / sqrt(G[i, i] G[j, j]); 0 with a zero vector."""
     lengths = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
@@ -18,26 +28,6 @@ def cosines(gram: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         found = np.divide(gram, scale, out=np.zeros_like(gram), where=scale != 0)
     return np.asarray(np.clip(found, -1.0, 1.0))
-
-
-def distances(gram: np.ndarray) -> np.ndarray:
-    """The Euclidean distances (..., n, n) of a Gram matrix, sqrt(G[i, i] + G[j, j] - 2 G[i, j]).
-
-    Exact only as far as the points' common origin is near them: take the Gram matrix of their differences from one.
-    """
-    squares = np.diagonal(gram, axis1=-2, axis2=-1)
-    with np.errstate(invalid="ignore"):
-        squared = squares[..., :, None] + squares[..., None, :] - 2 * gram
-    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
-
-
-def moved(gram: np.ndarray) -> np.ndarray:
-    """From the Gram matrix of (o, x1 - o, .., xn - o) the one of (o, x1, .., xn)."""
-    # <o + a, o + b> = <o, o> + <o, a> + <o, b> + <a, b>, with a change of 0 for o itself.
-    along, changes = gram[..., 0, :].copy(), gram.copy()
-    along[..., 0] = changes[..., 0, :] = changes[..., :, 0] = 0.0
-    with np.errstate(invalid="ignore"):
-        return np.asarray(gram[..., :1, :1] + along[..., :, None] + along[..., None, :] + changes)
 
 
 @dataclass(frozen=True)
@@ -94,8 +84,9 @@ def drift(distance: np.ndarray) -> Drift:
     steps = np.diagonal(distance, offset=1).copy()
     across = np.diagonal(distance, offset=2)
     product = steps[:-1] * steps[1:]
-    # |a + b|^2 = |a|^2 + |b|^2 + 2 a b
-    inner = (across * across - steps[:-1] ** 2 - steps[1:] ** 2) / 2
-    turns = np.divide(inner, product, out=np.zeros_like(inner), where=product != 0)
+    with np.errstate(invalid="ignore"):
+        # |a + b|^2 = |a|^2 + |b|^2 + 2 a b
+        inner = (across * across - steps[:-1] ** 2 - steps[1:] ** 2) / 2
+        turns = np.divide(inner, product, out=np.zeros_like(inner), where=product != 0)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     return Drift(steps, travelled, distance[0].copy(), np.clip(turns, -1.0, 1.0))
