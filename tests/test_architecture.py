@@ -22,9 +22,10 @@ LAYERS = [
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject
-    algebra.blocks delta
+    algebra.blocks
     algebra.graph
-    engine.facts algebra.kinds kernels algebra.signature expression
+    engine.facts algebra.kinds kernels
+    algebra.signature expression delta
     engine.presence functions recipe flat
     methods engine.plan schema files.stored_number
     engine.tables engine.linear engine.outcome questions files.choice files.inputs
@@ -61,7 +62,8 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 
 # What alone may import each library, besides the standard one.
 HOMES = {
-    "torch": {"kernels.convert", "lab.memory"},
+    "torch": {"lab.memory"},
+    "numkong": {"kernels.convert", "kernels.products"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},

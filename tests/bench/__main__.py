@@ -26,7 +26,7 @@ SCALES = {"tiny": 2_000_000, "small": 64_000_000, "medium": 533_000_000, "full":
 
 _ABOUT = """
 Measures weightmath against the floor of its machine: a plain program that reads the same bytes and writes the same
-bytes. Both run as whole processes, in turns; torch's import, measured alone, is taken out. Models are made in a
+bytes. Both run as whole processes, in turns; Python's start, measured alone, is taken out. Models are made in a
 temporary folder, seeded, and removed. Wall time is only worth something on an idle machine; the processors' time is
 more robust. All of it takes long: with --json, runs of some cases each add to one record.
 """

@@ -49,11 +49,6 @@ class Case:
     packs: Literal["compress", "decompress"] | None = None
     target: Target | None = None
 
-    @property
-    def start(self) -> str:
-        """The program whose start-up is taken out: torch's import, where half precision makes weightmath import it."""
-        return "python" if self.kind.dtype == "float32" or self.recipe[0] == "delta" else "torch"
-
 
 def _saves(*values: str) -> str:
     return "save:\n" + "".join(f"  out{i}.ckpt: {value}\n" for i, value in enumerate(values))

@@ -20,7 +20,6 @@ from tests.bench.workload import remove
 WEIGHTMATH = (sys.executable, "-c", "from weightmath.cli import main; main()")
 BARE = (sys.executable, "-I", "-S")
 PYTHON = (*BARE, "-c", "pass")
-TORCH = (sys.executable, "-c", "import torch")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from tests.bench.cases import AVERAGE, LARGEST, SMALLEST, Case
 from tests.bench.measure import (
     BARE,
     PYTHON,
-    TORCH,
     WEIGHTMATH,
     Cost,
     Program,
@@ -91,7 +90,7 @@ def calibrate(folder: Path) -> None:
 
 def measured(cases: Sequence[Case], models: Models, wishes: Wishes) -> list[Result]:
     """Measure cases on models that have been made; all programs of all cases take turns."""
-    programs = {("start", "python"): Program(PYTHON), ("start", "torch"): Program(TORCH)}
+    programs = {("start", "python"): Program(PYTHON)}
     for case in cases:
         programs[case.name, "floor"] = floor(case, models)
         programs[case.name, "weightmath"] = weightmath(case, models)
@@ -129,7 +128,7 @@ def _result(
     peers: Mapping[Peer, str],
 ) -> Result:
     own = {program: runs for (name, program), runs in costs.items() if name == case.name}
-    start, packing = costs["start", case.start], _packing(case, models)
+    start, packing = costs["start", "python"], _packing(case, models)
     apart = [replace(one, wall=one.wall + packing / case.threads, cpu=one.cpu + packing) for one in start]
     return Result(
         name=case.name,

@@ -30,7 +30,7 @@ from weightmath.speed.machine import this_machine
 # Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50
 AVERAGES = 30
-PEAK = 600e6
+PEAK = 400e6
 
 
 PLAIN_RECIPES = [case for case in CASES if case.kind == Kind() and isinstance(case.recipe, str)]
@@ -87,7 +87,6 @@ def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
     assert ties["ratio"]["cpu"]["median"] < AVERAGES * case["ratio"]["cpu"]["median"]
     assert ties["passes"] == 2
     assert set(read["answers"]) == {"--help", "plan", "inspect"}
-    assert read["answers"]["plan"]["peak"] < case["start"]["peak"], "a plan does without torch"
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith(("average", "plan "))] == ["average", "plan"]
 

@@ -224,7 +224,7 @@ def test_applying_needs_numpy_and_the_compressor_alone(folder, kind):
     file = made("0.pt", "1.pt", options=delta.Options(kind))
     code = (
         "import sys\n"
-        "for name in ('torch', 'yaml', 'pydantic', 'typer', 'rich', 'isal', 'threadpoolctl', 'scipy'):\n"
+        "for name in ('torch', 'numkong', 'yaml', 'pydantic', 'typer', 'rich', 'isal', 'threadpoolctl', 'scipy'):\n"
         "    sys.modules[name] = None\n"
         "from weightmath import delta\n"
         "from weightmath.checkpoint import open_checkpoint\n"

@@ -161,7 +161,7 @@ def job(tmp_path: Path) -> Callable[[str], Job]:
 
 def seconds(of: Mapping[str, float], **others: float) -> Machine:
     """A machine on which everything costs nothing but this."""
-    return Machine({**dict.fromkeys(("multiply", "start", "torch", "run", "byte cold"), 0.0), **of, **others}, 0.8, {})
+    return Machine({**dict.fromkeys(("multiply", "start", "run", "byte cold"), 0.0), **of, **others}, 0.8, {})
 
 
 NOTHING = dict.fromkeys(("read", "write", "byte read", "byte written", "byte flushed", "compare", "moments"), 0.0)
@@ -176,11 +176,6 @@ def test_threads_share_what_can_be_shared(job: Callable[[str], Job], monkeypatch
     taken = [estimate(job("single"), threads, only).seconds for threads in (1, 2, 4, 16)]
     assert taken == pytest.approx([0.1, 0.06, 0.04, 0.04]), "0.8 of 0.1 s is shared, by no more than there are cores"
     assert estimate(job("single"), 1, only).arithmetic == pytest.approx(0.1)
-
-
-def test_torch_is_for_half_precision(job: Callable[[str], Job]) -> None:
-    only = seconds({**FREE, "torch": 2.0, "start": 0.5})
-    assert [estimate(job(name), 2, only).start for name in ("half", "single")] == [2.5, 0.5]
 
 
 def test_bytes_are_counted(job: Callable[[str], Job]) -> None:
@@ -235,9 +230,7 @@ def test_a_machine_is_measured_and_plans_say_so(
     assert found is not None
     assert 0 <= found.shared <= 1
     assert all(taken >= 0 for taken in found.seconds.values())
-    assert {"start", "torch", "run", "byte cold", "byte flushed", "byte read", "tensor read", "svd"} <= set(
-        found.seconds
-    )
+    assert {"start", "run", "byte cold", "byte flushed", "byte read", "tensor read", "svd"} <= set(found.seconds)
     said = cli("plan", tmp_path / "recipe.yaml").out.splitlines()[-1]
     assert said.startswith("  time    about ")
     assert "start" in said

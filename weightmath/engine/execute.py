@@ -30,7 +30,6 @@ from weightmath.engine.traces import Trace, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
-from weightmath.kernels import convert
 from weightmath.scope import TILE, Domain, rows_are_cut
 
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
@@ -148,8 +147,6 @@ class _Run:
         # Samples are small, and stay where they are collected.
         worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
         count = self.settings.threads - 1 if worth else 0
-        if count:
-            convert.make_ready(self.io.dtypes)  # or each helper would import torch for itself
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
             crew = Crew(self._stages(wanted), partial(self._work, helpers), self._complete)
             # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.

@@ -17,9 +17,7 @@ from weightmath.engine.wide_selection import budget_of
 from weightmath.errors import MemoryBudgetError
 from weightmath.scope import TILE, Domain
 
-# Measured: an interpreter with numpy and the command line; torch on top of it.
-_INTERPRETER = 60 << 20
-_TORCH = 200 << 20
+_INTERPRETER = 60 << 20  # measured: with numpy and the command line
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
 _MOST_THREADS = 8
 _CHUNKS = 256  # of a model, until they are so large that there is nothing to gain
@@ -36,13 +34,7 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that the process is expected to hold at most."""
-    halves = any(not dtype_is_native(plan, entry) for entry in range(len(plan.layout)))
-    return _INTERPRETER + (_TORCH if halves else 0) + working_bytes(plan, settings)
-
-
-def dtype_is_native(plan: Plan, entry: int) -> bool:
-    """Whether an entry is read without torch's help."""
-    return plan.layout.entries[entry].dtype.itemsize >= 4
+    return _INTERPRETER + working_bytes(plan, settings)
 
 
 def _registers(plan: Plan) -> int:

@@ -199,13 +199,6 @@ class Io:
     def _ends(self) -> list[Source | Sink]:
         return [*self._sources.values(), *self._sinks.values()]
 
-    @property
-    def dtypes(self) -> set[DType]:
-        """The dtypes of all that is read and written."""
-        read = {entry.dtype for node in self._sources if node.source for entry in node.source.layout}
-        written = {sink.dtype(entry.name) for sink in self._sinks.values() for entry in self._plan.layout}
-        return read | {dtype for dtype in written if dtype is not None}
-
     def _places(self, written: Written) -> Iterator[tuple[str, int, int, int]]:
         """Name, first element, elements and checksum of each piece whose checksum is known."""
         if written.crcs is not None:

@@ -13,7 +13,7 @@ from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.recipe import Recipe
 
-_LIBRARIES = ("weightmath", "numpy", "torch")
+_LIBRARIES = ("weightmath", "numpy", "numkong")
 
 
 def identity(

@@ -158,5 +158,5 @@ def _versions(models: Any, plan: Plan) -> dict[str, str]:
     dtypes = [entry.dtype for opened in models for entry in opened.layout]
     dtypes += [output.dtype for output in plan.request.outputs if output.dtype is not None]
     if any(dtype.itemsize < 4 for dtype in dtypes):
-        libraries.append("torch")  # it converts half-precision numbers
+        libraries.append("numkong")  # it converts half-precision numbers
     return {**{name: version(name) for name in libraries}, "processor": platform.machine()}

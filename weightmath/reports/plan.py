@@ -19,12 +19,10 @@ from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.job import Job
 from weightmath.scope import Domain
-from weightmath.speed.estimate import Estimate, bytes_for_identity, bytes_read, estimate, needs_torch
+from weightmath.speed.estimate import Estimate, bytes_for_identity, bytes_read, estimate
 from weightmath.speed.machine import measured
 
-# The rough time, where the machine was not measured: what one or two cores do, and the import of torch.
-BYTES_PER_SECOND = 10**9
-_TORCH_SECONDS = 2.0
+BYTES_PER_SECOND = 10**9  # where the machine was not measured: what one or two cores do
 _READABLE = 100
 
 
@@ -165,7 +163,7 @@ class PlanReport:
     peak_bytes     memory that the process is expected to take at most
     seconds        how long the process is expected to take
     estimate       what the seconds are spent on, on a machine that `weightmath calibrate` has measured; None elsewhere,
-                   where they are only rough: all bytes at 1 GB/s, and the import of torch where it is needed
+                   where they are only rough: all bytes at 1 GB/s
     refusal        why the run would not start, or None
     """
 
@@ -197,7 +195,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
     read, written = bytes_read(job), sum(save.image.size for save in job.saves)
     machine = measured()
     estimated = estimate(job, settings.threads, machine) if machine else None
-    rough = (read + written) / BYTES_PER_SECOND + needs_torch(job) * _TORCH_SECONDS
+    rough = (read + written) / BYTES_PER_SECOND
     return PlanReport(
         recipe=str(job.recipe.path or "-e"),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),

@@ -43,10 +43,9 @@ def calibrate(folder: Path) -> Machine:
     written to.
     """
     start = _imports("weightmath.run")
-    torch = _imports("weightmath.run", "torch") - start
     with tempfile.TemporaryDirectory(dir=folder) as here:
         flush, cold = _disk(Path(here))
-        known = {"byte flushed": flush, "byte cold": cold, "start": start, "torch": torch}
+        known = {"byte flushed": flush, "byte cold": cold, "start": start}
         known |= _solved(timed(list(probes()), _ROUNDS), known)
         known |= _solved(list(_runs(Path(here))), known)
     return Machine(known, _shared(), this_machine())
@@ -69,10 +68,10 @@ def _solved(found: Sequence[Timed], known: Mapping[str, float]) -> dict[str, flo
         solved[~free] = 0
 
 
-def _imports(*modules: str) -> float:
-    """Seconds of the processor that a new process takes to import modules."""
+def _imports(module: str) -> float:
+    """Seconds of the processor that a new process takes to import a module."""
     before = _of_children()
-    subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], check=True)
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
     return _of_children() - before
 
 

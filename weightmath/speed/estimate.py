@@ -2,10 +2,9 @@
 
     seconds = start + (work of one thread) * (1 - shared + shared / threads) + flush
 
-Models that are too small for helpers count as the work of one thread. Start is the interpreter and its imports, torch's
-where a dtype needs it. What the page cache does not hold of an input comes from the disk at the disk's rate, beside the
-arithmetic; so does all of it in later passes, where the inputs are larger than memory. Flushing the output to the disk
-comes last.
+Models that are too small for helpers count as the work of one thread. Start is the interpreter and its imports. What
+the page cache does not hold of an input comes from the disk at the disk's rate, beside the arithmetic; so does all of
+it in later passes, where the inputs are larger than memory. Flushing the output to the disk comes last.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from pathlib import Path
 
 from weightmath.engine import cost
 from weightmath.engine.execute import WORTH_HELPERS
-from weightmath.engine.memory import dtype_is_native
 from weightmath.job import Job
 from weightmath.provenance.watching import bytes_beside
 from weightmath.speed.machine import Machine
@@ -63,7 +61,7 @@ def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
     arithmetic = sum(taken.values())
     from_disk = machine.of("byte cold") * _cold_bytes(job, done["byte read"])
     return Estimate(
-        start=machine.of("start") + (machine.of("torch") if needs_torch(job) else 0) + alone,
+        start=machine.of("start") + alone,
         files=files * sharing,
         arithmetic=arithmetic * sharing,
         disk=max(0.0, from_disk - (files + arithmetic) * sharing),
@@ -94,11 +92,6 @@ def bytes_read(job: Job) -> int:
 def bytes_for_identity(job: Job) -> int:
     """Bytes of tensors that only fingerprints need, and of files whose sha256 is pinned."""
     return job.pins.bytes + (bytes_beside(job.inputs, job.plan) if job.needs_fingerprints else 0)
-
-
-def needs_torch(job: Job) -> bool:
-    """Whether some tensor's dtype is converted by torch."""
-    return not all(dtype_is_native(job.plan, entry) for entry in range(len(job.plan.layout)))
 
 
 def _cold_bytes(job: Job, read: float) -> float:

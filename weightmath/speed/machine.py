@@ -15,7 +15,7 @@ from pathlib import Path
 
 from weightmath.files.text import write_whole
 
-_PACKAGES = ("weightmath", "numpy", "torch")
+_PACKAGES = ("weightmath", "numpy", "numkong")
 
 
 @dataclass(frozen=True)
