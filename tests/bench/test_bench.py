@@ -73,7 +73,7 @@ def test_measures_within_wide_bounds_and_cleans_up(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
     read: dict[str, Any] = json.loads(path.read_text())
     assert set(read) == {"machine", "cases", "answers", "forecasts"}
-    assert {"cores", "python", "weightmath", "torch", "numpy"} <= set(read["machine"])
+    assert {"cores", "python", "weightmath", "numpy", "numkong"} <= set(read["machine"])
     case, ties, delta = read["cases"]
     assert [each["name"] for each in read["cases"]] == list(names)
     assert set(case) == set(Result.__dataclass_fields__)
@@ -134,10 +134,10 @@ def test_runs_add_to_a_record_and_replace_what_they_measure_anew(tmp_path: Path)
 
 def test_the_record_of_another_machine_is_refused_before_the_work(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    record.write(Record({**this_machine(), "torch": "0.1"}), path)
+    record.write(Record({**this_machine(), "numkong": "0.1"}), path)
     done = bench("--json", str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{path} was measured with torch 0.1; remove it to begin anew\n"
+    assert done.stderr == f"{path} was measured with numkong 0.1; remove it to begin anew\n"
 
 
 def test_what_plan_says_of_larger_models_needs_no_disk(tmp_path: Path) -> None:

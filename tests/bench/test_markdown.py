@@ -10,7 +10,7 @@ from tests.bench.measure import Spread
 from tests.bench.record import Record
 from tests.bench.results import Result
 
-MACHINE = {"cores": "2", "processor": "A processor", "python": "3.11", "torch": "2", "numpy": "2.4"}
+MACHINE = {"cores": "2", "processor": "A processor", "python": "3.11", "numpy": "2.4", "numkong": "7.8"}
 
 
 def result(
@@ -75,7 +75,7 @@ def test_machine_answers_and_forecasts() -> None:
     said = {"1e12": {"read": 6e12, "written": 2e12, "seconds": 7260, "peak": 3.1e8}}
     record = Record(MACHINE, (result("slerp", 3),), {"plan": {"wall": 0.5, "cpu": 0.5, "peak": 6e7}}, said)
     assert markdown.machine(record) == (
-        "```text\n2 cores of A processor; python 3.11, torch 2, numpy 2.4; 3 runs of each program\n```\n"
+        "```text\n2 cores of A processor; python 3.11, numpy 2.4, numkong 7.8; 3 runs of each program\n```\n"
     )
     assert rows(markdown.answers(record)) == [["`plan`", "0.50 s", "60.0 MB"]]
     assert rows(markdown.forecasts(record)) == [["1,000,000,000,000", "6.00 TB, 2.00 TB", "2 h 01 min", "310 MB"]]

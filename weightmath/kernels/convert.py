@@ -45,7 +45,8 @@ def decoder(bits: np.ndarray, dtype: DType, out: np.ndarray) -> Call:
 
 def encode(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> None:
     """Numbers (1-D) as stored elements (raw bits), rounded once to nearest even; too large becomes infinite or NaN."""
-    encoder(numbers, dtype, out)()
+    with np.errstate(over="ignore", invalid="ignore"):
+        encoder(numbers, dtype, out)()
 
 
 def encoder(numbers: np.ndarray, dtype: DType, out: np.ndarray) -> Call:

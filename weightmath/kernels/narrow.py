@@ -80,7 +80,8 @@ def to_float8(numbers: Array, name: str, out: Array) -> None:
 @cache
 def _nearest_float8(name: str) -> Array:
     """The byte that each bfloat16 rounds to."""
-    sizes = (np.arange(1 << 15, dtype=np.uint32) << _LOW).view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs become quiet
+        sizes = (np.arange(1 << 15, dtype=np.uint32) << _LOW).view(np.float32).astype(np.float64)
     table = float8_numbers(name, np.dtype(np.float64))[:128]
     largest = int(np.flatnonzero(np.isfinite(table))[-1])
     nan = 0x7F if name == "float8_e4m3fn" else 0x7E
