@@ -10,8 +10,9 @@ import torch
 from tests.checkpoint.test_plan_image import rich
 from tests.packages import folds
 from weightmath.checkpoint import open_checkpoint
+from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.rebuild import Tensor
+from weightmath.checkpoint.rebuild import StorageReference
 from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import dissect
 from weightmath.errors import CheckpointError
@@ -30,14 +31,18 @@ def outcome(read: Any, data: bytes) -> str:
         return f"error: {error.what}"
 
 
+def shortcut(data: bytes) -> Pickle:
+    return read_to_describe(data)[0]
+
+
 def taken(data: bytes) -> int:
-    return sum(isinstance(node, Tensor) for node in dissect(read_to_describe(data)).nodes)
+    return sum(isinstance(reference.pid, StorageReference) for reference in shortcut(data).persistent)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_the_same_description(protocol: int, tmp_path: Path) -> None:
     data = pickle_of(rich(), tmp_path, pickle_protocol=protocol)
-    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+    assert outcome(shortcut, data) == outcome(read_pickle, data)
     assert (taken(data) > 5) == (protocol < 4)
 
 
@@ -45,7 +50,7 @@ def test_real_checkpoints_take_it() -> None:
     for path in folds():
         data = open_checkpoint(path).source.pickle
         assert taken(data) == 97
-        assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+        assert outcome(shortcut, data) == outcome(read_pickle, data)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +59,14 @@ def test_real_checkpoints_take_it() -> None:
 def test_every_rank(shape: tuple[int, ...], tmp_path: Path) -> None:
     data = pickle_of({name: torch.zeros(shape) for name in "abc"}, tmp_path)
     assert taken(data) == 2
-    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+    assert outcome(shortcut, data) == outcome(read_pickle, data)
 
 
 def test_many_tensors_with_long_memo_numbers(tmp_path: Path) -> None:
     state = {f"w{i}": torch.zeros(1) for i in range(100)}
     data = pickle_of({**state, "tied": state["w50"], "again": state["w99"].view(1, 1)}, tmp_path)
-    assert taken(data) == 100  # all but the first and the view, whose storage's key is read from the memo
-    assert outcome(read_to_describe, data) == outcome(read_pickle, data)
+    assert taken(data) == 99  # all but the first, and the view, whose storage's key is read from the memo
+    assert outcome(shortcut, data) == outcome(read_pickle, data)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -72,7 +77,7 @@ def test_broken_pickles_are_read_alike(seed: int, tmp_path: Path) -> None:
         broken = bytearray(data)
         for _ in range(dice.randint(1, 2)):
             broken[dice.randrange(len(data))] = dice.choice([dice.randrange(256), data[dice.randrange(len(data))]])
-        assert outcome(read_to_describe, bytes(broken)) == outcome(read_pickle, bytes(broken))
+        assert outcome(shortcut, bytes(broken)) == outcome(read_pickle, bytes(broken))
 
 
 def test_a_stale_memo_number_is_not_believed(tmp_path: Path) -> None:
@@ -80,7 +85,75 @@ def test_a_stale_memo_number_is_not_believed(tmp_path: Path) -> None:
     at = data.index(b"X\3\0\0\0end")
     inner = data.rindex(b"\x85q", 0, at)  # the stride of the last tensor is put into the memo
     reads_it = data[:at] + b"h" + data[inner + 2 : inner + 3] + data[data.index(b"q", at) + 2 :]
-    assert outcome(read_to_describe, reads_it) == outcome(read_pickle, reads_it)
+    assert outcome(shortcut, reads_it) == outcome(read_pickle, reads_it)
     assert "(1,)" in outcome(read_pickle, reads_it)
     reused = data[: inner + 2] + b"\x02" + data[inner + 3 : at] + b"h\x02" + data[data.index(b"q", at) + 2 :]
-    assert outcome(read_to_describe, reused) == outcome(read_pickle, reused)
+    assert outcome(shortcut, reused) == outcome(read_pickle, reused)
+
+
+def described_after(first: bytes, data: bytes) -> str:
+    """All that a description says, or how it fails, of a pickle that follows another."""
+    parsed, runs = read_to_describe(first)
+    known = dissect(parsed, {}).known
+    try:
+        return repr(dissect(read_to_describe(data, runs)[0], known).structure)
+    except CheckpointError as error:
+        return f"error: {error.what}"
+
+
+def fine_tune(path: Path, epoch: object, **more: Any) -> bytes:
+    state = {f"blocks.{i}.w": torch.zeros(3, 2 + i % 3, dtype=torch.float16) for i in range(40)}
+    return pickle_of({"epoch": epoch, "state_dict": state, **more, "loops": {"step": 1000}}, path)
+
+
+def test_what_fine_tunes_have_in_common_is_one_object(tmp_path: Path) -> None:
+    """Whichever length their numbers have."""
+    (first, known), second = read_to_describe(fine_tune(tmp_path, 1)), fine_tune(tmp_path, 70_000)
+    again, found = read_to_describe(second, known)
+    assert [found[head] is run for head, run in known.items()] == [True]
+    one = dissect(first, {})
+    two = dissect(again, one.known)
+    assert two.structure.tree["epoch"] == 70_000
+    assert len(two.structure.tensors) == 40
+    assert all(a is b for a, b in zip(one.structure.tensors, two.structure.tensors, strict=True))
+    assert repr(two.structure) == outcome(read_pickle, second)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ema": {"w": torch.zeros(5)}},
+        {"ema": {f"blocks.{i}.w": torch.zeros(3) for i in range(40)}},
+        {"epoch": [torch.zeros(2)]},  # before the state: its numbers in the memo and its storages are others
+        {"epoch": "a text that takes another place in the memo"},
+    ],
+)
+def test_what_is_not_in_common_is_read(more: dict[str, Any], tmp_path: Path) -> None:
+    plain, other = fine_tune(tmp_path, 1), fine_tune(tmp_path, **{"epoch": 2, **more})
+    assert described_after(plain, other) == outcome(read_pickle, other)
+    assert described_after(other, plain) == outcome(read_pickle, plain)
+
+
+def test_the_same_bytes_with_another_meaning(tmp_path: Path) -> None:
+    """The class of the storages and the device are read from the memo, so that bytes outside decide about them."""
+    data = fine_tune(tmp_path, 1)
+    for old, new in (
+        (b"HalfStorage", b"ByteStorage"),
+        (b"cpu", b"gpu"),
+        (b"_rebuild_tensor_v2", b"_rebuild_tensor_v3"),
+    ):
+        other = data.replace(old, new)
+        assert other != data
+        assert described_after(data, other) == outcome(read_pickle, other)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_broken_fine_tunes_are_read_alike(seed: int, tmp_path: Path) -> None:
+    data = fine_tune(tmp_path, 1, ema={"w": torch.zeros(5)})
+    dice = random.Random(seed)
+    for _ in range(100):
+        broken = bytearray(data)
+        for _ in range(dice.randint(1, 2)):
+            at = dice.choice([dice.randrange(len(data)), dice.randrange(400)])
+            broken[at] = dice.choice([dice.randrange(256), data[dice.randrange(len(data))]])
+        assert described_after(data, bytes(broken)) == outcome(read_pickle, bytes(broken))

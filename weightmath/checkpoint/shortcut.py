@@ -3,19 +3,23 @@
 It serves to describe a checkpoint, not to edit it: tensors come out with the same values as from the full machine,
 but without spans and without the memo entries inside them. Where a pickle reads such an entry, or does anything
 else that is not foreseen here, the full machine reads it instead.
+
+Fine-tunes of one model differ in little but their numbers: names and tensors that follow each other are read once for
+all pickles that have the same bytes there.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
-from weightmath.checkpoint.nodes import Global, Persistent
+from weightmath.checkpoint.nodes import Global, Persistent, Value
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype
+from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype, tensor_of
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
@@ -34,15 +38,47 @@ _SHARED = tuple(map(_group, ("what", "device", "place", "elements", "from", "str
 _OWN = tuple(map(_group, ("named", "key_size", "key")))
 _PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
 _UNPACKED = {count: Struct("<" + "xI" * count).unpack for count in range(5, len(_PUTS) + 1)}  # of long ones
-_BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT, _MEMOIZE = 0x58, 0x68, 0x6A, 0x71, 0x72, 0x94
+_BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT = 0x58, 0x68, 0x6A, 0x71, 0x72
+_REDUCE, _MEMOIZE = 0x52, 0x94
 
 
-def read_to_describe(data: bytes) -> Pickle:
-    """The content of a pickle, in which most tensors are `Tensor` values and not the calls that rebuild them."""
+_HEAD = 64  # bytes by which a run is looked for
+_FEW = 16  # tensors that are not worth to be remembered
+
+
+class Run(NamedTuple):
+    """Names and tensors that follow each other, with all that reading them depends on and does.
+
+    raw             their bytes
+    reads           what else of the memo they read, by number
+    before, after   the highest memo number
+    named           memo number of each name; the next one is that of its storage's key
+    made            memo number of each tensor
+    """
+
+    raw: bytes
+    reads: dict[int, tuple[type, str]]
+    before: int
+    after: int
+    names: list[str]
+    tensors: list[Tensor]
+    named: array[int]
+    made: array[int]
+
+
+Runs = dict[bytes, Run]  # by their first bytes
+
+
+def read_to_describe(data: bytes, known: Runs | None = None) -> tuple[Pickle, Runs]:
+    """The content of a pickle, in which most tensors are `Tensor` values and not the calls that rebuild them.
+
+    Also the runs in it, for the next pickle; `known` are those of another one.
+    """
+    machine = _Machine(data, known or {})
     try:
-        return run(_Machine(data), _HANDLERS, 0)
+        return run(machine, _HANDLERS, 0), machine.runs
     except CheckpointError:
-        return read_pickle(data)
+        return read_pickle(data), {}
 
 
 class _Shared(NamedTuple):
@@ -50,21 +86,26 @@ class _Shared(NamedTuple):
 
     storage: tuple[str, DType | None, str, int]  # a reference but for the key
     tensor: tuple[DType, int, tuple[int, ...], tuple[int, ...], bool, bool]  # a tensor but for the storage
+    reads: tuple[int, ...]  # memo numbers
 
 
 class _Machine(Machine):
-    """A machine with two more registers.
+    """A machine with some more registers.
 
     highest   the highest memo number so far: those inside a skipped tensor must be fresh, above it
     shared    by the bytes that say so; they read the memo, and hold while no entry there is replaced
+    known     runs of another pickle
+    runs      those of this one
     """
 
-    __slots__ = ("highest", "shared")
+    __slots__ = ("highest", "known", "runs", "shared")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, known: Runs) -> None:
         super().__init__(data)
         self.highest = -1
         self.shared: dict[tuple[bytes | None, ...], _Shared] = {}
+        self.known = known
+        self.runs: Runs = {}
 
 
 def _put(machine: Machine, at: int) -> int:
@@ -95,25 +136,73 @@ def _get(machine: Machine, at: int) -> int:
 
 def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
     """Read on as long as names and tensors follow, as in a state dict. `rebuild` is the read of the function's name."""
-    data = machine.data
+    end = _recalled(machine, at)
+    if end is not None:
+        return end
+    data, first, before = machine.data, at, machine.highest
+    names: list[str] = []
+    tensors: list[Tensor] = []
+    named, made = array("I"), array("I")
     while data[at] == _BINUNICODE:
         end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
         found = _TENSOR.match(data, end)
-        if found is None or found["rebuild"] != rebuild:
+        if found is None or found["rebuild"] != rebuild or not found["named"]:
             break
         name = data[at + 5 : end].decode("utf-8", "surrogatepass")
         tensor = _tensor(machine, found, name)
         if tensor is None:
             break
+        names.append(name)
+        tensors.append(tensor)
+        named.append(_number(found["named"]))
+        made.append(machine.highest)
         machine.push(name, at)
         machine.push(tensor, found.start("rebuild"))
         at = found.end()
+    if len(tensors) >= _FEW:
+        reads = {number for shared in machine.shared.values() for number in shared.reads}
+        reads.add(_number(rebuild))
+        told = {number: _told(machine.memo[number]) for number in reads}
+        machine.runs[data[first : first + _HEAD]] = Run(
+            data[first:at], told, before, machine.highest, names, tensors, named, made
+        )
     return at
+
+
+def _recalled(machine: _Machine, at: int) -> int | None:
+    """What reading these names and tensors once more would do; the end of them. None if they are not known."""
+    head = machine.data[at : at + _HEAD]
+    run = machine.known.get(head)
+    if run is None or run.before != machine.highest or not machine.data.startswith(run.raw, at):
+        return None
+    if any(_told(machine.memo.get(number)) != told for number, told in run.reads.items()):
+        return None
+    machine.stack += (value for pair in zip(run.names, run.tensors, strict=True) for value in pair)
+    machine.starts += [at] * (2 * len(run.names))
+    machine.memo.update(zip(run.named, run.names, strict=True))
+    machine.memo.update((number + 1, one.storage.key) for number, one in zip(run.named, run.tensors, strict=True))
+    machine.memo.update(zip(run.made, run.tensors, strict=True))
+    machine.persistent += (Persistent(tensor.storage) for tensor in run.tensors)
+    machine.highest = run.after
+    machine.runs[head] = run
+    return at + len(run.raw)
+
+
+def _told(value: Value) -> tuple[type, str]:
+    """A text or the name of a class from the memo, so that those of two pickles can be compared."""
+    return type(value), str(value)
+
+
+def _reduce(machine: Machine, at: int) -> int:
+    """A tensor that is not just what torch writes most, such as the first, whose classes it is the first to name."""
+    end = HANDLERS[_REDUCE](machine, at)
+    machine.stack[-1] = tensor_of(machine.stack[-1]) or machine.stack[-1]
+    return end
 
 
 _HANDLERS = {
     **{code: handler for code, handler in HANDLERS.items() if code != _MEMOIZE},
-    _BINPUT: _put, _LONG_BINPUT: _put, _BINGET: _get, _LONG_BINGET: _get,
+    _BINPUT: _put, _LONG_BINPUT: _put, _BINGET: _get, _LONG_BINGET: _get, _REDUCE: _reduce,
 }  # fmt: skip
 
 
@@ -151,7 +240,8 @@ def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
     dtype, offset = storage[1], _integer(found["offset"])
     if dtype is None or offset < 0:
         return None
-    shared = _Shared(storage, (dtype, offset, shape, stride, found["grad"] == b"\x88", False))
+    reads = tuple(_number(get) for get in found.group("word", "kind", "device", "hooks") if get)
+    shared = _Shared(storage, (dtype, offset, shape, stride, found["grad"] == b"\x88", False), reads)
     check_inside(Tensor(StorageReference("", *shared.storage), *shared.tensor))
     return shared
 
@@ -168,7 +258,12 @@ def _storage(machine: _Machine, found: re.Match[bytes]) -> tuple[str, DType | No
 
 
 def _memo(machine: _Machine, get: bytes) -> object:
-    return machine.memo[int.from_bytes(get[1:], "little")]
+    return machine.memo[_number(get)]
+
+
+def _number(opcode: bytes) -> int:
+    """The number in the memo that is written or read."""
+    return int.from_bytes(opcode[1:], "little")
 
 
 def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> tuple[int, ...]:

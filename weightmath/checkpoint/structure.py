@@ -8,7 +8,7 @@ is searched for storages, so that no storage is changed behind the back of whate
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
 from weightmath.checkpoint.machine import Pickle
@@ -52,31 +52,51 @@ class Mapping(NamedTuple):
     pairs: Sequence[Pair]
 
 
+class Known(NamedTuple):
+    """A mapping that holds nothing but tensors, for another pickle that has it too.
+
+    first     number of its first tensor
+    nodes     what stands behind its tensors
+    """
+
+    first: int
+    keys: tuple[PathKey, ...]
+    nodes: Sequence[Tensor]
+    content: dict[PathKey, TensorInfo]
+
+
 class Anatomy(NamedTuple):
     """A pickle's meaning together with the nodes behind it, for edits. Many times as large as the structure.
 
     nodes      behind each of the structure's tensors
     mappings   every mapping
+    known      those of them that the next pickle may have too, by their paths
     """
 
     structure: Structure
     pickle: Pickle
     nodes: list[Value]
     mappings: list[Mapping]
+    known: dict[tuple[PathKey, ...], Known]
 
 
-def dissect(pickle: Pickle) -> Anatomy:
-    """The meaning of a pickle; CheckpointError where it is malformed."""
-    walk = _Walk(pickle)
+def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = None) -> Anatomy:
+    """The meaning of a pickle; CheckpointError where it is malformed.
+
+    Where it has a mapping of tensors that another one has too, which is in `known`, they share its descriptions.
+    """
+    walk = _Walk(pickle, known or {})
     tree = walk.visit(pickle.root, (), False)
     keys = dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent)
     storages = {key: storage for key, (_, storage) in walk.storages.items()}
     structure = Structure(tree, tuple(walk.tensors), tuple(walk.drafts), storages, frozenset(walk.others), tuple(keys))
-    return Anatomy(structure, pickle, walk.nodes, walk.mappings)
+    return Anatomy(structure, pickle, walk.nodes, walk.mappings, walk.known)
 
 
 class _Walk:
-    def __init__(self, pickle: Pickle) -> None:
+    def __init__(self, pickle: Pickle, others: dict[tuple[PathKey, ...], Known]) -> None:
+        self.of_another = others
+        self.known: dict[tuple[PathKey, ...], Known] = {}
         self.tensors: list[TensorInfo] = []
         self.nodes: list[Value] = []
         self.drafts: list[Draft] = []
@@ -173,12 +193,33 @@ class _Walk:
     def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[PathKey, object]:
         keys = tuple(self.key(pair[0], number) for number, pair in enumerate(pairs))
         self.mappings.append(Mapping(path, keys, pairs))
-        place = len(self.drafts)
-        content = {key: self.visit(pair[1], (*path, key), hidden) for key, pair in zip(keys, pairs, strict=True)}
+        nodes, place, first = [pair[1] for pair in pairs], len(self.drafts), len(self.tensors)
+        known = self.of_another.get(path)
+        if known is not None and known[:3] == (first, keys, nodes) and self.takes_over(known):
+            content: dict[PathKey, Any] = known.content
+        else:
+            content = {key: self.visit(node, (*path, key), hidden) for key, node in zip(keys, nodes, strict=True)}
         tensors = {str(key): value for key, value in content.items() if isinstance(value, TensorInfo)}
         if tensors:
             self.drafts.insert(place, (dotted(path), tensors, hidden))
+        plain = [node for node in nodes if isinstance(node, Tensor)]
+        if plain and len(plain) == len(nodes) == len(content):
+            self.known[path] = Known(first, keys, plain, content)
         return content
+
+    def takes_over(self, known: Known) -> bool:
+        """Whether a mapping that another pickle has too is that of this one; no, where its storages were met before."""
+        infos = known.content.values()
+        storages = {
+            info.storage.key: (node.storage, info.storage) for node, info in zip(known.nodes, infos, strict=True)
+        }
+        if not self.storages.keys().isdisjoint(storages):
+            return False
+        self.storages |= storages
+        self.tensors += infos
+        self.nodes += known.nodes
+        self.visits_left -= len(infos)
+        return True
 
     def key(self, key: Value, number: int) -> PathKey:
         if isinstance(key, (str, int)):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from weightmath.checkpoint.description import Checkpoint, Place, Stamp
+from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
-from weightmath.checkpoint.shortcut import read_to_describe
-from weightmath.checkpoint.structure import Anatomy, Structure, dissect
+from weightmath.checkpoint.shortcut import Runs, read_to_describe
+from weightmath.checkpoint.structure import Anatomy, Known, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
 from weightmath.errors import CheckpointError
 from weightmath.paused import paused_collection
@@ -72,11 +72,25 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
     )
 
 
+@dataclass
+class _Last:
+    """What there is to recognise in the next pickle: fine-tunes of one model differ in an epoch or a step."""
+
+    runs: Runs = field(default_factory=dict)
+    mappings: dict[tuple[PathKey, ...], Known] = field(default_factory=dict)
+
+
+_last = _Last()
+
+
 @lru_cache(maxsize=4)
 def describe(pickle: bytes) -> Structure:
-    """The meaning of a pickle. Fine-tunes of one model have equal pickles, so the last few are kept."""
+    """The meaning of a pickle. What two of them have in common is one object in both; of equal ones, all."""
     with paused_collection():
-        return dissect(read_to_describe(pickle)).structure
+        content, _last.runs = read_to_describe(pickle, _last.runs)
+        anatomy = dissect(content, _last.mappings)
+        _last.mappings = anatomy.known
+        return anatomy.structure
 
 
 def anatomy(pickle: bytes) -> Anatomy:
