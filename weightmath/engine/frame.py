@@ -82,6 +82,7 @@ class Frame:
     spans: list[tuple[Piece, slice]] = field(default_factory=list)  # where each piece lies in the flat chunk
     traces: list[Any] = field(default_factory=list)  # what this chunk leaves behind: see weightmath.engine.traces
     nbytes: int = 0  # read and written
+    _tile_rows: list[tuple[slice, int]] = field(default_factory=list)
 
     def go_to(self, pieces: Sequence[Piece]) -> None:
         """Start with the next chunk, of the same shape."""
@@ -89,6 +90,7 @@ class Frame:
         self.traces = []
         self.nbytes = 0
         self.spans = []
+        self._tile_rows = []
         at = 0
         for piece in pieces:
             self.spans.append((piece, slice(at, at + piece.stop - piece.start)))
@@ -123,6 +125,19 @@ class Frame:
             for number in range(piece.first_tile, piece.last_tile + 1):
                 one = tile(entry, number)
                 yield piece, number, one, slice(one.start + offset, one.stop + offset)
+
+    def tile_rows(self) -> Sequence[tuple[slice, int]]:
+        """Runs of tiles of one size, as rows: where a run lies in the flat chunk, and how many tiles it has."""
+        if not self._tile_rows:
+            run, count = slice(0, 0), 0
+            for _, _, _, here in self.tiles():
+                if count and (here.stop - here.start) * count == run.stop - run.start:
+                    self._tile_rows.pop()
+                    run, count = slice(run.start, here.stop), count + 1
+                else:
+                    run, count = here, 1
+                self._tile_rows.append((run, count))
+        return self._tile_rows
 
 
 Call = Callable[[], object]

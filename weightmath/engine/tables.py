@@ -148,7 +148,7 @@ def _fold_tiles(reduction: Reduction, states: np.ndarray | None, rows: int, vect
     """One state per row of equally many tiles, folded in tile order; an empty tensor has the state of nothing."""
     if states is None or len(states) == 0:
         return reduction.empty(rows, vectors)
-    by_row = states.reshape(rows, -1, states.shape[1])
+    by_row = states.reshape(rows, len(states) // rows, states.shape[1])
     return reduce(reduction.fold, (by_row[:, i] for i in range(by_row.shape[1])))
 
 

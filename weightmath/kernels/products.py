@@ -35,14 +35,14 @@ def squares(x: np.ndarray) -> np.ndarray:
 def dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The dot products of the rows of two vectors, each (rows, columns): (rows, 1)."""
     a, b = _alike(a, b)
-    return _sums([(numkong.dot, a, b)])
+    return _sums(numkong.dot, [(a, b)], len(a))
 
 
 def gram(*vectors: np.ndarray) -> np.ndarray:
     """All dot products of n vectors, each (rows, columns): the upper triangle of a matrix by row, (rows, numbers)."""
     alike = _alike(*vectors)
     if len(alike) < _MANY or alike[0].shape[1] < _BLOCK:
-        return _sums([(numkong.dot, a, b) for a, b in combinations_with_replacement(alike, 2)])
+        return _sums(numkong.dot, list(combinations_with_replacement(alike, 2)), len(alike[0]))
     i, j = upper(len(alike))
     return np.array([_of_many(row)[i, j] for row in zip(*alike, strict=True)])
 
@@ -63,21 +63,19 @@ def squared_distances(*vectors: np.ndarray) -> np.ndarray:
     Elements are subtracted in float64 too, so that points that lie close together are told apart.
     """
     points = _alike(*vectors)
-    from_origin: list[tuple[Sum, np.ndarray, np.ndarray]] = [(numkong.dot, x, x) for x in points]
-    return _sums([*from_origin, *((numkong.sqeuclidean, a, b) for a, b in combinations(points, 2))])
+    from_origin = _sums(numkong.dot, [(x, x) for x in points], len(points[0]))
+    return np.hstack((from_origin, _sums(numkong.sqeuclidean, list(combinations(points, 2)), len(points[0]))))
 
 
 def opposed(*vectors: np.ndarray) -> np.ndarray:
-    """In how many places each two of n vectors have opposite signs: the upper triangle by row, (rows, numbers)."""
-    # Signs as bits: those of 65,536 elements are 8 KB, and 512 are compared at a time.
-    signs, opposite = [], []
-    for x in vectors:
-        below, above = np.packbits(x < 0, axis=1), np.packbits(x > 0, axis=1)
-        packed = np.hstack((below, above, below))
-        signs.append(packed[:, : 2 * below.shape[1]])
-        opposite.append(packed[:, below.shape[1] :])
-    pairs = combinations_with_replacement(range(len(vectors)), 2)
-    return _sums([(_common_bits, signs[i], opposite[j]) for i, j in pairs])
+    """In how many places each two of n vectors have opposite signs: what is above the diagonal, (rows, numbers)."""
+    # As bits the signs of 65,536 elements are 8 KB, and 512 are compared at a time.
+    there = borrow("products.opposed", vectors[0].shape, bool)
+    below = [np.packbits(np.less(x, 0, out=there), axis=1) for x in vectors]
+    above = [np.packbits(np.greater(x, 0, out=there), axis=1) for x in vectors]
+    pairs = list(combinations(range(len(vectors)), 2))
+    one_way = _sums(_common_bits, [(below[i], above[j]) for i, j in pairs], len(there))
+    return one_way + _sums(_common_bits, [(above[i], below[j]) for i, j in pairs], len(there))
 
 
 def _common_bits(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> object:
@@ -90,10 +88,10 @@ def _alike(*vectors: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(x, dtype) for x in vectors]
 
 
-def _sums(products: Sequence[tuple[Sum, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Each product of the rows of two vectors: (rows, products)."""
-    found = np.zeros((len(products), len(products[0][1])))
-    for (product, a, b), sums in zip(products, found, strict=True):
+def _sums(product: Sum, pairs: Sequence[tuple[np.ndarray, ...]], rows: int) -> np.ndarray:
+    """A product of the rows of two vectors, of each pair of vectors: (rows, pairs)."""
+    found = np.zeros((len(pairs), rows))
+    for (a, b), sums in zip(pairs, found, strict=True):
         if a.size:
             product(a, b, out=sums)
     return found.T

@@ -123,12 +123,16 @@ def _gram_finish(state: np.ndarray) -> np.ndarray:
     return gram
 
 
-def _distances_finish(state: np.ndarray) -> np.ndarray:
-    points = (math.isqrt(8 * state.shape[1] + 1) + 1) // 2  # the origin is one
-    i, j = upper(points, 1)
-    squared = np.zeros((len(state), points, points))
-    squared[:, i, j] = squared[:, j, i] = state
-    return squared
+def _pairs(vectors: int) -> int:
+    return vectors * (vectors - 1) // 2
+
+
+def _pairs_finish(state: np.ndarray) -> np.ndarray:
+    n = (math.isqrt(8 * state.shape[1] + 1) + 1) // 2
+    i, j = upper(n, 1)
+    matrix = np.zeros((len(state), n, n))
+    matrix[:, i, j] = matrix[:, j, i] = state
+    return matrix
 
 
 def _cosine_finish(state: np.ndarray) -> np.ndarray:
@@ -198,8 +202,8 @@ REDUCTIONS: dict[str, Reduction] = {
         Reduction("count", _numbers(1), _count, _add, _first),
         Reduction("density", _numbers(2), _density, _add, _share),
         Reduction("gram", _gram_size, products.gram, _add, _gram_finish),
-        Reduction("squared_distances", _gram_size, products.squared_distances, _add, _distances_finish),
-        Reduction("opposed", _gram_size, products.opposed, _add, _gram_finish),
+        Reduction("squared_distances", _gram_size, products.squared_distances, _add, _pairs_finish),
+        Reduction("opposed", _pairs, products.opposed, _add, _pairs_finish),
     )
 }
 """Every statistic by name. sum, mean, std (population), norm (2-norm), min, max; count and density: the number and
