@@ -1,7 +1,8 @@
-"""A chunk's values as an output stores them, beside its template's: rounded once, and compared bit by bit."""
+"""A chunk's values as an output stores them, beside its template's: rounded once, screened, and compared bit by bit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -14,13 +15,17 @@ from weightmath.kernels.scratch import borrow
 
 
 class Rounded(NamedTuple):
-    """Values, how they are stored once `calls` were made, their template, and where the bits of both differ."""
+    """Values, how they are stored once `calls` were made, their template, and where the bits of both differ.
+
+    is_nonfinite   tells, after them, whether any is stored as NaN or infinity
+    """
 
     values: np.ndarray
     raw: Raw
     template: Raw | None
     differ: np.ndarray | None
     calls: tuple[Call, ...]
+    is_nonfinite: Callable[[], bool]
 
 
 def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
@@ -30,8 +35,9 @@ def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     if not (dtype.is_native and dtype.bits == values.dtype):
         bits = borrow("execute.out", values.shape, dtype.bits)
         calls.append(convert.encoder(values, dtype, bits))
+    is_nonfinite = convert.screen(bits, dtype)
     if template is None:
-        return Rounded(values, Raw(dtype, bits), None, None, tuple(calls))
+        return Rounded(values, Raw(dtype, bits), None, None, tuple(calls), is_nonfinite)
     other = template.bits
     if template.dtype != dtype:
         numbers = borrow("execute.numbers", values.shape, values.dtype)
@@ -41,7 +47,7 @@ def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     whole = np.dtype(f"u{dtype.itemsize}")
     differ = borrow("execute.differ", values.shape, bool)
     calls.append(partial(np.not_equal, bits.view(whole), other.view(whole), out=differ))
-    return Rounded(values, Raw(dtype, bits), template, differ, tuple(calls))
+    return Rounded(values, Raw(dtype, bits), template, differ, tuple(calls), is_nonfinite)
 
 
 def numbers_of(raw: Raw, dtype: np.dtype) -> np.ndarray:

@@ -169,7 +169,7 @@ class Io:
         if rounded.template is not None:
             places, moments = self._moments(spans, rounded.values, rounded.template)
         known = None if None in crcs else np.array(crcs, np.int64)
-        return Written(output.name, _pieces(spans, raw, rounded.differ), known, raw.bits.nbytes, places, moments)
+        return Written(output.name, _pieces(spans, rounded), known, raw.bits.nbytes, places, moments)
 
     def recall(self, found: Sequence[Written]) -> bool:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
@@ -259,12 +259,13 @@ def _alike(tiles: Sequence[slice]) -> Iterator[tuple[int, int, int]]:
         at += count
 
 
-def _pieces(spans: Spans, raw: Raw, differ: np.ndarray | None) -> np.ndarray:
-    """What `Written` says of pieces that lie one after the other; `differ` is where they differ from the template."""
+def _pieces(spans: Spans, rounded: Rounded) -> np.ndarray:
+    """What `Written` says of pieces that lie one after the other."""
+    raw, differ = rounded.raw, rounded.differ
     sizes = [span.stop - span.start for _, span in spans]
     changed = sizes if differ is None else [np.count_nonzero(differ[span]) for _, span in spans]
     nonfinite = [0] * len(spans)
-    if convert.nonfinite(raw.bits, raw.dtype):
+    if rounded.is_nonfinite():
         nonfinite = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
     entries, starts = [piece.entry for piece, _ in spans], [piece.start for piece, _ in spans]
     return np.array([entries, starts, sizes, changed, nonfinite], np.int64).T

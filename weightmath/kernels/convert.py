@@ -85,14 +85,29 @@ def _to_bfloat16(cast: Call, numbers: np.ndarray, out: np.ndarray) -> None:
 
 def nonfinite(bits: np.ndarray, dtype: DType) -> int:
     """How many stored elements (1-D, raw bits) are NaN or infinite."""
-    sign, exponent, mantissa = _fields(dtype)
-    # float8_e4m3fn has no infinities: of the numbers with the largest exponent only the last is NaN.
-    least = exponent | mantissa if dtype.name == "float8_e4m3fn" else exponent
-    whole, signed = bits.view(f"u{dtype.itemsize}"), bits.view(f"i{dtype.itemsize}")
-    # Bits of one sign are in the order of magnitude, so that two maxima screen all; counting is for the rare chunk.
-    if whole.size == 0 or (signed.max() < least and whole.max() < (sign | least)):
+    if not screen(bits, dtype)():
         return 0
-    return int(np.count_nonzero((whole & (sign - 1)) >= least))
+    sign, _, _ = _fields(dtype)
+    return int(np.count_nonzero((bits.view(f"u{dtype.itemsize}") & (sign - 1)) >= _least_nonfinite(dtype)))
+
+
+def screen(bits: np.ndarray, dtype: DType) -> Callable[[], bool]:
+    """What tells whether any of these stored elements (1-D, raw bits) is NaN or infinite when it is called."""
+    if not bits.size:
+        return lambda: False
+    sign, _, _ = _fields(dtype)
+    least = _least_nonfinite(dtype)
+    whole, signed = bits.view(f"u{dtype.itemsize}"), bits.view(f"i{dtype.itemsize}")
+    largest = np.maximum.reduce
+    # Bits of one sign are in the order of magnitude, so that two maxima screen all.
+    return lambda: bool(largest(signed) >= least or largest(whole) >= (sign | least))
+
+
+def _least_nonfinite(dtype: DType) -> int:
+    """The bits of the smallest positive element that is no finite number."""
+    _, exponent, mantissa = _fields(dtype)
+    # float8_e4m3fn has no infinities: of the numbers with the largest exponent only the last is NaN.
+    return exponent | mantissa if dtype.name == "float8_e4m3fn" else exponent
 
 
 _MANTISSA_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7, "float8_e5m2": 2, "float8_e4m3fn": 3}
