@@ -74,8 +74,9 @@ def opposed(*vectors: np.ndarray) -> np.ndarray:
     below = [np.packbits(np.less(x, 0, out=there), axis=1) for x in vectors]
     above = [np.packbits(np.greater(x, 0, out=there), axis=1) for x in vectors]
     pairs = list(combinations(range(len(vectors)), 2))
-    one_way = _sums(_common_bits, [(below[i], above[j]) for i, j in pairs], len(there))
-    return one_way + _sums(_common_bits, [(above[i], below[j]) for i, j in pairs], len(there))
+    found = _sums(_common_bits, [(below[i], above[j]) for i, j in pairs], len(there))
+    found += _sums(_common_bits, [(above[i], below[j]) for i, j in pairs], len(there))
+    return found
 
 
 def _common_bits(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> object:
