@@ -64,7 +64,7 @@ def test_equal_to_torch_past_four_gibibytes(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(GIB + 100), "b": torch.zeros(3)}, tmp_path / "t.pt")
     with open(tmp_path / "t.pt", "rb") as file:
         records = read_directory(file.fileno(), (tmp_path / "t.pt").stat().st_size)
-        places = lay_out((record.name, record.size) for record in records)
+        places = lay_out((record.name, record.size) for record in records.values())
         for place in places:
             file.seek(place.header)
             assert file.read(place.offset - place.header) == local_header(place)

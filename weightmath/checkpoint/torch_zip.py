@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.records import STORED, Record, read_bytes, read_directory
+from weightmath.checkpoint.records import Record, Records, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
 from weightmath.checkpoint.shortcut import Runs, read_to_describe
 from weightmath.checkpoint.structure import Anatomy, Known, Structure, dissect
@@ -99,42 +99,42 @@ def anatomy(pickle: bytes) -> Anatomy:
         return dissect(read_pickle(pickle))
 
 
-def _places(structure: Structure, records: dict[str, Record]) -> dict[str, Place]:
+def _places(structure: Structure, records: Records) -> dict[str, Place]:
     """Where the storages lie; CheckpointError if one has no record, or one of another size."""
     places = {}
-    for key, storage in structure.storages.items():
-        record = records.get(f"data/{key}")
-        if record is None:
+    found = records.places([f"data/{key}" for key in structure.storages])
+    for (key, storage), place in zip(structure.storages.items(), found, strict=True):
+        if place is None:
             raise CheckpointError(f"the record of storage `{key}` is missing")
-        if record.size != storage.nbytes:
-            raise CheckpointError(f"storage `{key}` has {record.size} bytes, not {storage.nbytes}")
-        places[key] = Place(0, record.offset)
+        offset, size = place
+        if size != storage.nbytes:
+            raise CheckpointError(f"storage `{key}` has {size} bytes, not {storage.nbytes}")
+        places[key] = Place(0, offset)
     return places
 
 
-def _below_root(records: tuple[Record, ...]) -> tuple[str, dict[str, Record]]:
+def _below_root(records: Records) -> tuple[str, Records]:
     """The root directory and the records by their name below it; CheckpointError if torch.save did not write them."""
-    root = records[0].name.partition("/")[0] if records else ""
-    start = len(root) + 1
-    below = {record.name[start:]: record for record in records if record.name.startswith(f"{root}/")}
+    root = records.names[0].partition("/")[0] if records else ""
+    below = records.below(root)
     if "data.pkl" not in below:
-        raise zip_refusal([record.name for record in records])
+        raise zip_refusal(records.names)
     refused = program_refusal(below)
     if refused is not None:
         raise refused
     if len(below) != len(records):
         raise CheckpointError(f"some of its records lie outside `{root}/`")
-    for record in records:
-        if record.method != STORED:
-            hint = "torch.save does not compress: unpack it and save it again"
-            raise CheckpointError(f"record `{record.name}` is compressed", hint=hint)
+    compressed = records.not_stored
+    if compressed:
+        hint = "torch.save does not compress: unpack it and save it again"
+        raise CheckpointError(f"record `{compressed[0]}` is compressed", hint=hint)
     return root, below
 
 
 _SMALL = ("version", "byteorder", ".format_version", ".storage_alignment")
 
 
-def _small_records(file: int, records: dict[str, Record]) -> dict[str, bytes]:
+def _small_records(file: int, records: Records) -> dict[str, bytes]:
     present = {name: records[name] for name in _SMALL if name in records}
     small = {name: read_bytes(file, record.offset, min(record.size, 64)) for name, record in present.items()}
     if small.get("byteorder", b"little") != b"little":

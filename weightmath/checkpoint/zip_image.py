@@ -70,7 +70,7 @@ def _assemble(
 ) -> Image:
     source: TorchZip = section.checkpoint.source
     plans = {f"{DATA}{key}": plan for key, plan in storages.items()}
-    contents: dict[str, Content] = {name: plans.get(name, source.records[name]) for name in names}
+    contents: dict[str, Content] = {name: plans.get(name) or source.records[name] for name in names}
     contents |= {PICKLE: pickle, **wishes.extra}
     sizes = [content_size(content) for content in contents.values()]
     places = lay_out(
