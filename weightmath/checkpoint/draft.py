@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint
@@ -16,6 +17,7 @@ ONLY_MODELS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
     "LICENSE", "NOTICE", "USE_POLICY", ".gitattributes",
 )  # fmt: skip
+_NEAR, _MOST = 1 << 12, 1 << 20  # bytes between pieces that cost less than a second write; bytes of one
 FOLDERS_OF_MODELS = ("additional_chat_templates",)
 
 
@@ -98,6 +100,25 @@ class Draft:
         except OSError as error:
             raise self._broken(error) from None
 
+    def put_around(self, file: int, pieces: Iterable[tuple[int, bytes]]) -> None:
+        """Write pieces around what is written already; those near each other together, with what lies between."""
+        run: list[tuple[int, bytes]] = []
+        for position, content in pieces:
+            if run and not (0 <= position - _end(run) <= _NEAR and _end(run) - run[0][0] < _MOST):
+                self._put_together(file, run)
+                run = []
+            run.append((position, content))
+        self._put_together(file, run)
+
+    def _put_together(self, file: int, run: Sequence[tuple[int, bytes]]) -> None:
+        if not run:
+            return
+        start = run[0][0]
+        whole = bytearray(self.read(file, start, _end(run) - start) if len(run) > 1 else run[0][1])
+        for position, content in run:
+            whole[position - start : position - start + len(content)] = content
+        self.put(file, start, memoryview(whole))
+
     def read(self, file: int, position: int, size: int) -> bytes:
         """Bytes that were written before."""
         return os.pread(self._files[file], size, position)
@@ -158,6 +179,11 @@ class Draft:
 
     def _broken(self, error: OSError) -> DiskError:
         return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
+
+
+def _end(run: Sequence[tuple[int, bytes]]) -> int:
+    position, content = run[-1]
+    return position + len(content)
 
 
 def left_bytes(path: Path) -> int:

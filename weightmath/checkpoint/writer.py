@@ -196,8 +196,7 @@ class Writer:
         for zeros in self.image.zeros:
             self._written[zeros.extent].append((zeros.offset, zeros.size, crc_of_zeros(zeros.size)))
         crcs = [self._checksum(number, extent) for number, extent in enumerate(self.image.extents)]
-        for position, content in self.image.seal(crcs):
-            self._draft.put(0, position, memoryview(content))
+        self._draft.put_around(0, self.image.seal(crcs))
         self._draft.flush()
         self._reader.close()
 
