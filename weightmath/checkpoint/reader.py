@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from operator import add
 from types import TracebackType
 from typing import Any
 
@@ -79,7 +80,7 @@ class Reader:
         a read of its own.
         """
         sizes = [(span.stop - span.start) * out.itemsize for span in spans]
-        at = self._neighbours(tensors, sizes)
+        at = self._neighbours(tensors, sizes, out.itemsize)
         if at is None:
             for tensor, span in zip(tensors, spans, strict=True):
                 self.read(tensor, 0, span.stop - span.start, out[span])
@@ -91,22 +92,24 @@ class Reader:
             begin = span.start * out.itemsize
             into[begin : begin + size] = whole[start - first : start - first + size]
 
-    def _neighbours(self, tensors: Sequence[TensorInfo], sizes: Sequence[int]) -> tuple[int, list[int], int] | None:
+    def _neighbours(
+        self, tensors: Sequence[TensorInfo], sizes: Sequence[int], width: int
+    ) -> tuple[int, list[int], int] | None:
         """In which file, where in it, and up to where tensors lie that rise with little between them; else None.
 
         They may lie within each other, as views of one storage do.
         """
-        places = [self._places.get(tensor.storage.key) for tensor in tensors if tensor.contiguous]
-        file = places[0].file if places and places[0] else -1
-        starts = [
-            place.offset + tensor.first_byte
-            for place, tensor in zip(places, tensors, strict=False)
-            if place and place.file == file
-        ]
-        if len(starts) < len(tensors) or starts != sorted(starts):
+        first = self._places.get(tensors[0].storage.key)
+        starts: list[int] = []
+        for tensor in tensors:
+            place = self._places.get(tensor.storage.key)
+            if first is None or place is None or place.file != first.file or not tensor.contiguous:
+                return None
+            starts.append(place.offset + tensor.offset * width)
+        if first is None or starts != sorted(starts):
             return None
-        stop = max(start + size for start, size in zip(starts, sizes, strict=True))
-        return (file, starts, stop) if stop - starts[0] <= sum(sizes) + _BETWEEN * len(sizes) else None
+        stop = max(map(add, starts, sizes))
+        return (first.file, starts, stop) if stop - starts[0] <= sum(sizes) + _BETWEEN * len(sizes) else None
 
     def read_bytes(self, offset: int, length: int, file: int = 0) -> bytes:
         """Bytes of one of the files; CheckpointError if it ends before."""

@@ -154,26 +154,28 @@ class CheckpointSource:
     """The engine's view of an input: elements by name, from one or more open checkpoints."""
 
     def __init__(self, origin: Origin, readers: Mapping[Path, Reader]) -> None:
-        own = readers[origin.own.checkpoint.path]
-        borrowed = {name: readers[holder.checkpoint.path] for name, holder in origin.borrowed.items()}
-        self._places = {name: (borrowed.get(name, own), info) for name, info in origin.tensors.items()}
+        self._tensors = origin.tensors
+        self._own = readers[origin.own.checkpoint.path]
+        self._borrowed = {name: readers[holder.checkpoint.path] for name, holder in origin.borrowed.items()}
+
+    def _reader(self, name: str) -> Reader:
+        return self._borrowed.get(name, self._own)
 
     def dtype(self, name: str) -> DType:
         """The dtype in which a tensor is stored."""
-        return self._places[name][1].entry.dtype
+        return self._tensors[name].entry.dtype
 
     def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         """Elements start..stop of a tensor, as raw bits."""
-        reader, info = self._places[name]
-        reader.read(info, start, stop, out)
+        self._reader(name).read(self._tensors[name], start, stop, out)
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         """Tensors of one dtype, from their first elements on, as raw bits, each into its span."""
-        places = [self._places[name] for name in names]
-        readers = {id(reader): reader for reader, _ in places}
-        for key, reader in readers.items():
-            own = [(info, span) for (held, info), span in zip(places, spans, strict=True) if id(held) == key]
-            reader.read_tensors([info for info, _ in own], [span for _, span in own], out)
+        if self._borrowed.keys().isdisjoint(names):
+            self._own.read_tensors([self._tensors[name] for name in names], spans, out)
+        else:
+            for name, span in zip(names, spans, strict=True):
+                self._reader(name).read(self._tensors[name], 0, span.stop - span.start, out[span])
 
     def seen(self) -> Any:
         """Nothing that a helper would have to report."""

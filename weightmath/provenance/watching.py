@@ -119,30 +119,37 @@ def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> 
 class _Source(CheckpointSource):
     def __init__(self, origin: Origin, readers: Readers, digests: Mapping[str, Digests]) -> None:
         super().__init__(origin, readers)
-        own = digests[origin.own.name]
-        borrowed = {name: digests[holder.name] for name, holder in origin.borrowed.items()}
-        self._known = {name: (borrowed.get(name, own), info.entry.name) for name, info in origin.tensors.items()}
+        self._digests = digests[origin.own.name]
+        self._of_others = {name: digests[holder.name] for name, holder in origin.borrowed.items()}
+
+    def _seen_by(self, name: str) -> tuple[Digests, str]:
+        """Who takes the digest of a tensor, and under which name."""
+        return self._of_others.get(name, self._digests), self._tensors[name].entry.name
 
     def read(self, name: str, start: int, stop: int, out: Bits) -> None:
         super().read(name, start, stop, out)
-        digests, original = self._known[name]
+        digests, original = self._seen_by(name)
         digests.see(original, start, out)
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: Bits) -> None:
         super().read_tensors(names, spans, out)
-        known = [self._known[name] for name in names]
-        for digests in {id(digests): digests for digests, _ in known}.values():
-            own = [(original, span) for (of, original), span in zip(known, spans, strict=True) if of is digests]
-            digests.see_tensors([original for original, _ in own], [span for _, span in own], out)
+        if self._of_others.keys().isdisjoint(names):
+            self._digests.see_tensors([self._tensors[name].entry.name for name in names], spans, out)
+        else:
+            for name, span in zip(names, spans, strict=True):
+                digests, original = self._seen_by(name)
+                digests.see(original, 0, out[span])
 
     def seen(self) -> Any:
         """All digests of tensors that this input has."""
-        return {name: digests.seen(original) for name, (digests, original) in self._known.items()}
+        known = ((name, *self._seen_by(name)) for name in self._tensors)
+        return {name: digests.seen(original) for name, digests, original in known}
 
     def see_also(self, seen: Any) -> None:
         """Take in the digests that a helper has taken."""
-        for name, (digests, original) in self._known.items():
-            digests.see_also(original, seen[name])
+        for name, own in seen.items():
+            digests, original = self._seen_by(name)
+            digests.see_also(original, own)
 
 
 class _Sink(CheckpointSink):
