@@ -1,8 +1,8 @@
 """Statistics in three steps that can be taken in pieces: partial per tile, fold in a fixed order, finish once.
 
-All arithmetic is float64; dot products are those of `kernels.products`. A row's partial depends on that row's values
-alone: not on the rows computed beside it, on its place in memory, or on its dtype where the values are the same. So
-whoever folds the same tiles in the same order gets the same bits. An empty cell is 0 in every statistic.
+All arithmetic is float64; sums are those of `kernels.products`. A row's partial depends on that row alone: not on the
+rows computed beside it, or on its place in memory. So whoever folds the same tiles in the same order gets the same
+bits. An empty cell is 0 in every statistic.
 """
 
 from __future__ import annotations
@@ -47,13 +47,6 @@ class Reduction:
         return state
 
 
-def _doubles(slot: str, x: np.ndarray) -> np.ndarray:
-    """A float64 copy in reused memory."""
-    copy = borrow(slot, x.shape, np.float64)
-    np.copyto(copy, x)
-    return copy
-
-
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, and 0 where b is 0."""
     quotient = np.zeros(a.shape)
@@ -63,11 +56,6 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     total: np.ndarray = a + b
-    return total
-
-
-def _sum(x: np.ndarray) -> np.ndarray:
-    total: np.ndarray = _doubles("reduce.0", x).sum(axis=1, keepdims=True)
     return total
 
 
@@ -92,19 +80,13 @@ def _with_size(x: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _mean(x: np.ndarray) -> np.ndarray:
-    return _with_size(x, _sum(x))
-
-
-_LONG = 512  # elements of a row
+    return _with_size(x, products.sums(x))
 
 
 def _count(x: np.ndarray) -> np.ndarray:
     there = borrow("reduce.there", x.shape, bool)
     np.not_equal(x, 0, out=there)
-    # Along an axis numpy counts ten times slower, which only short rows make up for.
-    if x.shape[1] < _LONG:
-        return np.asarray(np.count_nonzero(there, axis=1, keepdims=True), np.float64)
-    return np.array([[np.count_nonzero(row)] for row in there], np.float64)
+    return products.sums(there.view(np.uint8))
 
 
 def _density(x: np.ndarray) -> np.ndarray:
@@ -146,15 +128,14 @@ def _moments(x: np.ndarray) -> np.ndarray:
     rows, n = x.shape
     if n == 0:
         return np.zeros((rows, 3))
-    deviations = _doubles("reduce.0", x)
+    deviations = borrow("reduce.deviations", x.shape, np.float64)
+    np.copyto(deviations, x)
     # Centred on an element first, so that the deviations of a constant are 0 and not its mean's rounding.
     origin = deviations[:, :1].copy()
     deviations -= origin
     centre = deviations.sum(axis=1, keepdims=True) / n
     deviations -= centre
-    np.multiply(deviations, deviations, out=deviations)
-    squares = deviations.sum(axis=1, keepdims=True)
-    return np.hstack([np.full((rows, 1), float(n)), origin + centre, squares])
+    return np.hstack([np.full((rows, 1), float(n)), origin + centre, products.squares(deviations)])
 
 
 def _merge_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -191,7 +172,7 @@ def _numbers(count: int) -> Callable[[int], int]:
 REDUCTIONS: dict[str, Reduction] = {
     reduction.name: reduction
     for reduction in (
-        Reduction("sum", _numbers(1), _sum, _add, _first),
+        Reduction("sum", _numbers(1), products.sums, _add, _first),
         Reduction("mean", _numbers(2), _mean, _add, _share),
         Reduction("std", _numbers(3), _moments, _merge_moments, _std_finish),
         Reduction("norm", _numbers(1), products.squares, _add, _root),
