@@ -84,11 +84,14 @@ class Records(Mapping[str, Record]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def places(self, names: Sequence[str]) -> Iterator[tuple[int, int] | None]:
-        """Offset and size of each of these; None where there is no such record."""
-        offsets, sizes = self.table[:, 1].tolist(), self.table[:, 2].tolist()
-        rows = map(self._rows.get, names)
-        return (None if row is None else (offsets[row], sizes[row]) for row in rows)
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Those of these that it has not."""
+        return [name for name in names if name not in self._rows]
+
+    def places(self, names: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """Offset and size of each of these, which it has."""
+        rows = self.table[[self._rows[name] for name in names]]
+        return rows[:, 1], rows[:, 2]
 
     @property
     def not_stored(self) -> list[str]:
@@ -180,8 +183,10 @@ def _entries(directory: bytes, count: int) -> tuple[list[bytes], Numbers]:
 
 def _rows_at(content: bytes, places: Sequence[int] | Numbers, kind: np.dtype[Any]) -> Numbers:
     """The structures that begin at these bytes."""
-    whole, starts = np.frombuffer(content, np.uint8), np.array(places, np.int64).reshape(-1, 1)
-    found: Numbers = whole[starts + np.arange(kind.itemsize)].view(kind)[:, 0]
+    if not len(places):
+        return np.empty(0, kind)
+    windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(content, np.uint8), kind.itemsize)
+    found: Numbers = windows[np.array(places, np.int64)].view(kind)[:, 0]
     return found
 
 

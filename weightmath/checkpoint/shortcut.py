@@ -36,6 +36,7 @@ _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].deco
 _group = _TENSOR.groupindex.__getitem__
 _SHARED = tuple(map(_group, ("what", "device", "place", "elements", "from", "stride", "how")))
 _OWN = tuple(map(_group, ("named", "key_size", "key")))
+_EDGES = tuple(map(_group, ("rebuild", "named")))
 _PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
 _UNPACKED = {count: Struct("<" + "xI" * count).unpack for count in range(5, len(_PUTS) + 1)}  # of long ones
 _BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT = 0x58, 0x68, 0x6A, 0x71, 0x72
@@ -146,7 +147,10 @@ def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
     while data[at] == _BINUNICODE:
         end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
         found = _TENSOR.match(data, end)
-        if found is None or found["rebuild"] != rebuild or not found["named"]:
+        if found is None:
+            break
+        own_rebuild, put = found.group(*_EDGES)
+        if own_rebuild != rebuild or not put:
             break
         name = data[at + 5 : end].decode("utf-8", "surrogatepass")
         tensor = _tensor(machine, found, name)
@@ -154,10 +158,10 @@ def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
             break
         names.append(name)
         tensors.append(tensor)
-        named.append(_number(found["named"]))
+        named.append(_number(put))
         made.append(machine.highest)
         machine.push(name, at)
-        machine.push(tensor, found.start("rebuild"))
+        machine.push(tensor, end + len(put))
         at = found.end()
     if len(tensors) >= _FEW:
         reads = {number for shared in machine.shared.values() for number in shared.reads}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
+
+import numpy as np
 
 from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
@@ -101,16 +104,15 @@ def anatomy(pickle: bytes) -> Anatomy:
 
 def _places(structure: Structure, records: Records) -> dict[str, Place]:
     """Where the storages lie; CheckpointError if one has no record, or one of another size."""
-    places = {}
-    found = records.places([f"data/{key}" for key in structure.storages])
-    for (key, storage), place in zip(structure.storages.items(), found, strict=True):
-        if place is None:
-            raise CheckpointError(f"the record of storage `{key}` is missing")
-        offset, size = place
-        if size != storage.nbytes:
-            raise CheckpointError(f"storage `{key}` has {size} bytes, not {storage.nbytes}")
-        places[key] = Place(0, offset)
-    return places
+    names = [f"data/{key}" for key in structure.storages]
+    for name in records.missing(names):
+        raise CheckpointError(f"the record of storage `{name[len('data/') :]}` is missing")
+    storages = list(structure.storages.values())
+    offsets, sizes = records.places(names)
+    for number in np.flatnonzero(sizes != [storage.nbytes for storage in storages]).tolist():
+        key, nbytes = storages[number][:2]
+        raise CheckpointError(f"storage `{key}` has {sizes[number]} bytes, not {nbytes}")
+    return dict(zip(structure.storages, map(Place, repeat(0), offsets.tolist()), strict=False))
 
 
 def _below_root(records: Records) -> tuple[str, Records]:
