@@ -80,8 +80,8 @@ def _digest(*parts: str) -> str:
 def _formula(plan: Plan) -> Iterator[str]:
     """The graph and the layout it runs over: what no recipe says where vectors come from Python."""
     numbers = {node: number for number, node in enumerate(plan.nodes)}
-    for entry in plan.layout:
-        yield repr((entry.name, entry.shape, entry.dtype.name))
+    yield plan.layout.fingerprint
+    yield " ".join(entry.dtype.name for entry in plan.layout)
     yield repr(plan.order)
     for node in plan.nodes:
         yield repr((node.op, [numbers[arg] for arg in node.args], node.options))
