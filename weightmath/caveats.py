@@ -99,8 +99,9 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
 def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
     """A warning for each place that holds the same names as the merged tensors and stays as it was."""
     section, spec = save.template.section, recipe.spec.save[save.name]
-    merged = {section.tensors[save.originals[name]].number for name in changed}
-    for twin, tensors in _places(save.template) if changed else ():
+    places = list(_places(save.template)) if changed else []
+    merged = {section.tensors[save.originals[name]].number for name in changed if places}
+    for twin, tensors in places:
         left = [info for info in tensors if info.entry.dtype.is_float and info.number not in merged]
         if not all(map(left_out(section, spec.drop, spec.keep), left)):
             pattern = dotted((*holder_of(section), f"{twin}*")) if twin.endswith(".") else twin

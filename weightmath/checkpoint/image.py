@@ -213,6 +213,11 @@ def assemble(
         if isinstance(content, bytes):
             literals[number] = content
             continue
+        if isinstance(content, StoragePlan) and content.is_one_tensor and content.new is not None:
+            entry = content.computed[0].entry.of_dtype(content.new)
+            targets[entry.name] = Target(number, 0, entry, None)
+            tied.update(content.aliases)
+            continue
         targets.update(_targets(number, content))
         copies.extend(_copies(number, content, template.places))
         if isinstance(content, StoragePlan):

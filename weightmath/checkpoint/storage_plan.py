@@ -16,6 +16,8 @@ from weightmath.checkpoint.description import Section, Storage, TensorInfo
 from weightmath.dtypes import DType
 from weightmath.errors import OutputError
 
+_NO_ALIASES: Mapping[str, str] = {}
+
 
 class StoragePlan(NamedTuple):
     """How the output's version of one storage is made.
@@ -57,7 +59,7 @@ class StoragePlan(NamedTuple):
 
         All of a scattered storage that is not covered: its computed elements are written over the copy.
         """
-        if self._is_one_tensor:
+        if self.is_one_tensor:
             return []
         if self.old is None or (self.scattered and not self.retyped and not self._covered):
             return [(0, self.storage.nbytes)]
@@ -68,7 +70,7 @@ class StoragePlan(NamedTuple):
         return self._gaps(self.new.itemsize) if self.new and self.retyped and not self.scattered else []
 
     @property
-    def _is_one_tensor(self) -> bool:
+    def is_one_tensor(self) -> bool:
         """Whether a computed tensor is all of it, in order: nearly every storage is."""
         first = self.computed[0] if len(self.computed) == 1 else None
         return first is not None and first.contiguous and first.entry.nbytes == self.storage.nbytes
@@ -97,19 +99,15 @@ def plan_storages(
     for tensor in section.checkpoint.tensors:
         users.setdefault(tensor.storage.key, []).append(tensor)
     chosen = {section.tensors[name].number for name in computed}
-    plans = {}
-    for key, tensors in users.items():
-        if not chosen.isdisjoint([tensor.number for tensor in tensors]):
-            plans[key] = _plan(tensors, chosen, dtypes, key in others)
-        else:
-            plans[key] = StoragePlan(tensors[0].storage, None, None, (), {})
-    return plans
+    return {key: _plan(tensors, chosen, dtypes, key in others) for key, tensors in users.items()}
 
 
 def _plan(
     users: Sequence[TensorInfo], chosen: Collection[int], dtypes: Mapping[str, DType], has_others: bool
 ) -> StoragePlan:
     written = [tensor for tensor in users if tensor.number in chosen]
+    if not written:
+        return StoragePlan(users[0].storage, None, None, (), _NO_ALIASES)
     first = written[0]
     if has_others:
         raise OutputError(
@@ -135,10 +133,10 @@ def _check_one_dtype(users: Sequence[TensorInfo], written: Sequence[TensorInfo],
     raise OutputError(f"{names} share one storage, so that all or none can change their dtype", hint="keep their dtype")
 
 
-def _untie(tensors: Sequence[TensorInfo]) -> tuple[tuple[TensorInfo, ...], dict[str, str]]:
+def _untie(tensors: Sequence[TensorInfo]) -> tuple[tuple[TensorInfo, ...], Mapping[str, str]]:
     """The tensors with different elements, by their place, and which others have the same elements as one."""
     if len(tensors) == 1:
-        return tuple(tensors), {}
+        return tuple(tensors), _NO_ALIASES
     canonical: dict[object, TensorInfo] = {}
     aliases = {}
     for tensor in tensors:

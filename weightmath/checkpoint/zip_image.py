@@ -45,7 +45,7 @@ def _edited(section: Section, storages: Mapping[str, StoragePlan], device: str) 
     """The section's pickle with the new dtypes and devices; unchanged if there are none."""
     source: TorchZip = section.checkpoint.source
     retypes = {key: Retype(plan.new, plan.elements) for key, plan in storages.items() if plan.new and plan.retyped}
-    used = {tensor.storage for tensor in section.tensors.values()} if device == "cpu" else set()
+    used = (tensor.storage for tensor in section.tensors.values() if device == "cpu")
     moved = {storage.key for storage in used if storage.device != "cpu"}
     if not retypes and not moved:
         return source.pickle

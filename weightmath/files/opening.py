@@ -58,6 +58,8 @@ class Inputs:
     def dropped(self, output: str) -> frozenset[str]:
         """Tensors of its template's section that an output leaves out."""
         template, spec = self.template(output), self.recipe.spec.save[output]
+        if not spec.drop and spec.keep == "all":
+            return frozenset()
         is_left_out = left_out(template.section, spec.drop, spec.keep)
         return frozenset(name for name, info in template.tensors.items() if is_left_out(info))
 

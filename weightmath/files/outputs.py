@@ -101,17 +101,17 @@ def plan_save(
             f"the template `{template.name}` lacks `{lacking[0]}`{more}, which the output has",
             hint="choose a template that has all, or narrow the value with only(...)",
         )
-    originals = {own: template.tensors[own].entry.name for own in computed}
-    floats = {original for own, original in originals.items() if template.tensors[own].entry.dtype.is_float}
-    dtypes = dict.fromkeys(floats, dtype) if dtype else {}
+    entries = [template.tensors[own].entry for own in computed]
+    originals = {own: entry.name for own, entry in zip(computed, entries, strict=True)}
+    dtypes = {entry.name: dtype for entry in entries if dtype and entry.dtype.is_float}
     if shard is not None and form != "folder":
         raise OutputError("`shard:` cuts folders into files, and this output is one file", hint=f"write `{name}/`")
     image = plan_image(
         template.section, originals.values(), dtypes=dtypes, device=device, drop=drop, keep=keep, extra=extra,
         form=form, shard=shard or SHARD,
     )  # fmt: skip
-    sizes = {originals[own]: (count, template.tensors[own].entry.size) for own, count in computed.items()}
-    rests = tuple(rest for name, span in sizes.items() if name not in image.aliases for rest in _rests(name, *span))
+    cut = [(entry, count) for entry, count in zip(entries, computed.values(), strict=True) if count < entry.size]
+    rests = tuple(rest for entry, count in cut if entry.name not in image.aliases for rest in _rests(entry, count))
     is_left_out, written = left_out(template.section, drop, keep), set(originals.values())
     others = {original: info for original, info in template.section.tensors.items() if original not in written}
     copied = tuple(original for original, info in others.items() if not is_left_out(info))
@@ -119,9 +119,9 @@ def plan_save(
     return Save(name, path, template, originals, copied, behind, rests, image)
 
 
-def _rests(name: str, start: int, size: int) -> Iterator[Rest]:
+def _rests(entry: Entry, start: int) -> Iterator[Rest]:
     """What is left of a tensor, cut so that threads can share it."""
-    return (Rest(name, first, min(first + _PIECE, size)) for first in range(start, size, _PIECE))
+    return (Rest(entry.name, first, min(first + _PIECE, entry.size)) for first in range(start, entry.size, _PIECE))
 
 
 def left_out(section: Section, drop: Sequence[str], keep: str) -> Callable[[TensorInfo], bool]:
