@@ -74,13 +74,17 @@ def squared_distances(*vectors: np.ndarray) -> np.ndarray:
 
 def opposed(*vectors: np.ndarray) -> np.ndarray:
     """In how many places each two of n vectors have opposite signs: what is above the diagonal, (rows, numbers)."""
-    # As bits the signs of 65,536 elements are 8 KB, and 512 are compared at a time.
-    there = borrow("products.opposed", vectors[0].shape, bool)
-    below = [np.packbits(np.less(x, 0, out=there), axis=1) for x in vectors]
-    above = [np.packbits(np.greater(x, 0, out=there), axis=1) for x in vectors]
-    pairs = list(combinations(range(len(vectors)), 2))
-    found = _sums(_common_bits, [(below[i], above[j]) for i, j in pairs], len(there))
-    found += _sums(_common_bits, [(above[i], below[j]) for i, j in pairs], len(there))
+    rows, columns = vectors[0].shape
+    below, above = there = borrow("products.opposed", (2, rows, columns), bool)
+    signs = []
+    for x in vectors:
+        np.less(x, 0, out=below)
+        np.greater(x, 0, out=above)
+        # As bits the signs of 65,536 elements are 8 KB, and 512 are compared at a time.
+        signs.append(np.packbits(there, axis=2))
+    pairs = list(combinations(signs, 2))
+    found = _sums(_common_bits, [(a[0], b[1]) for a, b in pairs], rows)
+    found += _sums(_common_bits, [(a[1], b[0]) for a, b in pairs], rows)
     return found
 
 
