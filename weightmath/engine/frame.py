@@ -23,8 +23,7 @@ from weightmath.layout import Entry
 from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count, tile_span
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A run of whole tiles of one tensor within a chunk."""
 
     entry: int
@@ -38,6 +37,9 @@ class Piece:
 def pieces(entry: int, shape: Entry, chunk: int) -> Iterator[Piece]:
     """A tensor as pieces of whole tiles of up to `chunk` elements; a piece of a cut row stays within the row."""
     count = tile_count(shape)
+    if count == 1:  # of a hundred thousand tensors nearly all
+        yield Piece(entry, 0, 0, 0, shape.size, 0)
+        return
     together = max(1, chunk // TILE)
     of_row = count // shape.rows if rows_are_cut(shape) else count
     for first in range(0, count, of_row or 1):
