@@ -15,6 +15,7 @@ construct two files with one fingerprint. Against malice a recipe pins the `sha2
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from weightmath.scope import TILE, tile_at, tile_count, tile_span
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
 
-Seen = bytes | dict[int, bytes]  # a tensor's digest, or digests of tiles by number
+Seen = tuple[dict[str, bytes], dict[str, dict[int, bytes]]]  # digests of tensors; of others' tiles, by number
 
 PREFIX = "wm1:"
 UNKNOWN = PREFIX + "0" * 32  # stands for a fingerprint that is not known yet
@@ -127,12 +128,12 @@ class Digests:
 
     def see_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> None:
         """Tensors of one dtype, each in its span: all of them, or their first elements."""
-        raw, width = bits.view(np.uint8).data, bits.itemsize
+        raw, width, entries, folded = bits.view(np.uint8).data, bits.itemsize, self._entries, self._folded
         for name, span in zip(names, spans, strict=True):
-            if name in self._folded:
+            if name in folded:
                 continue
-            if span.stop - span.start == self._entries[name].size <= TILE:
-                self._folded[name] = xxh3_128_digest(xxh3_128_digest(raw[span.start * width : span.stop * width]))
+            if span.stop - span.start == math.prod(entries[name].shape) <= TILE:
+                folded[name] = xxh3_128_digest(xxh3_128_digest(raw[span.start * width : span.stop * width]))
             else:
                 self.see(name, 0, bits[span])
 
@@ -151,20 +152,20 @@ class Digests:
         """The digest of a tensor; None while not all of it has been seen."""
         return self._folded.get(name)
 
-    def seen(self, name: str) -> Seen:
-        """What is known of a tensor, for `see_also` in another process: its digest, or those of whole tiles."""
-        partly = self._partly.get(name)
-        return self._folded.get(name) or (dict(partly.digests) if partly else {})
+    def seen(self) -> Seen:
+        """All that is known, for `see_also` in another process."""
+        return self._folded, {name: dict(partly.digests) for name, partly in self._partly.items()}
 
-    def see_also(self, name: str, seen: Seen) -> None:
-        """Take in what is known of a tensor elsewhere."""
-        if isinstance(seen, bytes):
-            self._folded[name] = seen
-        elif seen and name not in self._folded:
-            partly = self._partly.setdefault(name, _Partly(self._entries[name]))
-            partly.digests.update(seen)
-            if len(partly.digests) == partly.count:
-                self._fold(name, partly)
+    def see_also(self, seen: Seen) -> None:
+        """Take in what is known elsewhere."""
+        folded, tiles = seen
+        self._folded.update(folded)
+        for name, digests in tiles.items():
+            if name not in self._folded:
+                partly = self._partly.setdefault(name, _Partly(self._entries[name]))
+                partly.digests.update(digests)
+                if len(partly.digests) == partly.count:
+                    self._fold(name, partly)
 
     @property
     def missing(self) -> int:

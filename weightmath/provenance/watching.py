@@ -140,16 +140,18 @@ class _Source(CheckpointSource):
                 digests, original = self._seen_by(name)
                 digests.see(original, 0, out[span])
 
+    @property
+    def _every(self) -> list[Digests]:
+        return list({id(digests): digests for digests in (self._digests, *self._of_others.values())}.values())
+
     def seen(self) -> Any:
-        """All digests of tensors that this input has."""
-        known = ((name, *self._seen_by(name)) for name in self._tensors)
-        return {name: digests.seen(original) for name, digests, original in known}
+        """All digests of this input, and of those that it borrows from."""
+        return [digests.seen() for digests in self._every]
 
     def see_also(self, seen: Any) -> None:
         """Take in the digests that a helper has taken."""
-        for name, own in seen.items():
-            digests, original = self._seen_by(name)
-            digests.see_also(original, own)
+        for digests, own in zip(self._every, seen, strict=True):
+            digests.see_also(own)
 
 
 class _Sink(CheckpointSink):
@@ -170,9 +172,8 @@ class _Sink(CheckpointSink):
 
     def seen(self) -> Any:
         """All digests of tensors that are computed."""
-        return {original: self._digests.seen(original) for original in self._originals.values()}
+        return self._digests.seen()
 
     def see_also(self, seen: Any) -> None:
         """Take in the digests that a helper has taken."""
-        for original, own in seen.items():
-            self._digests.see_also(original, own)
+        self._digests.see_also(seen)
