@@ -1,4 +1,4 @@
-"""Sums of products by numkong: against exact sums, for few and many vectors, by each way the processor offers."""
+"""Sums by numkong: against exact sums, for few and many vectors, by each way the processor offers."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def test_against_exact_sums(columns: int) -> None:
         np.testing.assert_allclose(products.dots(a, b)[row], [ab], rtol=1e-13)
         np.testing.assert_allclose(products.gram(a, b)[row], [aa, ab, bb], rtol=1e-13)
         np.testing.assert_allclose(products.squared_distances(a, b)[row], exact_distances([a, b], row), rtol=1e-13)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("columns", [0, 1, 300, 65_536])
+def test_sums_of_floats_and_of_bytes(columns: int) -> None:
+    (x,) = vectors(1, 3, columns)
+    doubles = x.astype(np.float64) / 3
+    for values in (x, doubles):
+        expected = [[math.fsum(row)] for row in values]
+        np.testing.assert_allclose(products.sums(values), expected, rtol=1e-13)
+    there = (x > 3).view(np.uint8)
+    np.testing.assert_array_equal(products.sums(there), there.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.usefixtures("way")
