@@ -218,7 +218,7 @@ class Compiler:
             return Places(slots[node], args, all(homes[arg] is not None for arg in args))
 
         made = [self._step(node, places(node), node in compared) for node in order if node.op != "constant"]
-        made += [_feed(node, tuple(map(slot, _operands(node)))) for node in statistics]
+        made += [_feed(node, tuple(map(slot, _operands(node))), homes) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
         for output in outputs:
@@ -253,9 +253,10 @@ class Compiler:
         return _STEPS.get(node.op, formula)(node, places)
 
 
-def _feed(node: Vector, slots: tuple[int, ...]) -> Step:
+def _feed(node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:
     """The step that hands a statistic its operands."""
-    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots))
+    plain = all(isinstance(homes[slot], str) for slot in slots)
+    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots, plain))
 
 
 def _home(node: Vector, registers: Mapping[Vector, str]) -> Home:

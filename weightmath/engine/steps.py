@@ -184,18 +184,25 @@ def accumulate(node: Vector, at: Places) -> Step:
     """Partial states of a statistic, tile by tile."""
     partial = REDUCTIONS[node.op].partial
 
-    def step(frame: Frame) -> None:
+    def ready(frame: Frame) -> Call:
         flats = [np.ascontiguousarray(frame.elements(slot)).reshape(-1) for slot in at.args]
-        # Rows do not depend on each other, and what a call costs counts.
-        found = [partial(*(flat[here].reshape(count, -1) for flat in flats)) for here, count in frame.tile_rows()]
-        states = found[0] if len(found) == 1 else np.concatenate(found)
-        done = 0
-        for piece in frame.pieces:
-            count = piece.last_tile + 1 - piece.first_tile
-            frame.traces.append(States(node, piece.entry, piece.first_tile, states[done : done + count]))
-            done += count
 
-    return step
+        def call() -> None:
+            # Rows do not depend on each other, and what a call costs counts.
+            found = [partial(*[flat[here].reshape(count, -1) for flat in flats]) for here, count in frame.tile_rows()]
+            states = found[0] if len(found) == 1 else np.concatenate(found)
+            done = 0
+            for piece in frame.pieces:
+                count = piece.last_tile + 1 - piece.first_tile
+                frame.traces.append(States(node, piece.entry, piece.first_tile, states[done : done + count]))
+                done += count
+
+        return call
+
+    def step(frame: Frame) -> None:
+        ready(frame)()
+
+    return Bound(ready) if at.plain else step
 
 
 def gather(node: Vector, at: Places) -> Step:
