@@ -101,7 +101,7 @@ class Digests:
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
         self._partly: dict[str, _Partly] = {}
-        self._folded = {name: _joined(()) for name, entry in entries.items() if not entry.size}
+        self._folded = {name: _joined(()) for name, entry in entries.items() if 0 in entry.shape}
         self._lock = threading.Lock()
 
     def see(self, name: str, start: int, bits: Bits) -> None:

@@ -98,7 +98,7 @@ def plan_storages(
     users: dict[str, list[TensorInfo]] = {}
     for tensor in section.checkpoint.tensors:
         users.setdefault(tensor.storage.key, []).append(tensor)
-    chosen = {section.tensors[name].number for name in computed}
+    chosen = {tensor.number for name, tensor in section.tensors.items() if name in computed}
     return {key: _plan(tensors, chosen, dtypes, key in others) for key, tensors in users.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from weightmath.engine.plan import Plan
 _LOOKED_AT = 1 << 25  # elements that the relative change and cosine are taken of, tiles at equal distances
 
 
-@dataclass
-class Change:
+class Change(NamedTuple):
     """What an output changed against its template, one tensor."""
 
     elements: int = 0

@@ -23,7 +23,7 @@ _PADDED = ("add", "subtract", "negative", "minimum", "maximum", "where", "median
 def presence(node: Vector, facts: Facts, layout: Layout) -> Flags:
     """Which entries a node has, from what is known of its operands."""
     if node.source is not None:
-        return np.array([name in node.source.layout for name in layout.names], dtype=bool)
+        return np.array([entry is not None for entry in node.source.layout.under(layout.names)], dtype=bool)
     vectors = _vectors(node)
     if node.domain < Domain.ELEMENT or not vectors:
         return np.ones(len(layout), dtype=bool)

@@ -90,8 +90,8 @@ def bytes_beside(models: Mapping[str, Opened], plan: Plan) -> int:
 def _digests_of_output(save: Save) -> Digests:
     """For all tensors of an output's section, by their names in the file."""
     tensors = save.template.section.tensors
-    entries = {name: tensors[name].entry for name in (*save.originals.values(), *save.copied)}
-    return Digests(entries | {name: entries[name].of_dtype(save.image.dtype(name)) for name in save.originals.values()})
+    computed = {name: tensors[name].entry.of_dtype(save.image.dtype(name)) for name in save.originals.values()}
+    return Digests(computed | {name: tensors[name].entry for name in save.copied})
 
 
 Read = Callable[[str, int, int, Bits], None]
