@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations, combinations_with_replacement
+from typing import Any
 
 import numkong
 import numpy as np
@@ -24,7 +25,8 @@ from weightmath.kernels.scratch import borrow
 _MANY = 8
 _BLOCK = 8192  # elements of each that are laid side by side in the processor's cache
 
-Sum = Callable[..., object]  # of two arrays of rows, each (rows, columns), into `out`, (rows,) of float64
+# Two rows to a number; or those of two arrays, each (rows, columns), to numbers in `out`, (rows,) of float64.
+Product = Callable[..., Any]
 
 
 def sums(x: np.ndarray) -> np.ndarray:
@@ -40,16 +42,16 @@ def squares(x: np.ndarray) -> np.ndarray:
 def dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The dot products of the rows of two vectors, each (rows, columns): (rows, 1)."""
     a, b = _alike(a, b)
-    return _sums(numkong.dot, [(a, b)], len(a))
+    return _sums([(numkong.dot, a, b)])
 
 
 def gram(*vectors: np.ndarray) -> np.ndarray:
     """All dot products of n vectors, each (rows, columns): the upper triangle of a matrix by row, (rows, numbers)."""
     alike = _alike(*vectors)
-    if len(alike) < _MANY or alike[0].shape[1] < _BLOCK:
-        return _sums(numkong.dot, list(combinations_with_replacement(alike, 2)), len(alike[0]))
+    if len(alike) < _MANY or vectors[0].shape[1] < _BLOCK:
+        return _sums([(numkong.dot, a, b) for a, b in combinations_with_replacement(alike, 2)])
     i, j = upper(len(alike))
-    return np.array([_of_many(row)[i, j] for row in zip(*alike, strict=True)])
+    return np.array([_of_many(row)[i, j] for row in zip(*map(np.atleast_2d, alike), strict=True)])
 
 
 def _of_many(vectors: Sequence[np.ndarray]) -> np.ndarray:
@@ -68,40 +70,47 @@ def squared_distances(*vectors: np.ndarray) -> np.ndarray:
     Elements are subtracted in float64 too, so that points that lie close together are told apart.
     """
     points = _alike(*vectors)
-    from_origin = _sums(numkong.dot, [(x, x) for x in points], len(points[0]))
-    return np.hstack((from_origin, _sums(numkong.sqeuclidean, list(combinations(points, 2)), len(points[0]))))
+    products: list[tuple[Product, np.ndarray, np.ndarray]] = [(numkong.dot, x, x) for x in points]
+    products += ((numkong.sqeuclidean, a, b) for a, b in combinations(points, 2))
+    return _sums(products)
 
 
 def opposed(*vectors: np.ndarray) -> np.ndarray:
     """In how many places each two of n vectors have opposite signs: what is above the diagonal, (rows, numbers)."""
-    rows, columns = vectors[0].shape
-    below, above = there = borrow("products.opposed", (2, rows, columns), bool)
+    if len(vectors) == 1:
+        return np.zeros((len(vectors[0]), 0))
+    alike = _alike(*vectors)
+    below, above = there = borrow("products.opposed", (2, *alike[0].shape), bool)
     signs = []
-    for x in vectors:
+    for x in alike:
         np.less(x, 0, out=below)
         np.greater(x, 0, out=above)
         # As bits the signs of 65,536 elements are 8 KB, and 512 are compared at a time.
-        signs.append(np.packbits(there, axis=2))
+        signs.append(np.packbits(there, axis=-1))
     pairs = list(combinations(signs, 2))
-    found = _sums(_common_bits, [(a[0], b[1]) for a, b in pairs], rows)
-    found += _sums(_common_bits, [(a[1], b[0]) for a, b in pairs], rows)
+    found = _sums([(_common_bits, a[0], b[1]) for a, b in pairs])
+    found += _sums([(_common_bits, a[1], b[0]) for a, b in pairs])
     return found
 
 
-def _common_bits(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> object:
-    return numkong.dot(a, b, "uint1", out=out)  # type: ignore[arg-type]  # as its page says
+def _common_bits(a: np.ndarray, b: np.ndarray, **out: Any) -> Any:
+    return numkong.dot(a, b, "uint1", **out)  # type: ignore[arg-type]  # as its page says
 
 
 def _alike(*vectors: np.ndarray) -> list[np.ndarray]:
-    """The vectors in one dtype, their elements side by side."""
+    """The vectors in one dtype, their elements side by side; one row, as parts of large tensors are, by itself."""
     dtype = vectors[0].dtype if all(x.dtype == vectors[0].dtype for x in vectors) else np.float64
-    return [np.ascontiguousarray(x, dtype) for x in vectors]
+    plain = [np.ascontiguousarray(x, dtype) for x in vectors]
+    return [x[0] for x in plain] if len(plain[0]) == 1 else plain
 
 
-def _sums(product: Sum, pairs: Sequence[tuple[np.ndarray, ...]], rows: int) -> np.ndarray:
-    """A product of the rows of two vectors, of each pair of vectors: (rows, pairs)."""
-    found = np.zeros((len(pairs), rows))
-    for (a, b), sums in zip(pairs, found, strict=True):
+def _sums(products: Sequence[tuple[Product, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Each product of the rows of two vectors: (rows, products)."""
+    first = products[0][1]
+    if first.ndim == 1:
+        return np.array([[product(a, b) for product, a, b in products]])
+    found = np.zeros((len(products), len(first)))
+    for (product, a, b), sums in zip(products, found, strict=True):
         if a.size:
             product(a, b, out=sums)
     return found.T
