@@ -137,6 +137,8 @@ class Difference:
 
 def difference(expected: Layout, actual: Layout) -> Difference:
     """What `actual` lacks, has too much, or has in another shape."""
+    if expected == actual:
+        return Difference((), (), ())
     pairs = list(zip(expected, actual.under(expected.names), strict=True))
     return Difference(
         missing=tuple(entry.name for entry, other in pairs if other is None),

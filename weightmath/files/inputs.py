@@ -129,7 +129,8 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
     borrowed = {name: template for name in found.missing if terms.borrows}
-    layout, tensors = own, opened.tensors
+    # Equal layouts are one object: so are then their names, and the index of these.
+    layout, tensors = subject.layout if own == subject.layout else own, opened.tensors
     if found.extra or borrowed:
         shared = (entry for entry in own if entry.name in subject.layout)
         layout = Layout.of([*shared, *(subject.layout[name] for name in borrowed)])
