@@ -100,6 +100,6 @@ def test_opposite_signs(columns: int) -> None:
 
 
 def test_nothing() -> None:
-    for x in (np.ones((0, 4), np.float32), np.ones((3, 0), np.float32)):
+    for x in (np.ones(shape, np.float32) for shape in ((0, 4), (3, 0), (1, 0))):
         for product, numbers in ((products.gram, 3), (products.squared_distances, 3), (products.opposed, 1)):
             np.testing.assert_array_equal(product(x, x), np.zeros((len(x), numbers)))
