@@ -1,8 +1,8 @@
 """Sums over the rows of vectors, and of products of several, by the processor's vector instructions (numkong).
 
-Elements of float32 are made float64 as they are read, and their products, which are exact then, are added up in
-float64; no copies are made for it. Each sum is within 1e-12 of what its products would add up to without their signs. A row's
-sums depend on that row alone, not on where it lies; their last bits depend on the family of the processor too.
+Elements of float32 are made float64 as they are read, without a copy; their products, which are exact then, are added
+up in float64. Each sum is within 1e-12 of what its products would add up to without their signs. A row's sums depend on
+that row alone, not on where it lies; their last bits depend on the family of the processor too.
 
 Measured: 0.14 ns an element for a norm and 0.42 for a cosine, where BLAS, which wants float64, took 0.44 and 1.4; and
 of tensors of 300 elements, 0.2 and 0.6 where it took 0.5 and 1.3.
