@@ -100,7 +100,9 @@ def _flags(place: Place) -> int:
 
 def _zip64(size: int, header: int, *, local: bool) -> bytes:
     """The field with what 32 bits do not hold. miniz writes the packed size into local headers before it knows it."""
+    if size < _FULL32 and header < _FULL32:
+        return b""
     numbers = [size, 0 if local else size] if size >= _FULL32 else []
     if header >= _FULL32:
         numbers.append(header)
-    return struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers) if numbers else b""
+    return struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers)
