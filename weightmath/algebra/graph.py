@@ -64,7 +64,10 @@ class Vector:
 
     def option(self, name: str, default: Any = None) -> Any:
         """The option of that name."""
-        return dict(self.options).get(name, default)
+        for key, value in self.options:  # a few at most
+            if key == name:
+                return value
+        return default
 
     @property
     def is_mask(self) -> bool:

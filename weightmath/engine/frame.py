@@ -84,6 +84,7 @@ class Frame:
     spans: list[tuple[Piece, slice]] = field(default_factory=list)  # where each piece lies in the flat chunk
     traces: list[Any] = field(default_factory=list)  # what this chunk leaves behind: see weightmath.engine.traces
     nbytes: int = 0  # read and written
+    _tiles: list[tuple[Piece, int, Tile, slice]] = field(default_factory=list)
     _tile_rows: list[tuple[slice, int]] = field(default_factory=list)
 
     def go_to(self, pieces: Sequence[Piece]) -> None:
@@ -92,6 +93,7 @@ class Frame:
         self.traces = []
         self.nbytes = 0
         self.spans = []
+        self._tiles = []
         self._tile_rows = []
         at = 0
         for piece in pieces:
@@ -119,14 +121,16 @@ class Frame:
             return value
         return np.broadcast_to(np.asarray(value), self.shape)
 
-    def tiles(self) -> Iterator[tuple[Piece, int, Tile, slice]]:
+    def tiles(self) -> Sequence[tuple[Piece, int, Tile, slice]]:
         """Each tile: the piece it is of, its number within the tensor, itself, and where it lies in the flat chunk."""
-        for piece, span in self.spans:
-            entry = self.plan.layout.entries[piece.entry]
-            offset = span.start - piece.start
-            for number in range(piece.first_tile, piece.last_tile + 1):
-                one = tile(entry, number)
-                yield piece, number, one, slice(one.start + offset, one.stop + offset)
+        if not self._tiles:  # several selections ask for them
+            for piece, span in self.spans:
+                entry = self.plan.layout.entries[piece.entry]
+                offset = span.start - piece.start
+                for number in range(piece.first_tile, piece.last_tile + 1):
+                    one = tile(entry, number)
+                    self._tiles.append((piece, number, one, slice(one.start + offset, one.stop + offset)))
+        return self._tiles
 
     def tile_rows(self) -> Sequence[tuple[slice, int]]:
         """Runs of tiles of one size, as rows: where a run lies in the flat chunk, and how many tiles it has."""

@@ -136,12 +136,15 @@ _RECORDS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+_PLAIN = frozenset((int, float, str, bool, type(None)))
+
+
 def pack(value: Any, number: Callable[[Vector], int]) -> Any:
     """A trace, or a value in one, as plain lists, mappings, texts and numbers; `number` is a node's place in the plan.
 
     Python's JSON writes floats so that they are read back to the bit; arrays are their bytes.
     """
-    if value is None or isinstance(value, int | float | str):
+    if value.__class__ in _PLAIN:
         return value
     if isinstance(value, Vector):
         return {"node": number(value)}
