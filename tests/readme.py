@@ -19,6 +19,7 @@ from tests.bench.record import parsed
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "tests" / "bench" / "results.json"  # python -m tests.bench --json tests/bench/results.json
+SIXTEEN = RESULTS.with_name("sixteen_cores.json")  # the same on another machine, and mergekit's TIES beside it
 
 
 def made(text: str) -> str:
@@ -83,8 +84,8 @@ def _functions() -> str:
     return "\n".join(["| function | what it gives |", "|---|---|", *rows]) + "\n"
 
 
-def _measured(name: str) -> str:
-    return markdown.PARTS[name](parsed(json.loads(RESULTS.read_text())))
+def _measured(name: str, results: Path = RESULTS) -> str:
+    return markdown.PARTS[name](parsed(json.loads(results.read_text())))
 
 
 def _cell(text: str) -> str:
@@ -94,7 +95,9 @@ def _cell(text: str) -> str:
 PARTS = {
     "run": _run,
     "plan": _plan,
-    **{name: partial(_measured, name) for name in markdown.PARTS},
+    **{name: partial(_measured, name) for name in markdown.PARTS if name != "cores"},
+    "cores": partial(_measured, "cores", SIXTEEN),
+    **{f"{name}, sixteen cores": partial(_measured, name, SIXTEEN) for name in ("machine", "sizes", "peers")},
     "gallery": _gallery,
     "methods": _methods,
     "functions": _functions,

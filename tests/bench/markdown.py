@@ -75,6 +75,20 @@ def threads(record: Record) -> str:
     return _table(("case", "1 thread, seconds", "2 threads", f"gain, {_GAIN} wanted"), rows)
 
 
+def cores(record: Record) -> str:
+    """What more threads gain: seconds of cases that were measured with several numbers of them."""
+    found: dict[str, dict[int, Result]] = {}
+    for case in record.cases:
+        found.setdefault(case.name.partition(", ")[0], {})[case.threads] = case
+    several = {name: by_threads for name, by_threads in found.items() if len(by_threads) > 2}
+    numbers = sorted({number for by_threads in several.values() for number in by_threads})
+    rows = (
+        [name, *(f"{by_threads[n].weightmath['wall']:.1f} s" if n in by_threads else "" for n in numbers)]
+        for name, by_threads in several.items()
+    )
+    return _table(("case", *(f"{n} thread{'s' * (n > 1)}" for n in numbers)), rows)
+
+
 def sizes(record: Record) -> str:
     """How time and memory grow with the model."""
     cases = {case.model: case for case in record.cases if case.name.startswith(_SIZES)}
@@ -158,6 +172,7 @@ PARTS: dict[str, Callable[[Record], str]] = {
     "machine": machine,
     "speed": speed,
     "threads": threads,
+    "cores": cores,
     "sizes": sizes,
     "answers": answers,
     "forecasts": forecasts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.bench import markdown
@@ -50,6 +51,14 @@ def test_cases_stand_in_their_order_on_the_largest_models_beside_their_targets()
 def test_the_gain_of_the_second_thread_is_without_the_start() -> None:
     cases = (result(AVERAGE_OF_3, 3), result(f"{AVERAGE_OF_3}, 1 thread", 4.5), result("ties global, 1 thread", 9))
     assert rows(markdown.threads(Record(MACHINE, cases))) == [[AVERAGE_OF_3, "4.5", "3.0", "1.75"]]
+
+
+def test_more_threads_stand_side_by_side() -> None:
+    names = ((AVERAGE_OF_3, 2, 4), (f"{AVERAGE_OF_3}, 1 thread", 1, 6), (f"{AVERAGE_OF_3}, 8 threads", 8, 2))
+    cases = [replace(result(name, seconds), threads=threads) for name, threads, seconds in names]
+    table = markdown.cores(Record(MACHINE, (*cases, result("slerp", 3))))
+    assert table.startswith("| case | 1 thread | 2 threads | 8 threads |\n")
+    assert rows(table) == [[AVERAGE_OF_3, "6.0 s", "4.0 s", "2.0 s"]]
 
 
 def test_sizes_grow_and_each_gigabyte_is_told() -> None:
