@@ -41,10 +41,8 @@ _PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
 _UNPACKED = {count: Struct("<" + "xI" * count).unpack for count in range(5, len(_PUTS) + 1)}  # of long ones
 _BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT = 0x58, 0x68, 0x6A, 0x71, 0x72
 _REDUCE, _MEMOIZE = 0x52, 0x94
-
-
 _HEAD = 64  # bytes by which a run is looked for
-_FEW = 16  # tensors that are not worth to be remembered
+_FEW = 16  # tensors; a shorter run is not remembered
 
 
 class Run(NamedTuple):
@@ -106,7 +104,7 @@ class _Machine(Machine):
         self.highest = -1
         self.shared: dict[tuple[bytes | None, ...], _Shared] = {}
         self.known = known
-        self.runs: Runs = {}
+        self.runs: Runs = {}  # another dict: what the next pickle may know is of this one
 
 
 def _put(machine: Machine, at: int) -> int:
@@ -164,12 +162,8 @@ def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
         machine.push(tensor, end + len(put))
         at = found.end()
     if len(tensors) >= _FEW:
-        reads = {number for shared in machine.shared.values() for number in shared.reads}
-        reads.add(_number(rebuild))
-        told = {number: _told(machine.memo[number]) for number in reads}
-        machine.runs[data[first : first + _HEAD]] = Run(
-            data[first:at], told, before, machine.highest, names, tensors, named, made
-        )
+        raw, reads = data[first:at], _read_so_far(machine, rebuild)
+        machine.runs[raw[:_HEAD]] = Run(raw, reads, before, machine.highest, names, tensors, named, made)
     return at
 
 
@@ -190,6 +184,12 @@ def _recalled(machine: _Machine, at: int) -> int | None:
     machine.highest = run.after
     machine.runs[head] = run
     return at + len(run.raw)
+
+
+def _read_so_far(machine: _Machine, rebuild: bytes) -> dict[int, tuple[type, str]]:
+    """What all tensors so far have read of the memo besides their own, by number."""
+    numbers = {number for shared in machine.shared.values() for number in shared.reads}
+    return {number: _told(machine.memo[number]) for number in (*numbers, _number(rebuild))}
 
 
 def _told(value: Value) -> tuple[type, str]:
