@@ -135,7 +135,9 @@ def _moments(x: np.ndarray) -> np.ndarray:
     deviations -= origin
     centre = deviations.sum(axis=1, keepdims=True) / n
     deviations -= centre
-    return np.hstack([np.full((rows, 1), float(n)), origin + centre, products.squares(deviations)])
+    np.multiply(deviations, deviations, out=deviations)
+    squares = deviations.sum(axis=1, keepdims=True)
+    return np.hstack([np.full((rows, 1), float(n)), origin + centre, squares])
 
 
 def _merge_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
