@@ -157,3 +157,20 @@ def test_broken_fine_tunes_are_read_alike(seed: int, tmp_path: Path) -> None:
             at = dice.choice([dice.randrange(len(data)), dice.randrange(400)])
             broken[at] = dice.choice([dice.randrange(256), data[dice.randrange(len(data))]])
         assert described_after(data, bytes(broken)) == outcome(read_pickle, bytes(broken))
+
+
+def test_what_comes_after_what_is_in_common(tmp_path: Path) -> None:
+    """A view reads the key of its storage from the memo, and a tied tensor the tensor."""
+    state = {f"blocks.{i}.w": torch.zeros(3, 2) for i in range(40)}
+    after = {"view": state["blocks.20.w"][1:], "tied": state["blocks.30.w"], "name": [*state][10]}
+    one, two = (pickle_of({"epoch": epoch, "state_dict": state, "after": after}, tmp_path) for epoch in (1, 2))
+    runs = read_to_describe(one)[1]
+    assert [runs[head] is run for head, run in read_to_describe(two, runs)[1].items()] == [True]
+    assert described_after(one, two) == outcome(read_pickle, two)
+
+
+def test_a_storage_that_is_known_by_another_size(tmp_path: Path) -> None:
+    data = fine_tune(tmp_path, torch.zeros(1))
+    other = data.replace(b"X\1\0\0\x000", b"X\1\0\0\x005", 1)
+    assert described_after(data, other) == outcome(read_pickle, other)
+    assert "disagree about its size" in outcome(read_pickle, other)
