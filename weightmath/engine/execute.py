@@ -22,11 +22,11 @@ from weightmath.engine.frame import Call, Frame, Piece, piece_of, pieces
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.outcome import Outcome
-from weightmath.engine.plan import Output, Pass, Plan
+from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Output, Pass, Plan
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
-from weightmath.engine.traces import Trace, joined
+from weightmath.engine.traces import Kept, Trace, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
@@ -100,6 +100,9 @@ def execute(
     return Results(run.io.outcomes(), watched, reads)
 
 
+Request = tuple[int, tuple[Piece, ...], Any]  # the round, the chunk, and what earlier rounds have worked out, packed
+
+
 class _Run:
     """The state of one run: tables that fill, and what is known of which tensors."""
 
@@ -157,9 +160,12 @@ class _Run:
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
 
-    def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], pieces: tuple[Piece, ...]) -> Any:
-        """What a helper does: a chunk of a group of one round."""
-        (program,) = self.grouping.programs(pieces[0].entry, wanted, cache)
+    def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], request: Request) -> Any:
+        """What a helper does: a chunk of a group, in one of its rounds."""
+        number, pieces, known = request
+        for trace in self.done.adopted(known)[1]:
+            trace.apply(self)
+        program = self.grouping.programs(pieces[0].entry, wanted, cache)[number]
         return self.done.packed(self._compute(program, pieces))
 
     def _work(self, helpers: Helpers, item: Unit | CopyJob) -> None:
@@ -185,9 +191,15 @@ class _Run:
     def _helped(self, helpers: Helpers, item: Unit) -> Any:
         """A chunk that a helper has done, packed; None if this thread is to do it.
 
-        Later rounds need what earlier ones have worked out here, so that helpers get groups of one round.
+        A helper is told what earlier rounds have worked out here. Whole tensors, and keys of which some are selected,
+        stay in the process that collects them.
         """
-        return helpers.ask(item.pieces) if len(item.group.programs) == 1 else None
+        *before, program = item.group.programs[: item.round + 1]
+        needed = [node for earlier in before for node in earlier.completes]
+        if any(node.op not in REDUCTIONS for node in program.completes) or any(n.op in WHOLE_TENSOR for n in needed):
+            return None
+        known = tuple(Kept(node, e, self.tables.local[node][e]) for node in needed for e in item.group.entries)
+        return helpers.ask((item.round, item.pieces, self.done.packed((0, known))))
 
     def _compute(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0
@@ -299,6 +311,8 @@ class _Run:
 
     def _units(self, group: Group, number: int, wanted: Wanted) -> list[Unit]:
         """The chunks of a round; those of the last one are noted, but for samples."""
+        if not group.programs[number].steps:  # all that was wanted is known after the rounds before
+            return []
         chunks = self._chunks(group, number, wanted)
         if wanted.sampling or number < len(group.programs) - 1:
             return [Unit(group, number, chunk) for chunk in chunks]
