@@ -1,10 +1,10 @@
 """Processes that compute chunks for threads, since Python lets one thread of a process run at a time.
 
 What work on a chunk contributes to a run is plain (see weightmath.engine.traces), so that it may have been done
-elsewhere: by a run that was stopped, or by a helper. A helper is forked when a reading of the inputs starts. All that
-its chunks need is known by then, and it has the plan, the tables and the open files as they are; it is told which
-chunk, and answers what the chunk leaves behind. Measured: two threads gain 1.1 times over one where a chunk is a
-millisecond's work, a thread and a helper 1.7 times.
+elsewhere: by a run that was stopped, or by a helper. A helper is forked when a reading of the inputs starts, and has
+the plan, the tables and the open files as they are then; it is told which chunk, with what has been worked out of its
+tensors since, and answers what the chunk leaves behind. Measured: two threads gain 1.1 times over one where a chunk is
+a millisecond's work, a thread and a helper 1.7 times.
 
 Helpers end when their connection does, be it that the run is through, has failed, or was killed.
 """
