@@ -52,13 +52,6 @@ def test_chunks_threads_and_width_tell():
     assert working_bytes(wide, Settings(1, TILE)) == 2 * one
 
 
-def test_torch_counts_where_it_is_needed():
-    a, b = inputs(4, (1000, 1000))
-    half = sum(inputs(4, (1000, 1000), "float16"))
-    more = peak_bytes(plan_of(half), Settings()) - peak_bytes(plan_of(a + b), Settings())
-    assert more == pytest.approx(200 * MB, rel=0.05)
-
-
 def test_a_model_is_a_few_hundred_chunks():
     for size, tiles in ((1_000, 2), (67_200, 16), (200_000, 32)):
         a, b = inputs(4, (1000, size))

@@ -174,3 +174,18 @@ def test_a_storage_that_is_known_by_another_size(tmp_path: Path) -> None:
     other = data.replace(b"X\1\0\0\x000", b"X\1\0\0\x005", 1)
     assert described_after(data, other) == outcome(read_pickle, other)
     assert "disagree about its size" in outcome(read_pickle, other)
+
+
+def test_names_that_are_equal_and_not_the_same(tmp_path: Path) -> None:
+    number, truth = (pickle_of({key: torch.zeros(3)}, tmp_path) for key in (1, True))
+    assert described_after(number, truth) == outcome(read_pickle, truth)
+
+
+def test_a_class_is_known_by_its_module_and_its_name(tmp_path: Path) -> None:
+    """Which of them the dot in `torch.cuda.HalfStorage` belongs to decides whether it is one."""
+    dtypes = (torch.float32, torch.float16)
+    data = pickle_of({f"w{i}": torch.zeros(3, dtype=dtypes[i % 2]) for i in range(40)}, tmp_path)
+    lines = (b"ctorch.cuda\nHalfStorage\n", b"ctorch\ncuda.HalfStorage\n")
+    one, other = (data.replace(b"ctorch\nHalfStorage\n", line) for line in lines)
+    assert one != other
+    assert described_after(one, other) == outcome(read_pickle, other)

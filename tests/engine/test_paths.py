@@ -11,7 +11,9 @@ from weightmath import functions as f
 from weightmath import methods
 from weightmath.algebra.graph import Vector
 from weightmath.algebra.names import Table
-from weightmath.engine import wide_selection
+from weightmath.engine import execute, wide_selection
+from weightmath.engine.plan import WHOLE_TENSOR
+from weightmath.engine.tables import Tables
 
 pytestmark = pytest.mark.usefixtures("small")
 d = b - a
@@ -296,3 +298,19 @@ def test_a_sample_says_the_same_whatever_comes_first(monkeypatch):
         for order in (tuple(range(len(LAYOUT))), tuple(reversed(range(len(LAYOUT))))):
             run(f.keep_largest(x, 0.3), settings=settings, order=order, layout=LAYOUT)
     assert len(seen) == 1
+
+
+def test_whole_tensors_are_let_go_where_only_a_statistic_is_asked_for(monkeypatch):
+    made: list[Tables] = []
+
+    class Seen(Tables):
+        def __init__(self, plan):
+            super().__init__(plan)
+            made.append(self)
+
+    monkeypatch.setattr(execute, "Tables", Seen)
+    ranks = f.norm(f.rank(d, scope="tensor"), scope="tensor")
+    run(f.only(a, "one"), [ranks])
+    held = [node for node, values in made[0].local.items() if node.op in WHOLE_TENSOR and values]
+    assert any(node.op in WHOLE_TENSOR for node in made[0].local)
+    assert held == []

@@ -145,7 +145,8 @@ class Checkpoint:
     stamps      the state of each file when it was described
     tensors     every tensor anywhere in the structure, in file order
     places      where each storage lies, by its key, if it lies in one run
-    tree        everything, for showing: dict, list, tuple, plain values, `Opaque`, `TensorInfo`
+    tree        everything, for showing, and not to be changed, as files share what they have in common: dict, list,
+                tuple, plain values, `Opaque`, `TensorInfo`
     drafts      name, tensors by name, hidden: one per section
     source      what the container's own modules need to know again; nobody else looks into it
     texts       beside the tensors, in containers that have such metadata; None in the others

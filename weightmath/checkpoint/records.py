@@ -175,8 +175,9 @@ def _entries(directory: bytes, count: int) -> tuple[list[bytes], Numbers]:
     for row in np.flatnonzero((wide == _FULL32).any(axis=1)).tolist():
         begin = begins[row] + len(names[row])
         wide[row] = _wide(directory[begin : begin + int(fields["extra"][row])], *wide[row].tolist())
-    for row in np.flatnonzero((fields["method"] == STORED) & (wide[:, 0] != wide[:, 1])).tolist():
-        raise _broken(f"`{names[row].decode()}` has two sizes")
+    two = np.flatnonzero((fields["method"] == STORED) & (wide[:, 0] != wide[:, 1]))
+    if two.size:
+        raise _broken(f"`{names[two[0]].decode()}` has two sizes")
     columns = (wide[:, 2], np.zeros(count), wide[:, 1], fields["method"], fields["crc"])
     return names, np.stack(columns, axis=1, dtype=np.int64, casting="unsafe")
 
@@ -226,8 +227,9 @@ def _data_offsets(file: int, names: Sequence[bytes], table: Numbers) -> Iterator
         agrees &= (fields["flags"] & _ENCRYPTED == 0) & (fields["name"] == [len(name) for name in own])
         begins = (places + _LOCAL.itemsize).tolist()
         agrees &= [content.startswith(name, begin) for name, begin in zip(own, begins, strict=True)]
-        for row in np.flatnonzero(~agrees).tolist():
-            raise _broken(f"the header of `{own[row].decode()}` differs from the directory")
+        differ = np.flatnonzero(~agrees)
+        if differ.size:
+            raise _broken(f"the header of `{own[differ[0]].decode()}` differs from the directory")
         yield rows[:, 0] + _LOCAL.itemsize + fields["name"] + fields["extra"]
 
 
@@ -249,7 +251,9 @@ def _read_headers(file: int, names: Sequence[bytes], starts: Numbers) -> tuple[b
 def _check_disjoint(records: Records, end: int) -> None:
     header, offset, size = records.table[:, :3].T
     room = np.append(header[1:], end) - offset  # up to the next record, or to the directory
-    for row in np.flatnonzero(size > room).tolist():
+    beyond = np.flatnonzero(size > room)
+    if beyond.size:
+        row = int(beyond[0])
         name, following = f"`{records.names[row]}`", records.names[row + 1 : row + 2]
         raise _broken(f"{name} and `{following[0]}` overlap" if following else f"{name} leaves the file")
 

@@ -56,7 +56,7 @@ class Run(NamedTuple):
     """
 
     raw: bytes
-    reads: dict[int, tuple[type, str]]
+    reads: dict[int, tuple[object, ...]]
     before: int
     after: int
     names: list[str]
@@ -173,7 +173,7 @@ def _recalled(machine: _Machine, at: int) -> int | None:
     run = machine.known.get(head)
     if run is None or run.before != machine.highest or not machine.data.startswith(run.raw, at):
         return None
-    if any(_told(machine.memo.get(number)) != told for number, told in run.reads.items()):
+    if any(_comparable(machine.memo.get(number)) != told for number, told in run.reads.items()):
         return None
     machine.stack += (value for pair in zip(run.names, run.tensors, strict=True) for value in pair)
     machine.starts += [at] * (2 * len(run.names))
@@ -186,14 +186,16 @@ def _recalled(machine: _Machine, at: int) -> int | None:
     return at + len(run.raw)
 
 
-def _read_so_far(machine: _Machine, rebuild: bytes) -> dict[int, tuple[type, str]]:
+def _read_so_far(machine: _Machine, rebuild: bytes) -> dict[int, tuple[object, ...]]:
     """What all tensors so far have read of the memo besides their own, by number."""
     numbers = {number for shared in machine.shared.values() for number in shared.reads}
-    return {number: _told(machine.memo[number]) for number in (*numbers, _number(rebuild))}
+    return {number: _comparable(machine.memo[number]) for number in (*numbers, _number(rebuild))}
 
 
-def _told(value: Value) -> tuple[type, str]:
+def _comparable(value: Value) -> tuple[object, ...]:
     """A text or the name of a class from the memo, so that those of two pickles can be compared."""
+    if isinstance(value, Global):
+        return Global, value.module, value.name
     return type(value), str(value)
 
 

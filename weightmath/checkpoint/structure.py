@@ -203,7 +203,9 @@ class _Walk:
         if tensors:
             self.drafts.insert(place, (dotted(path), tensors, hidden))
         plain = [node for node in nodes if isinstance(node, Tensor)]
-        if plain and len(plain) == len(nodes) == len(content):
+        # Names alone: 1 and True are equal as keys, and not the same.
+        named = all(isinstance(key, str) for key in (*path, *keys))
+        if plain and named and len(plain) == len(nodes) == len(content):
             self.known[path] = Known(first, keys, plain, content)
         return content
 
@@ -214,6 +216,8 @@ class _Walk:
             info.storage.key: (node.storage, info.storage) for node, info in zip(known.nodes, infos, strict=True)
         }
         if not self.storages.keys().isdisjoint(storages):
+            return False
+        if any(node.device != info.device for node, info in storages.values()):
             return False
         self.storages |= storages
         self.tensors += infos

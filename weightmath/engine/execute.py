@@ -40,6 +40,7 @@ PART_TILES = 2
 _REGISTERS_OF_TWO_TILES = 3
 _MOST_FRAMES = 100  # of a thread: what is packed together has many shapes
 WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
+Request = tuple[int, tuple[Piece, ...], Any]  # the round, the chunk, and what earlier rounds have worked out, packed
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,6 @@ def execute(
             told(values)
     watched = tuple((each.text, values[number]) for number, each in enumerate(plan.request.watched))
     return Results(run.io.outcomes(), watched, reads)
-
-
-Request = tuple[int, tuple[Piece, ...], Any]  # the round, the chunk, and what earlier rounds have worked out, packed
 
 
 class _Run:
@@ -191,9 +189,11 @@ class _Run:
     def _helped(self, helpers: Helpers, item: Unit) -> Any:
         """A chunk that a helper has done, packed; None if this thread is to do it.
 
-        A helper is told what earlier rounds have worked out here. Whole tensors, and keys of which some are selected,
-        stay in the process that collects them.
+        A helper is told what earlier rounds have worked out here, a few numbers for most tensors, and keeps it. Whole
+        tensors, and keys of which some are selected, stay in the process that collects them.
         """
+        if not helpers.threads:
+            return None
         *before, program = item.group.programs[: item.round + 1]
         needed = [node for earlier in before for node in earlier.completes]
         if any(node.op not in REDUCTIONS for node in program.completes) or any(n.op in WHOLE_TENSOR for n in needed):
@@ -257,7 +257,7 @@ class _Run:
             self.done.note_round(
                 self._round_key(group, number), group.programs[number].completes, group.entries, self.tables
             )
-        else:
+        if not any(program.steps for program in group.programs[number + 1 :]):  # the last one that has work
             for program in group.programs:
                 self.tables.forget(program.completes, group.entries)
 

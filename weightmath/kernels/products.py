@@ -4,6 +4,8 @@ Elements of float32 are made float64 as they are read, without a copy; their pro
 up in float64. Each sum is within 1e-12 of what its products would add up to without their signs. A row's sums depend on
 that row alone, not on where it lies; their last bits depend on the family of the processor too.
 
+Vectors are of float32 or float64, aligned to their elements; `sums` also takes bytes.
+
 Measured: 0.14 ns an element for a norm and 0.42 for a cosine, where BLAS, which wants float64, took 0.44 and 1.4; and
 of tensors of 300 elements, 0.2 and 0.6 where it took 0.5 and 1.3.
 """
@@ -94,7 +96,7 @@ def opposed(*vectors: np.ndarray) -> np.ndarray:
 
 
 def _common_bits(a: np.ndarray, b: np.ndarray, **out: Any) -> Any:
-    return numkong.dot(a, b, "uint1", **out)  # type: ignore[arg-type]  # as its page says
+    return numkong.dot(a, b, "uint1", **out)  # type: ignore[arg-type]  # packed bits
 
 
 def _alike(*vectors: np.ndarray) -> list[np.ndarray]:

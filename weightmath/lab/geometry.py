@@ -1,7 +1,8 @@
 """What the distances of n points tell: inner products, cosines, a trajectory's drift, a map of two dimensions.
 
 All of it is float64 arithmetic on matrices of n by n, however long the vectors are. Functions of one matrix take stacks
-of them too, (..., n, n), such as one per tensor. Of vectors with NaN or infinities no number is finite.
+of them too, (..., n, n), such as one per tensor. Of vectors with NaN or infinities no distance
+to another one is finite, and nothing that is made of it.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def compose(
         hash=key,
         template=template,
         inputs=inputs,
-        versions=_versions(models.values(), plan),
+        versions=_versions(),
     )
     ancestors, left_out = ancestors_of(histories.values())
     provenance = Provenance(record=record, ancestors=ancestors, left_out=left_out)
@@ -153,10 +153,6 @@ def _coefficients(value: Vector, plan: Plan, models: Mapping[str, Opened]) -> di
     return {name: coefficients.of_numbers(by_name.get(name, ())) for name in models}
 
 
-def _versions(models: Any, plan: Plan) -> dict[str, str]:
-    libraries = ["weightmath", "numpy"]
-    dtypes = [entry.dtype for opened in models for entry in opened.layout]
-    dtypes += [output.dtype for output in plan.request.outputs if output.dtype is not None]
-    if any(dtype.itemsize < 4 for dtype in dtypes):
-        libraries.append("numkong")  # it converts half-precision numbers
+def _versions() -> dict[str, str]:
+    libraries = ("weightmath", "numpy", "numkong")
     return {**{name: version(name) for name in libraries}, "processor": platform.machine()}
