@@ -231,7 +231,7 @@ class _Run:
         """
         first = self.plan.layout.entries[pieces[0].entry]
         flat = len(pieces) > 1 or rows_are_cut(first)
-        elements = pieces[0].stop - pieces[0].start if len(pieces) == 1 else sum(one.stop - one.start for one in pieces)
+        elements = sum(piece.stop - piece.start for piece in pieces)
         shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
         found: dict[Any, tuple[Frame, Sequence[Call]]] = self.own.__dict__.setdefault("prepared", {})
         if (program, shape) in found:

@@ -135,15 +135,20 @@ class Frame:
     def tile_rows(self) -> Sequence[tuple[slice, int]]:
         """Runs of tiles of one size, as rows: where a run lies in the flat chunk, and how many tiles it has."""
         if not self._tile_rows:
-            run, count = slice(0, 0), 0
-            for _, _, _, here in self.tiles():
-                if count and (here.stop - here.start) * count == run.stop - run.start:
-                    self._tile_rows.pop()
-                    run, count = slice(run.start, here.stop), count + 1
-                else:
-                    run, count = here, 1
-                self._tile_rows.append((run, count))
+            self._tile_rows = alike([here for _, _, _, here in self.tiles()])
         return self._tile_rows
+
+
+def alike(tiles: Sequence[slice]) -> list[tuple[slice, int]]:
+    """Runs of tiles of one size that lie one after the other: where a run lies, and how many tiles it has."""
+    runs: list[tuple[slice, int]] = []
+    for one in tiles:
+        run, count = runs[-1] if runs else (slice(0, 0), 0)
+        if count and one.start == run.stop and (one.stop - one.start) * count == run.stop - run.start:
+            runs[-1] = slice(run.start, one.stop), count + 1
+        else:
+            runs.append((one, 1))
+    return runs
 
 
 Call = Callable[[], object]

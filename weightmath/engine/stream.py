@@ -15,7 +15,7 @@ import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DType
-from weightmath.engine.frame import Piece, Raw
+from weightmath.engine.frame import Piece, Raw, alike
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.rounding import Rounded, numbers_of, round_to
@@ -23,7 +23,7 @@ from weightmath.engine.traces import Written
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
-from weightmath.scope import TILE, tile_span
+from weightmath.scope import tile_span
 
 Progress = Callable[[int], None]
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
@@ -211,11 +211,10 @@ class Io:
         if not looked_at:
             return _NO_PLACES, _NO_MOMENTS
         moments = []
-        for start, stop, count in _alike([here for _, here in looked_at]):
-            shape = (count, (stop - start) // count)
-            old = numbers_of(template.part(slice(start, stop)), values.dtype).reshape(shape)
-            change = borrow("execute.change", shape, values.dtype)
-            np.subtract(values[start:stop].reshape(shape), old, out=change)
+        for here, count in alike([here for _, here in looked_at]):
+            old = numbers_of(template.part(here), values.dtype).reshape(count, -1)
+            change = borrow("execute.change", old.shape, values.dtype)
+            np.subtract(values[here].reshape(count, -1), old, out=change)
             moments.append(REDUCTIONS["gram"].partial(change, old))
         return np.array([place for place, _ in looked_at], np.int64), np.concatenate(moments)
 
@@ -243,20 +242,6 @@ class Io:
             names = (self._names[entry] for entry in there)
             self._outcomes[name].tensors = dict(zip(names, map(Change, *totals[there].T.tolist()), strict=True))
         return self._outcomes
-
-
-def _alike(tiles: Sequence[slice]) -> Iterator[tuple[int, int, int]]:
-    """Runs of tiles of one size that lie one after the other: start, stop, count. None is larger than a tile may be."""
-    at = 0
-    while at < len(tiles):
-        first, count = tiles[at], 1
-        size = first.stop - first.start
-        for one in tiles[at + 1 : at + TILE // size]:
-            if (one.start, one.stop) != (first.start + count * size, first.start + (count + 1) * size):
-                break
-            count += 1
-        yield first.start, first.start + count * size, count
-        at += count
 
 
 def _pieces(spans: Spans, rounded: Rounded) -> np.ndarray:

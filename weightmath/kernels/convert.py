@@ -123,8 +123,8 @@ _MANTISSA_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7, "f
 def carry_nans(bits: np.ndarray, dtype: DType, out: np.ndarray, out_dtype: DType) -> None:
     """Give the NaNs among `bits` (1-D) their sign and payload in `out`, a conversion of them.
 
-    Conversions make NaNs quiet or all alike; who promises every bit calls this after them. A
-    payload that is wider than the target's loses its lowest bits.
+    Conversions make NaNs quiet or all alike; who promises every bit calls this after them. A payload that is wider than
+    the target's loses its lowest bits.
     """
     if not nonfinite(bits, dtype):
         return
