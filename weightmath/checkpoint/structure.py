@@ -8,6 +8,7 @@ is searched for storages, so that no storage is changed behind the back of whate
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
@@ -22,7 +23,8 @@ DEEPEST = 200
 STATE = "<state>"
 _MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 
-Draft = tuple[str, dict[str, TensorInfo], bool]
+State = dict[str, TensorInfo]
+Draft = tuple[str, State, bool]
 
 
 class Structure(NamedTuple):
@@ -53,16 +55,18 @@ class Mapping(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A mapping that holds nothing but tensors, for another pickle that has it too.
+    """A mapping from names to nothing but tensors, for another pickle that has it too.
 
-    first     number of its first tensor
-    nodes     what stands behind its tensors
+    first      number of its first tensor
+    nodes      what stands behind its tensors
+    storages   of its tensors, all of which it is the first to use
     """
 
     first: int
-    keys: tuple[PathKey, ...]
-    nodes: Sequence[Tensor]
-    content: dict[PathKey, TensorInfo]
+    names: list[Value]
+    nodes: list[Value]
+    content: State
+    storages: dict[str, Storage]
 
 
 class Anatomy(NamedTuple):
@@ -87,9 +91,10 @@ def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = Non
     """
     walk = _Walk(pickle, known or {})
     tree = walk.visit(pickle.root, (), False)
-    keys = dict.fromkeys(storage_reference(persistent.pid).key for persistent in pickle.persistent)
-    storages = {key: storage for key, (_, storage) in walk.storages.items()}
-    structure = Structure(tree, tuple(walk.tensors), tuple(walk.drafts), storages, frozenset(walk.others), tuple(keys))
+    keys = dict.fromkeys([storage_reference(persistent.pid).key for persistent in pickle.persistent])
+    structure = Structure(
+        tree, tuple(walk.tensors), tuple(walk.drafts), walk.storages, frozenset(walk.others), tuple(keys)
+    )
     return Anatomy(structure, pickle, walk.nodes, walk.mappings, walk.known)
 
 
@@ -102,7 +107,7 @@ class _Walk:
         self.drafts: list[Draft] = []
         self.mappings: list[Mapping] = []
         self.others: set[str] = set()
-        self.storages: dict[str, tuple[StorageReference, Storage]] = {}
+        self.storages: dict[str, Storage] = {}
         self.open: set[int] = set()
         self.swept: set[int] = set()
         # Sharing lets a small pickle describe an exponentially large tree; an honest one costs bytes per value.
@@ -131,12 +136,12 @@ class _Walk:
         finally:
             self.open.discard(id(value))
 
-    def spend(self, value: Value) -> None:
+    def spend(self, value: Value, visits: int = 1) -> None:
         """CheckpointError when the walk has come by more than an honest pickle of this length can hold."""
         if isinstance(value, (str, bytes)):
             self.letters_left -= len(value)
         else:
-            self.visits_left -= 1
+            self.visits_left -= visits
         if self.visits_left < 0 or self.letters_left < 0:
             raise CheckpointError("the pickle shares its parts so often that it cannot be an honest checkpoint")
 
@@ -184,45 +189,53 @@ class _Walk:
     def storage(self, reference: StorageReference) -> Storage:
         known = self.storages.get(reference.key)
         if known is None:
-            storage = Storage(reference.key, reference.nbytes, reference.device)
-            known = self.storages[reference.key] = reference, storage
-        elif known[0].nbytes != reference.nbytes:
+            known = self.storages[reference.key] = Storage(reference.key, reference.nbytes, reference.device)
+        elif known.nbytes != reference.nbytes:
             raise CheckpointError(f"two references to storage `{reference.key}` disagree about its size")
-        return known[1]
+        return known
 
-    def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[PathKey, object]:
-        keys = tuple(self.key(pair[0], number) for number, pair in enumerate(pairs))
-        self.mappings.append(Mapping(path, keys, pairs))
-        nodes, place, first = [pair[1] for pair in pairs], len(self.drafts), len(self.tensors)
-        known = self.of_another.get(path)
-        if known is not None and known[:3] == (first, keys, nodes) and self.takes_over(known):
-            content: dict[PathKey, Any] = known.content
+    def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[Any, Any]:
+        names, nodes, place = [pair[0] for pair in pairs], [pair[1] for pair in pairs], len(self.drafts)
+        tensors = self.state_dict(names, nodes, path)
+        if tensors is not None:
+            self.mappings.append(Mapping(path, tuple(tensors), pairs))
+            content: dict[Any, Any] = tensors
         else:
+            keys = tuple(self.key(name, number) for number, name in enumerate(names))
+            self.mappings.append(Mapping(path, keys, pairs))
             content = {key: self.visit(node, (*path, key), hidden) for key, node in zip(keys, nodes, strict=True)}
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, TensorInfo)}
+            tensors = {str(key): value for key, value in content.items() if isinstance(value, TensorInfo)}
         if tensors:
             self.drafts.insert(place, (dotted(path), tensors, hidden))
-        plain = [node for node in nodes if isinstance(node, Tensor)]
+        return content
+
+    def state_dict(self, names: list[Value], nodes: list[Value], path: tuple[PathKey, ...]) -> State | None:
+        """The content of a mapping from names, all different, to nothing but tensors; None of any other mapping."""
+        known = self.of_another.get(path)
+        if known is not None and known[:3] == (len(self.tensors), names, nodes) and self.takes_over(known):
+            self.known[path] = known
+            return known.content
+        pairs = zip(names, nodes, strict=True)
         # Names alone: 1 and True are equal as keys, and not the same.
-        named = all(isinstance(key, str) for key in (*path, *keys))
-        if plain and named and len(plain) == len(nodes) == len(content):
-            self.known[path] = Known(first, keys, plain, content)
+        tensors = {name: node for name, node in pairs if isinstance(name, str) and isinstance(node, Tensor)}
+        if not tensors or len(tensors) < len(nodes):
+            return None
+        self.spend(nodes[0], len(nodes))
+        first, met = len(self.tensors), len(self.storages)
+        content = {name: self.tensor(node, node, (*path, name)) for name, node in tensors.items()}
+        own = dict(islice(self.storages.items(), met, None))
+        if all(isinstance(key, str) for key in path) and all(info.storage.key in own for info in content.values()):
+            self.known[path] = Known(first, names, nodes, content, own)
         return content
 
     def takes_over(self, known: Known) -> bool:
         """Whether a mapping that another pickle has too is that of this one; no, where its storages were met before."""
-        infos = known.content.values()
-        storages = {
-            info.storage.key: (node.storage, info.storage) for node, info in zip(known.nodes, infos, strict=True)
-        }
-        if not self.storages.keys().isdisjoint(storages):
+        if not self.storages.keys().isdisjoint(known.storages):
             return False
-        if any(node.device != info.device for node, info in storages.values()):
-            return False
-        self.storages |= storages
-        self.tensors += infos
+        self.storages |= known.storages
+        self.tensors += known.content.values()
         self.nodes += known.nodes
-        self.visits_left -= len(infos)
+        self.visits_left -= len(known.nodes)
         return True
 
     def key(self, key: Value, number: int) -> PathKey:
