@@ -10,6 +10,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -34,10 +35,11 @@ def diff(
     checkpoints hold is not compared.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.progress import progress_bar
-        from weightmath.diff import compare
-        from weightmath.reports.difference import diff_report
-        from weightmath.reports.plain import as_json
+        with loading():
+            from weightmath.cli.progress import progress_bar
+            from weightmath.diff import compare
+            from weightmath.reports.difference import diff_report
+            from weightmath.reports.plain import as_json
 
         with progress_bar("comparing", wanted=not json) as progress:
             report = diff_report(compare(first, second, section, progress))

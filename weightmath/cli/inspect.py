@@ -9,7 +9,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
-from weightmath.paused import paused_collection
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.checkpoint import Checkpoint, Integrity
@@ -39,7 +39,7 @@ def inspect(
     the fingerprint that an output carries differs.
     """
     with failing(REFUSED, as_json=json):
-        with paused_collection():
+        with loading():
             from weightmath.checkpoint import open_checkpoint
             from weightmath.reports.checkpoint import checkpoint_report
             from weightmath.reports.plain import as_json

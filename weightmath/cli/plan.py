@@ -8,7 +8,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
-from weightmath.paused import paused_collection
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.algebra.names import Description
@@ -35,7 +35,7 @@ def plan(
     Exit code 0 only if `run` would start; 2 with the reason if it would refuse.
     """
     with failing(REFUSED, as_json=json):
-        with paused_collection():
+        with loading():
             from weightmath.cli.quantities import parse_size
             from weightmath.engine.memory import settings_for
             from weightmath.job import prepare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
-from weightmath.paused import paused_collection
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -36,7 +36,7 @@ def run(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted; 143: terminated.
     """
     with failing(REFUSED, as_json=json):
-        with paused_collection():
+        with loading():
             from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_size
             from weightmath.job import prepare
