@@ -159,13 +159,19 @@ def checked(function: Callable[..., T], name: str) -> Callable[..., T]:
 
     Vectors and numbers become nodes where a vector is declared; a declared kind is recorded and checked when the plan
     knows the weights. Raises RecipeError or KindError that names the function, the parameter, and the way out.
+
+    The signature is read when it is first asked for, by a call or as `signature()`: to read those of all functions and
+    methods takes 15 ms, and a recipe uses a few.
     """
-    signature = signature_of(function, name)
+
+    @functools.cache
+    def signature() -> Signature:
+        return signature_of(function, name)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
         try:
-            positional, keywords = _bind(signature, args, kwargs)
+            positional, keywords = _bind(signature(), args, kwargs)
         except (RecipeError, KindError) as error:
             raise at(f"{name}()", error) from None
         return function(*positional, **keywords)

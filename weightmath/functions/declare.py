@@ -17,8 +17,13 @@ class Declared:
 
     name: str
     call: Callable[..., Any]
-    signature: Signature
     page: str
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes."""
+        found: Signature = self.call.signature()  # type: ignore[attr-defined]
+        return found
 
     @property
     def summary(self) -> str:
@@ -44,5 +49,5 @@ def _enter(body: F, register: dict[str, Declared]) -> F:
     name = body.__name__.rstrip("_")
     call = checked(body, name)
     page = (body.__doc__ or "").strip()
-    register[name] = Declared(name, call, call.signature, page)  # type: ignore[attr-defined]
+    register[name] = Declared(name, call, page)
     return call  # type: ignore[return-value]
