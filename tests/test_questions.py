@@ -55,7 +55,7 @@ def test_claims_are_judged_by_what_is_known() -> None:
 def test_a_claim_that_fails_in_an_early_pass_ends_the_run_before_anything_is_written(tmp_path, monkeypatch) -> None:
     bench, written = Bench(tmp_path), []
     bench.save(a={"w": torch.arange(6.0)}, b={"w": torch.ones(6)})
-    monkeypatch.setattr(CheckpointSink, "write", lambda sink, name, start, bits: written.append(name))
+    monkeypatch.setattr(CheckpointSink, "writing", lambda sink, name: lambda start, bits: written.append(name))
     recipe = "{{inputs: {{a: a.ckpt, b: b.ckpt}}, expect: ['{}'], save: {{out.ckpt: 'b + a / norm(a)'}}}}"
     assert "`norm(a) < 7` does not hold: 7.4162 against 7" in bench.mistake(recipe.format("norm(a) < 7"))
     assert written == []

@@ -28,10 +28,11 @@ from xxhash import xxh3_128_digest
 from weightmath.checkpoint import Section
 from weightmath.engine.crew import Crew
 from weightmath.layout import Entry
-from weightmath.scope import TILE, tile_at, tile_count, tile_span
+from weightmath.scope import TILE, tile_count, tile_span, tiles_of
 
 Bits = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[str, int, int, Bits], None]
+See = Callable[[int, Bits], None]  # takes digests of elements of one tensor, from that one on
 
 Seen = tuple[dict[str, bytes], dict[str, dict[int, bytes]]]  # digests of tensors; of others' tiles, by number
 
@@ -88,6 +89,10 @@ class _Partly:
         return _joined(map(self.digests.__getitem__, range(self.count))) if len(self.digests) == self.count else None
 
 
+def _nothing(start: int, bits: Bits) -> None:
+    """What is done with a tensor that has been seen."""
+
+
 def _joined(digests: Iterable[bytes]) -> bytes:
     return xxh3_128_digest(b"".join(digests))
 
@@ -106,25 +111,30 @@ class Digests:
 
     def see(self, name: str, start: int, bits: Bits) -> None:
         """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
-        if name in self._folded or not len(bits):
-            return
-        if len(bits) == self._entries[name].size <= TILE:
-            self._folded[name] = xxh3_128_digest(xxh3_128_digest(bits.data))
-            return
+        self.seeing(name)(start, bits)
+
+    def seeing(self, name: str) -> See:
+        """What sees elements of a tensor as `see` does: for those who see many parts of it."""
+        if name in self._folded:
+            return _nothing
         partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
-        number, seen, stop = tile_at(partly.entry, start), start, start + len(bits)
-        while seen < stop:
-            first, last = tile_span(partly.entry, number)
-            if number not in partly.digests:
+        entry, digests, count = partly.entry, partly.digests, partly.count
+
+        def see(start: int, bits: Bits) -> None:
+            raw, stop = bits.data, start + len(bits)
+            for number, first, last in tiles_of(entry, start, stop):
+                if number in digests:
+                    continue
                 if start <= first and last <= stop:
-                    partly.digests[number] = xxh3_128_digest(bits[first - start : last - start].data)
+                    digests[number] = xxh3_128_digest(raw[first - start : last - start])
                 else:
-                    piece = bits[seen - start : min(last, stop) - start]
+                    begin = max(first, start)
                     with self._lock:
-                        partly.add(number, seen, piece)
-            seen, number = last, number + 1
-        if len(partly.digests) == partly.count:
-            self._fold(name, partly)
+                        partly.add(number, begin, bits[begin - start : min(last, stop) - start])
+            if len(digests) == count and name not in self._folded:
+                self._fold(name, partly)
+
+        return see
 
     def see_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> None:
         """Tensors of one dtype, each in its span: all of them, or their first elements."""

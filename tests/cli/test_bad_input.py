@@ -271,14 +271,14 @@ def test_an_input_that_cannot_be_read_on(cli: Cli, folder: Path, monkeypatch: py
 
 
 def _while_reading(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
-    def interrupted(read: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: Any) -> None:
+    def interrupted(read: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
             happens()
-            read(*arguments)
+            return read(*arguments)
 
         return call
 
-    for name in ("read", "read_tensors"):
+    for name in ("reading", "read_tensors"):
         monkeypatch.setattr(CheckpointSource, name, interrupted(getattr(CheckpointSource, name)))
 
 

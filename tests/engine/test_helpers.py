@@ -81,11 +81,11 @@ def strange(misdeed: object) -> Vector:
     here = os.getpid()
 
     class Strange(Memory):
-        def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
+        def read(self, name: str, start: int, out: np.ndarray) -> None:
             if os.getpid() != here:
                 misdeed()  # type: ignore[operator]
             time.sleep(0.001)
-            super().read(name, start, stop, out)
+            super().read(name, start, out)
 
     return input_vector(Input("x", layout_of(A), "model", origin=Strange(A)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,16 @@ class Memory:
     def dtype(self, name: str) -> DType:
         return DTYPES[self.arrays[name].dtype.name]
 
-    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
-        out[:] = self.arrays[name].reshape(-1)[start:stop]
+    def reading(self, name: str) -> Callable[[int, np.ndarray], None]:
+        return partial(self.read, name)
+
+    def writing(self, name: str) -> Callable[[int, np.ndarray], None]:
+        return partial(self.write, name)
+
+    def read(self, name: str, start: int, out: np.ndarray) -> None:
+        out[:] = self.arrays[name].reshape(-1)[start : start + len(out)]
         with self._lock:
-            self.reads[name] = self.reads.get(name, 0) + stop - start
+            self.reads[name] = self.reads.get(name, 0) + len(out)
 
     def write(self, name: str, start: int, bits: np.ndarray) -> None:
         self.arrays[name].reshape(-1)[start : start + len(bits)] = bits
@@ -50,7 +57,7 @@ class Memory:
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         for name, span in zip(names, spans, strict=True):
-            self.read(name, 0, span.stop - span.start, out[span])
+            self.read(name, 0, out[span])
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[None]:
         for name, span in zip(names, spans, strict=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import add
 from types import TracebackType
 from typing import Any
@@ -15,12 +16,13 @@ from weightmath.checkpoint.mosaic import before, indices
 from weightmath.errors import CheckpointError
 
 Bits = np.ndarray[Any, np.dtype[Any]]
+Fill = Callable[[int, Bits], None]  # reads elements of one tensor, from that one on, as many as the array takes
 
 _BETWEEN = 512  # bytes between two tensors that cost less to read than a second call
 
 
 class Reader:
-    """An open checkpoint. A context manager; `read` and `read_bytes` may be called from any thread.
+    """An open checkpoint. A context manager; all that reads may be called from any thread.
 
     CheckpointError if a file has changed since it was described.
     """
@@ -65,13 +67,19 @@ class Reader:
         out     a contiguous array of shape (stop - start,) and of the tensor's `dtype.bits`
         Fails   CheckpointError if the file ends before
         """
+        self.reading(tensor)(start, out[: stop - start])
+
+    def reading(self, tensor: TensorInfo) -> Fill:
+        """What reads elements of a tensor as `read` does: for those who read many parts of it."""
+        place = self._places.get(tensor.storage.key)
         if not tensor.contiguous:
-            np.copyto(out, self._strided(tensor).flat[start:stop])
-        elif place := self._places.get(tensor.storage.key):
-            self._fill(place.file, place.offset + (tensor.offset + start) * out.itemsize, out)
-        else:
-            for block in self.checkpoint.blocks[tensor.storage.key]:
-                self._fill_from(block, tensor, start, stop, out)
+            view = self._strided(tensor)
+            return lambda start, out: np.copyto(out, view.flat[start : start + len(out)])
+        if place is None:
+            return partial(self._fill_from_blocks, self.checkpoint.blocks[tensor.storage.key], tensor)
+        width = tensor.entry.dtype.itemsize
+        file, first = place.file, place.offset + tensor.offset * width
+        return lambda start, out: self._fill(file, first + start * width, out)
 
     def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
         """Tensors of one dtype, from their first elements on, each into its span of `out`.
@@ -131,6 +139,10 @@ class Reader:
                 got += more
         except OSError as error:
             raise self._broken(file, f"cannot be read: {error.strerror}") from None
+
+    def _fill_from_blocks(self, blocks: Sequence[Block], tensor: TensorInfo, start: int, out: Bits) -> None:
+        for block in blocks:
+            self._fill_from(block, tensor, start, start + len(out), out)
 
     def _fill_from(self, block: Block, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
         """The elements of a block that lie in [start, stop): they lie in one run of the block."""

@@ -9,7 +9,7 @@ with Writer(image, "merged.ckpt") as writer:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from weightmath.checkpoint.image import PIECE, Copy, Elements, Extent, Image, Ta
 from weightmath.errors import OutputError
 
 Bits = np.ndarray[Any, np.dtype[Any]]
+Put = Callable[[int, Bits], int]  # writes elements of one tensor, from that one on, and returns their checksum
 
 _BETWEEN = 512  # bytes between two extents that cost less to write than a second call
 
@@ -79,19 +80,28 @@ class Writer:
 
         bits    1-D, contiguous, raw bits of the tensor's dtype in the output
         """
+        return self.writing(name)(start, bits)
+
+    def writing(self, name: str) -> Put:
+        """What writes elements of a tensor as `write` does: for those who write many parts of it."""
         target = self.image.targets[name]
-        size = bits.nbytes
-        itemsize = target.entry.dtype.itemsize
-        if start < 0 or start * itemsize + size > target.entry.nbytes or bits.dtype.itemsize != itemsize:
-            raise OutputError(f"{bits.size} elements of {bits.dtype} do not fit `{name}` at {start}")
-        raw = bits.view(np.uint8).data
-        crc: int = crc32(raw)
-        if target.stride is not None and size:
-            self._scatter(target, target.stride, start, bits)
-        else:
-            self._put(target.extent, target.offset + start * itemsize, raw)
-        self.adopt(name, start, bits.size, crc)
-        return crc
+        width, nbytes, stride = target.entry.dtype.itemsize, target.entry.nbytes, target.stride
+
+        def write(start: int, bits: Bits) -> int:
+            first, size = start * width, bits.nbytes
+            if start < 0 or first + size > nbytes or bits.itemsize != width:
+                raise OutputError(f"{bits.size} elements of {bits.dtype} do not fit `{name}` at {start}")
+            raw = bits.view(np.uint8).data
+            crc: int = crc32(raw)
+            if stride is None or not size:
+                self._put(target.extent, target.offset + first, raw)
+            else:
+                self._scatter(target, stride, start, bits)
+            note(start, bits.size, crc)
+            return crc
+
+        note = self._noting(name)
+        return write
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
         """Tensors of one dtype, from their first elements on, each in its span of `bits`. Returns their checksums.
@@ -138,12 +148,16 @@ class Writer:
 
     def adopt(self, name: str, start: int, size: int, crc: int) -> None:
         """Let elements with this checksum that are there already count as written."""
+        self._noting(name)(start, size, crc)
+
+    def _noting(self, name: str) -> Callable[[int, int, int], None]:
+        """What notes the first of the elements of a tensor that are there, how many, and their checksum."""
         target = self.image.targets[name]
-        itemsize = target.entry.dtype.itemsize
         if target.extent in self.image.unordered:
-            self._loose[name].append((start, size))
-        elif size:
-            self._written[target.extent].append((target.offset + start * itemsize, size * itemsize, crc))
+            loose = self._loose[name]
+            return lambda start, size, crc: loose.append((start, size))
+        written, offset, width = self._written[target.extent], target.offset, target.entry.dtype.itemsize
+        return lambda start, size, crc: written.append((offset + start * width, size * width, crc)) if size else None
 
     def copy(self, copy: Copy | Elements) -> int:
         """Copy a piece of the template and return its checksum.

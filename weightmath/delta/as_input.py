@@ -8,7 +8,7 @@ from types import TracebackType
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.checkpoint.description import Storage, c_stride
-from weightmath.checkpoint.reader import Bits
+from weightmath.checkpoint.reader import Bits, Fill
 from weightmath.delta.container import DeltaFile, delta_of
 from weightmath.delta.decoding import DeltaReader
 from weightmath.dtypes import FLOAT32
@@ -37,9 +37,13 @@ class _Decoding(Reader):
         self._delta.close()
         super().__exit__(kind, error, trace)
 
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
-        """Elements [start, stop) of a tensor, decoded."""
-        out[:] = self._delta.values(tensor.entry.name, start, stop)
+    def reading(self, tensor: TensorInfo) -> Fill:
+        """What reads elements of a tensor, decoded."""
+
+        def fill(start: int, out: Bits) -> None:
+            out[:] = self._delta.values(tensor.entry.name, start, start + len(out))
+
+        return fill
 
     def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
         """Tensors from their first elements on, decoded, each into its span."""

@@ -26,11 +26,11 @@ from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Output, Pass, Plan
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
-from weightmath.engine.traces import Kept, Trace, joined
+from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
-from weightmath.scope import TILE, Domain, rows_are_cut
+from weightmath.scope import TILE, Domain, rows_are_cut, tiles_of
 
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
 # from the system's copy in to the system's copy out. A chunk is what is handed to a helper and noted in a journal.
@@ -203,36 +203,41 @@ class _Run:
 
     def _compute(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0
-        traces: list[Trace] = []
+        traces: list[Trace | WrittenPart] = []
         with np.errstate(all="ignore"):
-            for part in self._parts(program, pieces):
-                frame, calls = self._prepared(program, part)
+            for shape, part in self._parts(program, pieces):
+                frame, calls = self._prepared(program, shape, part)
                 for call in calls:
                     call()
                 nbytes += frame.nbytes
                 traces += frame.traces
         return nbytes, joined(traces)
 
-    def _parts(self, program: Program, pieces: tuple[Piece, ...]) -> Iterator[tuple[Piece, ...]]:
-        """A chunk, or a larger one of one tensor in runs of a few tiles."""
-        first = pieces[0]
-        together = PART_TILES if program.registers <= _REGISTERS_OF_TWO_TILES else 1
-        if len(pieces) > 1 or first.last_tile - first.first_tile < together:
-            yield pieces
+    def _parts(
+        self, program: Program, pieces: tuple[Piece, ...]
+    ) -> Iterator[tuple[tuple[int, int], tuple[Piece, ...]]]:
+        """A chunk, or a larger one of one tensor in runs of a few tiles; and the shape of each, (rows, columns)."""
+        whole = pieces[0]
+        if len(pieces) > 1:
+            yield (1, sum(piece.stop - piece.start for piece in pieces)), pieces
             return
-        entry = self.plan.layout.entries[first.entry]
-        for tile in range(first.first_tile, first.last_tile + 1, together):
-            yield (piece_of(first.entry, entry, tile, min(tile + together - 1, first.last_tile)),)
+        entry = self.plan.layout.entries[whole.entry]
+        together = PART_TILES if program.registers <= _REGISTERS_OF_TWO_TILES else 1
+        tiles, row, is_cut = tiles_of(entry, whole.start, whole.stop), entry.row_size, rows_are_cut(entry)
+        for at in range(0, len(tiles), together):
+            first, start, _ = tiles[at]
+            last, _, stop = tiles[min(at + together, len(tiles)) - 1]
+            size = stop - start
+            shape = (1, size) if is_cut else (size // row, row)
+            yield shape, (Piece(whole.entry, first, last, start, stop, start // row),)
 
-    def _prepared(self, program: Program, pieces: tuple[Piece, ...]) -> tuple[Frame, Sequence[Call]]:
+    def _prepared(
+        self, program: Program, shape: tuple[int, int], pieces: tuple[Piece, ...]
+    ) -> tuple[Frame, Sequence[Call]]:
         """This thread's frame for chunks of this shape, at these pieces, and what computes them.
 
         Frames hold nothing that holds them: a run does without the collector that would find such.
         """
-        first = self.plan.layout.entries[pieces[0].entry]
-        flat = len(pieces) > 1 or rows_are_cut(first)
-        elements = sum(piece.stop - piece.start for piece in pieces)
-        shape = (1, elements) if flat else (elements // first.row_size, first.row_size)
         found: dict[Any, tuple[Frame, Sequence[Call]]] = self.own.__dict__.setdefault("prepared", {})
         if (program, shape) in found:
             frame, calls = found[program, shape]

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
-from weightmath.dtypes import DType
+from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.frame import Piece, Raw, alike
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.rounding import Rounded, numbers_of, round_to
-from weightmath.engine.traces import Written
+from weightmath.engine.traces import Written, WrittenPart
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow
@@ -27,9 +28,6 @@ from weightmath.scope import tile_span
 
 Progress = Callable[[int], None]
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
-D = TypeVar("D", DType, "DType | None")
-_NO_MOMENTS = np.zeros((0, 3))
-_NO_PLACES = np.zeros(0, np.int64)
 
 
 class Source(Protocol):
@@ -38,8 +36,8 @@ class Source(Protocol):
     def dtype(self, name: str) -> DType:
         """The dtype in which a tensor is stored."""
 
-    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
-        """Elements start..stop of a tensor, as raw bits, into a 1-D array."""
+    def reading(self, name: str) -> Callable[[int, np.ndarray], None]:
+        """What reads elements of a tensor, from one on, as raw bits: as many as the 1-D array takes."""
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         """Some tensors of one dtype, from their first elements on, each into its span of a 1-D array."""
@@ -57,11 +55,14 @@ class Sink(Protocol):
     def dtype(self, name: str) -> DType | None:
         """The dtype in which a tensor is stored; None: it is not written."""
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> int | None:
-        """Elements from `start` on, as raw bits; returns their checksum, or None where `holds` could not tell."""
+    def writing(self, name: str) -> Callable[[int, np.ndarray], int | None]:
+        """What writes elements of a tensor, from one on, as raw bits.
+
+        It returns their checksum, or None where `holds` could not tell.
+        """
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> Sequence[int | None]:
-        """Some tensors of one dtype, from their first elements on, each in its span of the bits; as `write`."""
+        """Some tensors of one dtype, from their first elements on, each in its span; their checksums."""
 
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
         """Whether elements that an earlier run has written, with this checksum, are there."""
@@ -116,11 +117,12 @@ class Io:
         plain = dtype.bits == out.dtype and dtype.is_native
         bits = out if plain else borrow(slot, out.shape, dtype.bits)
         decode = None if plain else convert.decoder(bits, dtype, out)
+        fill = lru_cache(1)(lambda entry: source.reading(names[entry]))
 
         def read(spans: Spans) -> None:
             if len(spans) == 1:
                 piece = spans[0][0]
-                source.read(names[piece.entry], piece.start, piece.stop, bits)
+                fill(piece.entry)(piece.start, bits)
             else:
                 source.read_tensors([names[piece.entry] for piece, _ in spans], [span for _, span in spans], bits)
             if decode is not None:
@@ -130,46 +132,47 @@ class Io:
 
     def writing(
         self, output: Output, values: np.ndarray, template: Raw | None = None
-    ) -> Callable[[Spans], list[Written]]:
+    ) -> Callable[[Spans], list[WrittenPart]]:
         """What writes pieces of an output that lie in `values`, but for those that it leaves out.
 
         Whatever the values and their template are when it is called: rounded once, and compared bit by bit.
         """
         sink, names = self._sinks[output.name], self._names
-        ready: dict[tuple[str, int, int], Rounded] = {}
+        dtype_of = lru_cache(1)(lambda entry: sink.dtype(names[entry]))
+        put = lru_cache(1)(lambda entry: sink.writing(names[entry]))
 
-        def write(spans: Spans) -> list[Written]:
-            found: list[Written] = []
-            for dtype, run in _runs(spans, lambda piece: sink.dtype(names[piece.entry])):
+        @cache
+        def rounded_to(dtype: str, start: int, stop: int) -> Rounded:
+            here = slice(start, stop)
+            return round_to(values[here], DTYPES[dtype], template and template.part(here))
+
+        def write(spans: Spans) -> list[WrittenPart]:
+            found: list[WrittenPart] = []
+            for dtype, run in _runs(spans, dtype_of):
                 if dtype is None:
                     continue
-                here = _extent(run)
-                rounded = ready.get((dtype.name, here.start, here.stop))
-                if rounded is None:
-                    rounded = round_to(values[here], dtype, template and template.part(here))
-                    ready[dtype.name, here.start, here.stop] = rounded
+                start, stop = run[0][1].start, run[-1][1].stop
+                rounded = rounded_to(dtype.name, start, stop)
                 for call in rounded.calls:
                     call()
-                own = run if here.start == 0 else [(piece, _within(span, here)) for piece, span in run]
-                found.append(self._written(output, own, rounded))
+                own = run if start == 0 else [(piece, _shifted(span, start)) for piece, span in run]
+                piece = own[0][0]
+                if len(own) == 1:
+                    crcs: Sequence[int | None] = [put(piece.entry)(piece.start, rounded.raw.bits)]
+                else:
+                    tensors = [names[piece.entry] for piece, _ in own]
+                    crcs = sink.write_tensors(tensors, [span for _, span in own], rounded.raw.bits)
+                found.append(self._part(output, own, rounded, crcs))
             return found
 
         return write
 
-    def _written(self, output: Output, spans: Spans, rounded: Rounded) -> Written:
-        sink, raw = self._sinks[output.name], rounded.raw
-        crcs: Sequence[int | None]
-        if len(spans) == 1:
-            piece = spans[0][0]
-            crcs = [sink.write(self._names[piece.entry], piece.start, raw.bits)]
-        else:
-            names = [self._names[piece.entry] for piece, _ in spans]
-            crcs = sink.write_tensors(names, [span for _, span in spans], raw.bits)
-        places, moments = _NO_PLACES, _NO_MOMENTS
+    def _part(self, output: Output, spans: Spans, rounded: Rounded, crcs: Sequence[int | None]) -> WrittenPart:
+        places: Sequence[int] = ()
+        moments: Sequence[np.ndarray] = ()
         if rounded.template is not None:
             places, moments = self._moments(spans, rounded.values, rounded.template)
-        known = None if None in crcs else np.array(crcs, np.int64)
-        return Written(output.name, _pieces(spans, rounded), known, raw.bits.nbytes, places, moments)
+        return WrittenPart(output.name, _pieces(spans, rounded), crcs, rounded.raw.bits.nbytes, places, moments)
 
     def recall(self, found: Sequence[Written]) -> bool:
         """Whether all that an earlier run has written of a chunk is there; if so, it counts as written."""
@@ -205,29 +208,28 @@ class Io:
             for (entry, start, size), crc in zip(written.pieces[:, :3].tolist(), written.crcs.tolist(), strict=True):
                 yield self._names[entry], start, size, crc
 
-    def _moments(self, spans: Spans, values: np.ndarray, template: Raw) -> tuple[np.ndarray, np.ndarray]:
+    def _moments(self, spans: Spans, values: np.ndarray, template: Raw) -> tuple[list[int], list[np.ndarray]]:
         """Moments of the change, by tile: no chunk or thread decides which tiles are looked at, or in which order."""
-        looked_at = list(self._looked_at(spans))
-        if not looked_at:
-            return _NO_PLACES, _NO_MOMENTS
+        looked_at = self._looked_at(spans)
         moments = []
         for here, count in alike([here for _, here in looked_at]):
             old = numbers_of(template.part(here), values.dtype).reshape(count, -1)
             change = borrow("execute.change", old.shape, values.dtype)
             np.subtract(values[here].reshape(count, -1), old, out=change)
             moments.append(REDUCTIONS["gram"].partial(change, old))
-        return np.array([place for place, _ in looked_at], np.int64), np.concatenate(moments)
+        return [place for place, _ in looked_at], moments
 
-    def _looked_at(self, spans: Spans) -> Iterator[tuple[int, slice]]:
+    def _looked_at(self, spans: Spans) -> list[tuple[int, slice]]:
         """The tiles that count for the relative change and cosine: the number among them, and where each lies."""
+        found, plan, every = [], self._plan, self._stride
         for piece, span in spans:
-            entry, base = self._plan.layout.entries[piece.entry], self._plan.tile_base[piece.entry]
-            offset = span.start - piece.start
-            first = -(-(base + piece.first_tile) // self._stride)
-            last = (base + piece.last_tile) // self._stride
+            base = plan.tile_base[piece.entry]
+            first, last = -(-(base + piece.first_tile) // every), (base + piece.last_tile) // every
             for place in range(first, last + 1):
-                start, stop = tile_span(entry, place * self._stride - base)
-                yield place, slice(start + offset, stop + offset)
+                start, stop = tile_span(plan.layout.entries[piece.entry], place * every - base)
+                offset = span.start - piece.start
+                found.append((place, slice(start + offset, stop + offset)))
+        return found
 
     def count(self, written: Written) -> None:
         """Add pieces to the outcome."""
@@ -244,30 +246,25 @@ class Io:
         return self._outcomes
 
 
-def _pieces(spans: Spans, rounded: Rounded) -> np.ndarray:
+def _pieces(spans: Spans, rounded: Rounded) -> list[tuple[int, int, int, int, int]]:
     """What `Written` says of pieces that lie one after the other."""
-    raw, differ = rounded.raw, rounded.differ
-    sizes = [span.stop - span.start for _, span in spans]
-    changed = sizes if differ is None else [np.count_nonzero(differ[span]) for _, span in spans]
-    nonfinite = [0] * len(spans)
-    if rounded.is_nonfinite():
-        nonfinite = [convert.nonfinite(raw.bits[span], raw.dtype) for _, span in spans]
-    entries, starts = [piece.entry for piece, _ in spans], [piece.start for piece, _ in spans]
-    return np.array([entries, starts, sizes, changed, nonfinite], np.int64).T
+    raw, differ, is_nonfinite = rounded.raw, rounded.differ, rounded.is_nonfinite()
+    found = []
+    for piece, span in spans:
+        size = changed = span.stop - span.start
+        if differ is not None:
+            changed = np.count_nonzero(differ[span])
+        nonfinite = convert.nonfinite(raw.bits[span], raw.dtype) if is_nonfinite else 0
+        found.append((piece.entry, piece.start, size, changed, nonfinite))
+    return found
 
 
-def _runs(spans: Spans, dtype: Callable[[Piece], D]) -> Iterator[tuple[D, Spans]]:
+def _runs(spans: Spans, dtype: Callable[[int], DType | None]) -> list[tuple[DType | None, Spans]]:
     """Neighbours of one dtype, which are converted together: a conversion costs more than a small tensor."""
     if len(spans) == 1:  # a part of a large tensor, of which there are many
-        yield dtype(spans[0][0]), spans
-        return
-    for found, run in groupby(spans, key=lambda span: dtype(span[0])):
-        yield found, list(run)
+        return [(dtype(spans[0][0].entry), spans)]
+    return [(found, list(run)) for found, run in groupby(spans, key=lambda span: dtype(span[0].entry))]
 
 
-def _extent(run: Spans) -> slice:
-    return slice(run[0][1].start, run[-1][1].stop)
-
-
-def _within(span: slice, extent: slice) -> slice:
-    return slice(span.start - extent.start, span.stop - extent.start)
+def _shifted(span: slice, start: int) -> slice:
+    return slice(span.start - start, span.stop - start)

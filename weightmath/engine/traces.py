@@ -107,26 +107,41 @@ class Written(NamedTuple):
         run.io.count(self)
 
 
-def joined(traces: Sequence[Trace]) -> tuple[Trace, ...]:
-    """Traces of neighbours, with what was written of each output as one: what is noted of a chunk costs by trace."""
-    written: dict[str, list[Written]] = {}
+class WrittenPart(NamedTuple):
+    """What `Written` says, of a part of a chunk: as lists, since arrays of one row cost more than they hold."""
+
+    output: str
+    pieces: Sequence[tuple[int, int, int, int, int]]
+    crcs: Sequence[int | None]
+    nbytes: int
+    places: Sequence[int]
+    moments: Sequence[np.ndarray]
+
+
+def joined(traces: Sequence[Trace | WrittenPart]) -> tuple[Trace, ...]:
+    """Traces of the parts of a chunk, with what was written of each output as one."""
+    parts: dict[str, list[WrittenPart]] = {}
     others: list[Trace] = []
     for trace in traces:
-        if isinstance(trace, Written):
-            written.setdefault(trace.output, []).append(trace)
+        if isinstance(trace, WrittenPart):
+            parts.setdefault(trace.output, []).append(trace)
         else:
             others.append(trace)
-    return (*others, *(parts[0] if len(parts) == 1 else _one(parts) for parts in written.values()))
+    return (*others, *(_written(output, own) for output, own in parts.items()))
 
 
-def _one(parts: Sequence[Written]) -> Written:
-    crcs = [part.crcs for part in parts if part.crcs is not None]
-    return parts[0]._replace(
-        pieces=np.concatenate([part.pieces for part in parts]),
-        crcs=np.concatenate(crcs) if len(crcs) == len(parts) else None,
-        nbytes=sum(part.nbytes for part in parts),
-        places=np.concatenate([part.places for part in parts]),
-        moments=np.concatenate([part.moments for part in parts]),
+def _written(output: str, parts: Sequence[WrittenPart]) -> Written:
+    pieces = [piece for part in parts for piece in part.pieces]
+    crcs = [crc for part in parts for crc in part.crcs]
+    places = [place for part in parts for place in part.places]
+    moments = [moment for part in parts for moment in part.moments]
+    return Written(
+        output,
+        np.array(pieces, np.int64),
+        None if None in crcs else np.array(crcs, np.int64),
+        sum(part.nbytes for part in parts),
+        np.array(places, np.int64),
+        np.concatenate(moments) if moments else np.zeros((0, 3)),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_checkpoint
+from weightmath.checkpoint.reader import Fill
 from weightmath.delta.as_input import DeltaCheckpoint, as_checkpoint
 from weightmath.delta.container import is_delta
 from weightmath.dtypes import DType
@@ -166,9 +167,9 @@ class CheckpointSource:
         """The dtype in which a tensor is stored."""
         return self._tensors[name].entry.dtype
 
-    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
-        """Elements start..stop of a tensor, as raw bits."""
-        self._reader(name).read(self._tensors[name], start, stop, out)
+    def reading(self, name: str) -> Fill:
+        """What reads elements of a tensor, from one on, as raw bits."""
+        return self._reader(name).reading(self._tensors[name])
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         """Tensors of one dtype, from their first elements on, as raw bits, each into its span."""

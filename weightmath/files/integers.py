@@ -82,14 +82,14 @@ class Policies:
         disagree = False
         operation = _COMBINE.get(self.policies[name])
         size = self.template.tensors[name].entry.size
+        puts = [sink.writing(name) for sink in sinks.values() if sink.has(name)] if operation else []
         for start in range(0, size, _PIECE):
             parts = [_read(o, readers, name, start, min(start + _PIECE, size)) for o in self._holders(name)]
             disagree |= any(not np.array_equal(part, parts[0]) for part in parts[1:])
             if operation is not None:
                 combined = operation.reduce(parts)
-                for sink in sinks.values():
-                    if sink.has(name):
-                        sink.write(name, start, combined)
+                for put in puts:
+                    put(start, combined)
         return disagree
 
     def _holders(self, name: str) -> list[Opened]:

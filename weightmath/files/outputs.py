@@ -16,6 +16,7 @@ from weightmath.checkpoint.description import PathKey, dotted
 from weightmath.checkpoint.draft import check_target, holds, left_bytes
 from weightmath.checkpoint.ending import SHARD, Form
 from weightmath.checkpoint.left_behind import left_behind
+from weightmath.checkpoint.writer import Put
 from weightmath.delta.options import Options
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError, OutputError
@@ -169,6 +170,11 @@ def check_targets(
             )
 
 
+def _checksum(start: int, bits: np.ndarray) -> int:
+    crc: int = crc32(bits.view(np.uint8).data)
+    return crc
+
+
 class CheckpointSink:
     """The engine's view of an output: elements by name in the recipe; tied tensors are written once.
 
@@ -196,22 +202,26 @@ class CheckpointSink:
             return None
         return self._save.image.dtype(self._save.originals[name])
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> int:
-        """Elements from `start` on, as raw bits; returns their checksum."""
+    def writing(self, name: str) -> Put:
+        """What writes elements of a tensor, from one on, as raw bits, and returns their checksum."""
         original = self._save.originals[name]
-        if original in self._save.image.aliases:
-            crc: int = crc32(bits.view(np.uint8).data)
-        else:
-            crc = self._writer.write(original, start, bits)
-        self._note_tied(original, start, crc)
-        return crc
+        put = _checksum if original in self._save.image.aliases else self._writer.writing(original)
+        if original not in self._tied:
+            return put
+
+        def write(start: int, bits: np.ndarray) -> int:
+            crc = put(start, bits)
+            self._note_tied(original, start, crc)
+            return crc
+
+        return write
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
         """Tensors of one dtype from their first elements on, each in its span of raw bits; returns their checksums."""
         originals = [self._save.originals[name] for name in names]
         if self._tied.keys().isdisjoint(originals):
             return self._writer.write_tensors(originals, spans, bits)
-        return [self.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)]
+        return [self.writing(name)(0, bits[span]) for name, span in zip(names, spans, strict=True)]
 
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
         """Whether elements that an earlier run has written, with this checksum, are there."""
@@ -239,7 +249,7 @@ class CheckpointSink:
         if not isinstance(job, Rest):
             return job.size, self._writer.copy(job)
         bits = bits_of_rest(job, self._save, self._template)
-        return bits.nbytes, self._writer.write(job.name, job.start, bits)
+        return bits.nbytes, self._writer.writing(job.name)(job.start, bits)
 
     def adopt_copy(self, job: Copy | Elements | Rest, crc: int) -> bool:
         """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""

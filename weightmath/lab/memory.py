@@ -10,6 +10,7 @@ import numpy as np
 
 from weightmath.checkpoint import Copy, Elements, Reader, Writer
 from weightmath.checkpoint.checksum import crc32
+from weightmath.checkpoint.writer import Put
 from weightmath.dtypes import DType
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
@@ -68,16 +69,21 @@ class Held:
         written = [name for name in save.originals.values() if hold and name not in image.aliases]
         self._bits = {name: np.empty(tensors[name].entry.size, image.dtype(name).bits) for name in written}
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> int:
-        """Elements of a tensor from `start` on, as raw bits; returns their checksum."""
-        if name in self._bits:
-            self._bits[name][start : start + len(bits)] = bits
-        crc: int = crc32(bits.view(np.uint8).data)
-        return crc
+    def writing(self, name: str) -> Put:
+        """What writes elements of a tensor, from one on, as raw bits, and returns their checksum."""
+        held = self._bits.get(name)
+
+        def write(start: int, bits: np.ndarray) -> int:
+            if held is not None:
+                held[start : start + len(bits)] = bits
+            crc: int = crc32(bits.view(np.uint8).data)
+            return crc
+
+        return write
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
         """Whole tensors of one dtype, each in its span of `bits`; returns their checksums."""
-        return [self.write(name, 0, bits[span]) for name, span in zip(names, spans, strict=True)]
+        return [self.writing(name)(0, bits[span]) for name, span in zip(names, spans, strict=True)]
 
     def state(self, template: Reader) -> dict[str, Any]:
         """The state dict: what was written, and the tensors of the section that stay the template's."""

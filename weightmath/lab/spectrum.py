@@ -42,7 +42,7 @@ def _of_tensor(entry: Entry, sources: Sequence[Source], *, has_base: bool) -> np
 def _matrix(entry: Entry, source: Source) -> np.ndarray:
     dtype = source.dtype(entry.name)
     bits = np.empty(entry.size, dtype.bits)
-    source.read(entry.name, 0, entry.size, bits)
+    source.reading(entry.name)(0, bits)
     numbers = np.empty(entry.size)
     convert.decode(bits, dtype, numbers)
     if not np.isfinite(numbers).all():

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Reader, Writer
+from weightmath.checkpoint.reader import Fill
+from weightmath.checkpoint.writer import Put
 from weightmath.engine.cost import tensors_read
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import CheckpointSource, Opened, Origin
@@ -126,10 +128,16 @@ class _Source(CheckpointSource):
         """Who takes the digest of a tensor, and under which name."""
         return self._of_others.get(name, self._digests), self._tensors[name].entry.name
 
-    def read(self, name: str, start: int, stop: int, out: Bits) -> None:
-        super().read(name, start, stop, out)
+    def reading(self, name: str) -> Fill:
+        fill = super().reading(name)
         digests, original = self._seen_by(name)
-        digests.see(original, start, out)
+        see = digests.seeing(original)
+
+        def read(start: int, out: Bits) -> None:
+            fill(start, out)
+            see(start, out)
+
+        return read
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: Bits) -> None:
         super().read_tensors(names, spans, out)
@@ -160,10 +168,15 @@ class _Sink(CheckpointSink):
         self._originals = save.originals
         self._digests = digests
 
-    def write(self, name: str, start: int, bits: Bits) -> int:
-        crc = super().write(name, start, bits)
-        self._digests.see(self._originals[name], start, bits)
-        return crc
+    def writing(self, name: str) -> Put:
+        put = super().writing(name)
+        see = self._digests.seeing(self._originals[name])
+
+        def write(start: int, bits: Bits) -> int:
+            see(start, bits)
+            return put(start, bits)
+
+        return write
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
         crcs = super().write_tensors(names, spans, bits)

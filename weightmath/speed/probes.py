@@ -73,10 +73,16 @@ class _Memory:
     def dtype(self, name: str) -> DType:
         return self._dtype
 
-    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
-        out[:] = self._bits[: stop - start]
+    def reading(self, name: str) -> Callable[[int, np.ndarray], None]:
+        return self._read
 
-    def write(self, name: str, start: int, bits: np.ndarray) -> None:
+    def _read(self, start: int, out: np.ndarray) -> None:
+        out[:] = self._bits[: len(out)]
+
+    def writing(self, name: str) -> Callable[[int, np.ndarray], None]:
+        return self._write
+
+    def _write(self, start: int, bits: np.ndarray) -> None:
         self._bits[: len(bits)] = bits
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:

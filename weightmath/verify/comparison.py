@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,16 +88,15 @@ class Comparison:
             return None
         return self._save.image.dtype(original)
 
-    def write(self, name: str, start: int, bits: Bits) -> None:
-        """Compare elements from `start` on."""
+    def writing(self, name: str) -> Callable[[int, Bits], None]:
+        """What compares elements of a tensor, from one on."""
         original = self._save.originals[name]
-        if not self._is_unlike(original):
-            self._compare(original, start, bits)
+        return _nothing if self._is_unlike(original) else partial(self._compare, original)
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[None]:
         """Compare whole tensors."""
         for name, span in zip(names, spans, strict=True):
-            self.write(name, 0, bits[span])
+            self.writing(name)(0, bits[span])
         return [None] * len(names)
 
     def holds(self, name: str, start: int, size: int, crc: int) -> bool:
@@ -178,6 +178,10 @@ class Comparison:
         first = min(old, new, key=lambda one: one.first or 0)
         total = old.different + new.different
         self._found[new.tensor] = Difference(new.tensor, "values", total, first.first, first.expected, first.found)
+
+
+def _nothing(start: int, bits: Bits) -> None:
+    """What is done with a tensor that is told to be unlike already."""
 
 
 def _number(bits: Bits, dtype: DType) -> float | complex:
