@@ -85,7 +85,7 @@ def test_classes_are_names_only() -> None:
 def test_persistent_references() -> None:
     read = read_pickle(b"\x80\x02X\x01\x00\x00\x00aQ.")
     assert isinstance(read.root, Persistent)
-    assert read.persistent == [read.root]
+    assert read.pids == [read.root.pid]
 
 
 EVIL = {

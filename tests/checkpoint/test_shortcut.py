@@ -36,7 +36,7 @@ def shortcut(data: bytes) -> Pickle:
 
 
 def taken(data: bytes) -> int:
-    return sum(isinstance(reference.pid, StorageReference) for reference in shortcut(data).persistent)
+    return sum(isinstance(pid, StorageReference) for pid in shortcut(data).pids)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
@@ -117,6 +117,30 @@ def test_what_fine_tunes_have_in_common_is_one_object(tmp_path: Path) -> None:
     assert len(two.structure.tensors) == 40
     assert all(a is b for a, b in zip(one.structure.tensors, two.structure.tensors, strict=True))
     assert repr(two.structure) == outcome(read_pickle, second)
+
+
+def many_tensors(path: Path, epoch: object = 1) -> bytes:
+    """A state dict that is set in more than one batch of a thousand, and what reads of the memo."""
+    state = {f"w{i}": torch.zeros(1) for i in range(2500)}
+    return pickle_of({"epoch": epoch, "state": state, "tied": state["w2400"], "view": state["w7"].view(1, 1)}, path)
+
+
+def test_a_state_dict_of_many_batches_is_one_run(tmp_path: Path) -> None:
+    one, two = many_tensors(tmp_path), many_tensors(tmp_path, 70_000)
+    runs = read_to_describe(one)[1]
+    assert [len(run.made) for run in runs.values()] == [2498]  # the first names the classes, and the second begins it
+    assert outcome(shortcut, one) == outcome(read_pickle, one)
+    assert [runs[head] is run for head, run in read_to_describe(two, runs)[1].items()] == [True]
+    assert described_after(one, two) == outcome(read_pickle, two)
+
+
+def test_batches_of_odd_length(tmp_path: Path) -> None:
+    """Two that would be sound only together."""
+    data = many_tensors(tmp_path)
+    first, end_of_second = data.index(b"X\2\0\0\0w0"), data.index(b"u(X\5\0\0\0w2000")
+    odd = data[:first] + b"N" + data[first:end_of_second] + b"N" + data[end_of_second:]
+    assert "SETITEMS" in outcome(read_pickle, odd)
+    assert outcome(shortcut, odd) == outcome(read_pickle, odd)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_random_graphs(protocol: int, python: bool) -> None:
         data = explicit_memo(read_pickle(dump(value, protocol, python)))
         assert same(load(data), value)
         read = read_pickle(data)
-        pids = [persistent.pid for persistent in read.persistent]
+        pids = read.pids
         edits = [Edit(*pid.span(3), META) for pid in pids if isinstance(pid, Tuple) and pid.items[2] in keys]
         result = splice(read, edits)
         assert same(load(result), change(value, {}, keys))
@@ -167,7 +167,7 @@ def test_dropping_and_editing_at_once() -> None:
         assert isinstance(read.root, Dict)
         edits = [Edit(start, stop, b"") for key, _, start, stop in read.root.pairs if key in gone]
         keys = {key: 1 for key in "01234" if dice.random() < 0.3}
-        pids = [persistent.pid for persistent in read.persistent]
+        pids = read.pids
         edits += [Edit(*pid.span(3), META) for pid in pids if isinstance(pid, Tuple) and pid.items[2] in keys]
         kept = {key: item for key, item in value.items() if key not in gone}
         assert same(load(splice(read, edits)), change(kept, {}, keys))

@@ -54,9 +54,9 @@ def move_to_cpu(pickle: Pickle, keys: Collection[str]) -> Iterator[Edit]:
 
 
 def _references(pickle: Pickle) -> Iterator[tuple[Tuple, str]]:
-    for persistent in pickle.persistent:
-        if isinstance(persistent.pid, Tuple):
-            yield persistent.pid, storage_reference(persistent.pid).key
+    for pid in pickle.pids:
+        if isinstance(pid, Tuple):
+            yield pid, storage_reference(pid).key
 
 
 def _retype_reference(pid: Tuple, to: Retype) -> Iterator[Edit]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from struct import error as struct_error
 from typing import NamedTuple, TypeAlias
 
-from weightmath.checkpoint.nodes import Container, Persistent, Value
+from weightmath.checkpoint.nodes import Container, Value
 from weightmath.errors import CheckpointError
 
 Put: TypeAlias = "tuple[int, int, int, Value]"  # position of the opcode, memo number, first byte of the value, value
@@ -21,7 +21,7 @@ class Pickle(NamedTuple):
 
     root        the value that a real unpickler would return
     end         the byte after STOP
-    persistent  every persistent reference, in file order
+    pids        what every persistent reference says, in file order
     puts, gets  every write to the memo; the positions of every read, with the memo number
     frames      positions of FRAME opcodes
     plain       False where DUP, POP or a change through the memo makes byte spans ambiguous: not to be edited
@@ -30,7 +30,7 @@ class Pickle(NamedTuple):
     data: bytes
     root: Value
     end: int
-    persistent: list[Persistent]
+    pids: list[Value]
     puts: list[Put]
     gets: list[tuple[int, int]]
     frames: list[int]
@@ -40,7 +40,7 @@ class Pickle(NamedTuple):
 class Machine:
     """The state of the stack machine. `starts` runs parallel to `stack`: the first byte of each value."""
 
-    __slots__ = ("data", "frames", "gets", "marks", "memo", "persistent", "plain", "puts", "stack", "starts")
+    __slots__ = ("data", "frames", "gets", "marks", "memo", "pids", "plain", "puts", "stack", "starts")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -51,7 +51,7 @@ class Machine:
         self.puts: list[Put] = []
         self.gets: list[tuple[int, int]] = []
         self.frames: list[int] = []
-        self.persistent: list[Persistent] = []
+        self.pids: list[Value] = []
         self.plain = True
 
     def push(self, value: Value, start: int) -> None:
@@ -111,4 +111,4 @@ def run(machine: Machine, handlers: Mapping[int, Handler], start: int) -> Pickle
         raise CheckpointError(
             f"broken pickle: {fact}", hint="the file is damaged or was not written by torch"
         ) from None
-    return Pickle(data, root, at + 1, machine.persistent, machine.puts, machine.gets, machine.frames, machine.plain)
+    return Pickle(data, root, at + 1, machine.pids, machine.puts, machine.gets, machine.frames, machine.plain)

@@ -248,9 +248,9 @@ def _setitems(machine: Machine, at: int) -> int:
 
 @opcode(0x51, "BINPERSID")
 def _binpersid(machine: Machine, at: int) -> int:
-    reference = Persistent(machine.stack.pop())
-    machine.stack.append(reference)
-    machine.persistent.append(reference)
+    pid = machine.stack.pop()
+    machine.stack.append(Persistent(pid))
+    machine.pids.append(pid)
     return at + 1
 
 

@@ -12,60 +12,39 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
-from weightmath.checkpoint.nodes import Global, Persistent, Value
+from weightmath.checkpoint.nodes import Container, Global, Value
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype, tensor_of
+from weightmath.checkpoint.runs import FEW, HEAD, Memo, Run, Runs
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
 _PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
 _PATTERN = (
-    rb"(?P<named>PUT)?(?P<rebuild>GET)\(\((?P<what>(?P<word>GET)(?P<kind>GET))"
+    rb"(?P<named>PUT|)(?P<rebuild>GET)\(\((?P<what>(?P<word>GET)(?P<kind>GET))"
     rb"X(?P<key_size>.)\0\0\0(?P<key>\d+)(?P<put0>PUT)"
-    rb"(?:(?P<device>GET)|(?P<place>X(?P<place_size>.)\0\0\0(?P<place_name>[a-z]+(?::\d+)?))(?P<put1>PUT))"
-    rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<from>(?P<offset>INT)(?P<shape>\)|\(?INT+[\x85-\x87t]))(?P<put3>PUT)?"
-    rb"(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT)?"
+    rb"(?:(?P<device>GET)|(?P<place>X(?P<place_size>.)\0\0\0(?P<place_name>[a-z]+(?::\d+)?)))(?P<put1>PUT|)"
+    rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<from>(?P<offset>INT)(?P<shape>\)|\(?INT+[\x85-\x87t]))(?P<put3>PUT|)"
+    rb"(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT|)"
     rb"(?P<how>(?P<grad>[\x88\x89])(?P<hooks>GET)\))R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
 )
 _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
 _group = _TENSOR.groupindex.__getitem__
-_SHARED = tuple(map(_group, ("what", "device", "place", "elements", "from", "stride", "how")))
-_OWN = tuple(map(_group, ("named", "key_size", "key")))
-_EDGES = tuple(map(_group, ("rebuild", "named")))
-_PUTS = tuple(map(_group, ("named", *(f"put{number}" for number in range(8)))))
+_SHARED = ("what", "device", "place", "elements", "from", "stride", "how")
+_OWN = ("rebuild", "key_size", "key")
+_PUTS = ("named", *(f"put{number}" for number in range(8)))
+_PARTS = tuple(map(_group, (*_SHARED, *_OWN, *_PUTS)))
+_OWN_AT, _PUTS_AT = len(_SHARED), len(_SHARED + _OWN)
 _UNPACKED = {count: Struct("<" + "xI" * count).unpack for count in range(5, len(_PUTS) + 1)}  # of long ones
 _BINUNICODE, _BINGET, _LONG_BINGET, _BINPUT, _LONG_BINPUT = 0x58, 0x68, 0x6A, 0x71, 0x72
 _REDUCE, _MEMOIZE = 0x52, 0x94
-_HEAD = 64  # bytes by which a run is looked for
-_FEW = 16  # tensors; a shorter run is not remembered
-
-
-class Run(NamedTuple):
-    """Names and tensors that follow each other, with all that reading them depends on and does.
-
-    raw             their bytes
-    reads           what else of the memo they read, by number
-    before, after   the highest memo number
-    named           memo number of each name; the next one is that of its storage's key
-    made            memo number of each tensor
-    """
-
-    raw: bytes
-    reads: dict[int, tuple[object, ...]]
-    before: int
-    after: int
-    names: list[str]
-    tensors: list[Tensor]
-    named: array[int]
-    made: array[int]
-
-
-Runs = dict[bytes, Run]  # by their first bytes
+_NEXT_BATCH = b"u("  # SETITEMS, MARK: a pickler sets a thousand entries of a mapping at a time
 
 
 def read_to_describe(data: bytes, known: Runs | None = None) -> tuple[Pickle, Runs]:
@@ -97,14 +76,34 @@ class _Machine(Machine):
     runs      those of this one
     """
 
-    __slots__ = ("highest", "known", "runs", "shared")
+    __slots__ = ("highest", "known", "run_memo", "runs", "shared")
 
     def __init__(self, data: bytes, known: Runs) -> None:
         super().__init__(data)
+        self.memo = self.run_memo = Memo()
         self.highest = -1
         self.shared: dict[tuple[bytes | None, ...], _Shared] = {}
         self.known = known
         self.runs: Runs = {}  # another dict: what the next pickle may know is of this one
+
+    def before(self) -> tuple[int, bool]:
+        """The highest memo number, and whether a key comes next of a mapping below the mark."""
+        below = self.marks[-1][0] if self.marks else []
+        return self.highest, bool(below) and isinstance(below[-1], Container) and len(self.stack) % 2 == 0
+
+    def take(self, run: Run, at: int) -> int:
+        """Do what reading the bytes of a run does; the end of them."""
+        self.stack += run.values
+        self.starts += [at] * len(run.values)
+        self.pids += [value.storage for value in run.values if isinstance(value, Tensor)]
+        self.highest = run.after
+        if len(run.made) < FEW:
+            for row in range(len(run.made)):
+                self.memo.update(run.memo(row))
+        else:
+            self.run_memo.runs.append(run)
+            self.runs[run.raw[:HEAD]] = run
+        return at + len(run.raw)
 
 
 def _put(machine: Machine, at: int) -> int:
@@ -125,65 +124,50 @@ def _get(machine: Machine, at: int) -> int:
     assert isinstance(machine, _Machine)
     if isinstance(value, Global) and value.name == V2 and value.module == "torch._utils":
         found = _TENSOR.match(machine.data, at)
-        tensor = _tensor(machine, found) if found else None
-        if found and tensor:
-            machine.push(tensor, at)
-            return _named_tensors(machine, machine.data[at:end], found.end())
+        read = found and _read(machine, found)
+        if found and read:
+            machine.push(read.tensor, at)
+            machine.pids.append(read.tensor.storage)
+            machine.memo |= {read.first: read.tensor.storage.key, read.last: read.tensor}
+            end_of_first = found.end()
+            run = _recalled(machine, end_of_first) or _named_tensors(machine, machine.data[at:end], end_of_first)
+            return machine.take(run, end_of_first) if run else end_of_first
     machine.push(value, at)
     return end
 
 
-def _named_tensors(machine: _Machine, rebuild: bytes, at: int) -> int:
-    """Read on as long as names and tensors follow, as in a state dict. `rebuild` is the read of the function's name."""
-    end = _recalled(machine, at)
-    if end is not None:
-        return end
-    data, first, before = machine.data, at, machine.highest
-    names: list[str] = []
-    tensors: list[Tensor] = []
+def _named_tensors(machine: _Machine, rebuild: bytes, first: int) -> Run | None:
+    """The names and tensors that follow, as in a state dict. `rebuild` is the read of the function's name."""
+    data, before = machine.data, machine.before()
+    values: list[Value] = []
     named, made = array("I"), array("I")
+    at = end = first
     while data[at] == _BINUNICODE:
-        end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
-        found = _TENSOR.match(data, end)
-        if found is None:
+        begin = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
+        found = _TENSOR.match(data, begin)
+        read = found and _read(machine, found, rebuild)
+        if not found or not read:
             break
-        own_rebuild, put = found.group(*_EDGES)
-        if own_rebuild != rebuild or not put:
-            break
-        name = data[at + 5 : end].decode("utf-8", "surrogatepass")
-        tensor = _tensor(machine, found, name)
-        if tensor is None:
-            break
-        names.append(name)
-        tensors.append(tensor)
-        named.append(_number(put))
-        made.append(machine.highest)
-        machine.push(name, at)
-        machine.push(tensor, end + len(put))
-        at = found.end()
-    if len(tensors) >= _FEW:
-        raw, reads = data[first:at], _read_so_far(machine, rebuild)
-        machine.runs[raw[:_HEAD]] = Run(raw, reads, before, machine.highest, names, tensors, named, made)
-    return at
+        values += (data[at + 5 : begin].decode("utf-8", "surrogatepass"), read.tensor)
+        named.append(read.first)
+        made.append(read.last)
+        at = end = found.end()
+        if before[1] and data.startswith(_NEXT_BATCH, at):
+            at += len(_NEXT_BATCH)
+    if end == first:
+        return None
+    reads = _read_so_far(machine, rebuild) if len(made) >= FEW else {}
+    return Run(data[first:end], reads, before, machine.highest, values, named, made)
 
 
-def _recalled(machine: _Machine, at: int) -> int | None:
-    """What reading these names and tensors once more would do; the end of them. None if they are not known."""
-    head = machine.data[at : at + _HEAD]
-    run = machine.known.get(head)
-    if run is None or run.before != machine.highest or not machine.data.startswith(run.raw, at):
+def _recalled(machine: _Machine, at: int) -> Run | None:
+    """The run that is known from another pickle, if this one has the same bytes and they mean the same here."""
+    run = machine.known.get(machine.data[at : at + HEAD])
+    if run is None or run.before != machine.before() or not machine.data.startswith(run.raw, at):
         return None
     if any(_comparable(machine.memo.get(number)) != told for number, told in run.reads.items()):
         return None
-    machine.stack += (value for pair in zip(run.names, run.tensors, strict=True) for value in pair)
-    machine.starts += [at] * (2 * len(run.names))
-    machine.memo.update(zip(run.named, run.names, strict=True))
-    machine.memo.update((number + 1, one.storage.key) for number, one in zip(run.named, run.tensors, strict=True))
-    machine.memo.update(zip(run.made, run.tensors, strict=True))
-    machine.persistent += (Persistent(tensor.storage) for tensor in run.tensors)
-    machine.highest = run.after
-    machine.runs[head] = run
-    return at + len(run.raw)
+    return run
 
 
 def _read_so_far(machine: _Machine, rebuild: bytes) -> dict[int, tuple[object, ...]]:
@@ -212,28 +196,34 @@ _HANDLERS = {
 }  # fmt: skip
 
 
-def _tensor(machine: _Machine, found: re.Match[bytes], name: str | None = None) -> Tensor | None:
-    """The tensor that was found, below this name; None, and nothing happened, if it is not just what torch writes."""
-    bytes_shared = found.group(*_SHARED)
-    shared = machine.shared.get(bytes_shared)
+class _Read(NamedTuple):
+    """A tensor, and the first and last memo number that are new with it or with its name."""
+
+    tensor: Tensor
+    first: int
+    last: int
+
+
+def _read(machine: _Machine, found: re.Match[bytes], after_name: bytes | None = None) -> _Read | None:
+    """The tensor that was found; None, and nothing happened, if it is not just what torch writes.
+
+    after_name   how it begins if it has a name whose memo number comes before
+    """
+    parts = found.group(*_PARTS)
+    rebuild, key_size, key = parts[_OWN_AT:_PUTS_AT]
+    numbers = _fresh_numbers(machine, parts[_PUTS_AT:])
+    if not numbers or key_size[0] != len(key):
+        return None
+    if after_name is not None and (rebuild != after_name or not parts[_PUTS_AT]):
+        return None
+    shared = machine.shared.get(parts[:_OWN_AT])
     if shared is None:
         shared = _shared(machine, found)
         if shared is None:
             return None
-        machine.shared[bytes_shared] = shared
-    named, key_size, key = found.group(*_OWN)
-    fresh = _fresh_numbers(machine, found)
-    if not fresh or key_size[0] != len(key):
-        return None
-    reference = StorageReference(key.decode(), *shared.storage)
-    tensor = Tensor(reference, *shared.tensor)
-    if named:
-        machine.memo[fresh[0]], fresh = name, fresh[1:]
-    machine.memo[fresh[0]] = reference.key  # read again where tensors share a storage
-    machine.memo[fresh[-1]] = tensor
-    machine.highest = fresh[-1]
-    machine.persistent.append(Persistent(reference))
-    return tensor
+        machine.shared[parts[:_OWN_AT]] = shared
+    machine.highest = numbers[-1]
+    return _Read(Tensor(StorageReference(key.decode(), *shared.storage), *shared.tensor), numbers[0], numbers[-1])
 
 
 def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
@@ -272,16 +262,12 @@ def _number(opcode: bytes) -> int:
     return int.from_bytes(opcode[1:], "little")
 
 
-def _fresh_numbers(machine: _Machine, found: re.Match[bytes]) -> tuple[int, ...]:
-    """Its memo numbers if they are new and follow each other, so that leaving some out hides no older entry."""
-    puts = [put for put in found.group(*_PUTS) if put]
-    whole = b"".join(puts)
-    if len(whole) == 5 * len(puts):
-        numbers = _UNPACKED[len(puts)](whole)
-    else:
-        numbers = tuple(int.from_bytes(put[1:], "little") for put in puts)
+def _fresh_numbers(machine: _Machine, puts: Sequence[bytes]) -> Sequence[int]:
+    """Memo numbers if they are new and follow each other, so that leaving some out hides no older entry."""
+    whole, count = b"".join(puts), len(puts) - puts.count(b"")
+    numbers = _UNPACKED[count](whole) if len(whole) == 5 * count else tuple(map(_number, filter(None, puts)))
     first = numbers[0]
-    return numbers if machine.highest < first and numbers == tuple(range(first, first + len(numbers))) else ()
+    return numbers if machine.highest < first and numbers == tuple(range(first, first + count)) else ()
 
 
 def _integer(raw: bytes) -> int:

@@ -91,7 +91,7 @@ def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = Non
     """
     walk = _Walk(pickle, known or {})
     tree = walk.visit(pickle.root, (), False)
-    keys = dict.fromkeys([storage_reference(persistent.pid).key for persistent in pickle.persistent])
+    keys = dict.fromkeys([storage_reference(pid).key for pid in pickle.pids])
     structure = Structure(
         tree, tuple(walk.tensors), tuple(walk.drafts), walk.storages, frozenset(walk.others), tuple(keys)
     )

@@ -123,8 +123,7 @@ def _modernised(data: bytes) -> tuple[dict[str, StorageReference], bytes]:
     references: dict[str, StorageReference] = {}
     numbers: dict[str, int] = {}
     edits: list[Edit] = []
-    for persistent in pickle.persistent:
-        pid = persistent.pid
+    for pid in pickle.pids:
         if isinstance(pid, Tuple) and pid.items[:1] == ["module"]:
             edits += _named_only(pickle, pid)
             continue

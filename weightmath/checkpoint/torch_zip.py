@@ -14,7 +14,8 @@ from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.checkpoint.records import Record, Records, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
-from weightmath.checkpoint.shortcut import Runs, read_to_describe
+from weightmath.checkpoint.runs import Runs
+from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import Anatomy, Known, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
 from weightmath.errors import CheckpointError
