@@ -13,9 +13,7 @@ from pathlib import Path, PurePath
 
 from weightmath.checkpoint import Checkpoint, open_checkpoint
 from weightmath.checkpoint.lock import hidden
-from weightmath.delta.from_dense import from_dense
 from weightmath.delta.options import Options
-from weightmath.delta.writing import check_free
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import KindError, OutputError
 from weightmath.files.inputs import Opened
@@ -72,6 +70,9 @@ def check_encoded(
     files = [file for checkpoint in inputs for file in checkpoint.files]
     for save in saves:
         if save.encoding:
+            # Imported when there is a delta file to write: that takes 15 ms.
+            from weightmath.delta.writing import check_free
+
             check_free(save.encoding.path, files, force=force or save.encoding.path in ours)
 
 
@@ -80,6 +81,8 @@ def encode(save: Save, threads: int, *, record: Callable[[str], str] | None = No
 
     record   the provenance that it carries, made of the fingerprint of its numbers: an encoding changes them
     """
+    from weightmath.delta.from_dense import from_dense
+
     assert save.encoding is not None
     target, options, entries = save.encoding
     path = hidden(target, "encoded")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from weightmath import recipe
-from weightmath.delta.sides import without_base
 from weightmath.encoding import check_encoded, encode
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Results, Settings, execute
@@ -31,7 +30,7 @@ from weightmath.paused import paused_collection
 from weightmath.provenance.watching import Watch
 from weightmath.questions import Answers, answers, claims_of
 from weightmath.recipe import Recipe
-from weightmath.verdicts import check_claims, check_finite, without_effect
+from weightmath.verdicts import check_claims, check_finite, without_base, without_effect
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ def run(
         attempt.publish(lambda save: encode(save, settings.threads, record=_record_of(job, save, marks)))
     seconds = time.monotonic() - started
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
-    deltas = {name: opened.checkpoint.source for name, opened in job.inputs.items() if opened.is_delta}
-    strange = without_base(deltas, marks.values()) if watch else []
+    strange = without_base(job.inputs, marks.values()) if watch else []
     warnings = (*job.warnings, *over, *strange, *without_effect(results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
 

@@ -1,8 +1,8 @@
-"""What a run's results are judged by: NaN and infinities, the claims of `expect`, outputs that nothing changed."""
+"""What a run's results are judged by: NaN and infinities, claims of `expect`, outputs that nothing changed, deltas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from weightmath.engine.execute import Results
 from weightmath.errors import ExpectError, NumericError
@@ -48,4 +48,17 @@ def without_effect(results: Results) -> list[str]:
         f"{name}: nothing changed against the template: the merge had no effect"
         for name, outcome in results.outcomes.items()
         if outcome.tensors and not any(change.changed for change in outcome.tensors.values())
+    ]
+
+
+def without_base(inputs: Mapping[str, Opened], at_hand: Collection[str]) -> list[str]:
+    """For each delta whose base is none of the fingerprints at hand, a warning that says so.
+
+    A recipe may well mean it: skills are added to other models. Who applies a file by itself must say --any-base.
+    """
+    bases = {name: opened.checkpoint.source.delta.base for name, opened in inputs.items() if opened.is_delta}
+    return [
+        f"`{name}` is a delta of {base.file} ({base.fingerprint}), which is none of the inputs"
+        for name, base in bases.items()
+        if base.fingerprint not in at_hand
     ]

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from weightmath.delta import DeltaFile, open_delta
+from weightmath.delta.api import DeltaFile, open_delta
 from weightmath.delta.pieces import pieces_of
 from weightmath.delta.planes import compressed, unpacked
 

@@ -21,7 +21,7 @@ from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, 
 from tests.bench.record import Record
 from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
-from weightmath.delta import open_delta
+from weightmath.delta.api import open_delta
 from weightmath.delta.planes import compressed, unpacked
 from weightmath.job import prepare
 from weightmath.run import load

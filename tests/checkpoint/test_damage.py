@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.errors import CheckpointError, LayoutError
 from weightmath.job import prepare
 from weightmath.recipe import loads

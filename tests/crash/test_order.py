@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.job import prepare
 from weightmath.recipe import loads
 from weightmath.run import run

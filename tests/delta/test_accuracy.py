@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy, pad
 from tests.delta.test_whole_file import section
 from tests.merging import Bench
 from tests.packages import package
-from weightmath import delta
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 
 WIDTH = 128
 

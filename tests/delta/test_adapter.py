@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tests.delta.conftest import state
 from tests.delta.test_kinds import numbers
 from tests.delta.test_whole_file import section
-from weightmath import delta
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.errors import CheckpointError, LayoutError, OutputError
 
 NAMES = ["layers.0.weight", "layers.2.weight", "layers.3.weight"]

@@ -11,8 +11,8 @@ import torch
 
 from tests.delta.conftest import redescribe, state
 from tests.delta.test_whole_file import section
-from weightmath import delta
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.delta.decoding import DeltaReader
 from weightmath.errors import CheckpointError, LayoutError, NumericError, RecipeError
 

@@ -14,8 +14,8 @@ from tests.delta.conftest import flip, redescribe, state
 from tests.delta.test_kinds import numbers
 from tests.delta.test_whole_file import section
 from tests.merging import Bench
-from weightmath import delta
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.errors import CheckpointError, RecipeError
 from weightmath.files.inputs import open_input
 from weightmath.fingerprint import fingerprint

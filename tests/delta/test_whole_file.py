@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from tests.delta.conftest import every_dtype, state
 from tests.packages import folds
-from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
+from weightmath.delta import api as delta
 from weightmath.delta.writing import open_part
 from weightmath.errors import CheckpointError, DiskError, LayoutError, OutputError
 
@@ -226,7 +226,7 @@ def test_applying_needs_numpy_and_the_compressor_alone(folder, kind):
         "import sys\n"
         "for name in ('torch', 'numkong', 'yaml', 'pydantic', 'typer', 'rich', 'isal', 'threadpoolctl', 'scipy'):\n"
         "    sys.modules[name] = None\n"
-        "from weightmath import delta\n"
+        "from weightmath.delta import api as delta\n"
         "from weightmath.checkpoint import open_checkpoint\n"
         "delta.apply(open_checkpoint('0.pt').section(), [delta.open_delta('x.delta')], 'back.pt')\n"
         "found = {name.partition('.')[0] for name, module in sys.modules.items() if module} - sys.stdlib_module_names\n"

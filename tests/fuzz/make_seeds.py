@@ -21,9 +21,9 @@ from safetensors.torch import save, save_file
 
 from tests.mergekit.test_imported import TIES
 from tests.provenance.test_record import generations
-from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
-from weightmath.delta import Options
+from weightmath.delta import api as delta
+from weightmath.delta.api import Options
 from weightmath.provenance.record import encode
 
 HERE = Path(__file__).parent

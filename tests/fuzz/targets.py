@@ -19,7 +19,7 @@ from tests.hostile.zips import Member, build
 from weightmath import functions, methods, recipe
 from weightmath.algebra.graph import Input, input_vector
 from weightmath.checkpoint import Checkpoint, open_checkpoint, plan_image, verify_container
-from weightmath.delta import DeltaFile, apply, from_adapter, open_delta
+from weightmath.delta.api import DeltaFile, apply, from_adapter, open_delta
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import checksum_of
 from weightmath.dtypes import DTYPES

@@ -11,8 +11,8 @@ import torch
 
 import weightmath as wm
 from tests.packages import folds
-from weightmath import delta
 from weightmath.checkpoint import open_checkpoint
+from weightmath.delta import api as delta
 from weightmath.delta.options import Options
 from weightmath.errors import CheckpointError, KindError, LayoutError, NumericError, RecipeError
 from weightmath.lab.compare import short_names

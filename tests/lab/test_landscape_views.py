@@ -52,7 +52,7 @@ def test_around_a_model_the_model_is_in_the_middle(paths: Paths) -> None:
 
 def test_along_a_model_leads_to_it_and_along_a_delta_file_is_its_delta(tmp_path: Path, paths: Paths) -> None:
     from weightmath.checkpoint import open_checkpoint
-    from weightmath.delta import Options, make
+    from weightmath.delta.api import Options, make
 
     a, b = (open_checkpoint(paths[name]).section(None) for name in "ab")
     make(a, b, tmp_path / "b.delta", Options("dense"), threads=1)

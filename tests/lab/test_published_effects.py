@@ -21,7 +21,7 @@ import torch
 from tests.packages import package
 from weightmath.align import align
 from weightmath.checkpoint import open_checkpoint
-from weightmath.delta import Options, apply, make, open_delta
+from weightmath.delta.api import Options, apply, make, open_delta
 from weightmath.job import prepare
 from weightmath.lab.landscape.barrier import barriers
 from weightmath.lab.landscape.explore import explore

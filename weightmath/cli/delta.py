@@ -12,7 +12,7 @@ from weightmath.cli.allocation import keep_freed_memory
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
-    from weightmath.delta import Options
+    from weightmath.delta.options import Options
 
 _SHOWN = 12
 
@@ -79,7 +79,7 @@ def make(
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         check_free(output, [base, tuned], force=force)
     with failing(FAILED, as_json=json):
-        from weightmath import delta as deltas
+        from weightmath.delta import api as deltas
         from weightmath.engine.memory import threads_of
 
         keep_freed_memory()
@@ -124,7 +124,7 @@ def apply(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
-        from weightmath.delta import open_delta
+        from weightmath.delta.api import open_delta
         from weightmath.delta.writing import check_free
 
         files = [open_delta(path) for path in deltas]
@@ -134,7 +134,7 @@ def apply(
             check_free(Path(output), [base, *deltas], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.quantities import size_text
-        from weightmath.delta import apply as applied
+        from weightmath.delta.api import apply as applied
         from weightmath.engine.memory import threads_of
         from weightmath.reports.plain import as_json
 
@@ -177,8 +177,8 @@ def compare(
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.cli.delta_page import show_comparison
-        from weightmath.delta import compare as compared
-        from weightmath.delta import open_delta
+        from weightmath.delta.api import compare as compared
+        from weightmath.delta.api import open_delta
         from weightmath.engine.memory import threads_of
         from weightmath.reports.delta import comparison_report
         from weightmath.reports.plain import as_json
@@ -210,7 +210,7 @@ def compose(
     """Write one delta that does what A and then B do. Numbers are added; exact ones need their base at hand."""
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
-        from weightmath.delta import open_delta
+        from weightmath.delta.api import open_delta
         from weightmath.delta.writing import check_free
 
         choosing = (kind, density, threshold, rank, energy, dtype, max_error)
@@ -219,7 +219,7 @@ def compose(
         opened = open_checkpoint(base).section(sides[0].delta.base.section) if base else None
         check_free(output, [path for path in (first, second, base) if path], force=force)
     with failing(FAILED, as_json=json):
-        from weightmath.delta import compose as composed
+        from weightmath.delta.api import compose as composed
         from weightmath.engine.memory import threads_of
 
         composed(*sides, output, wish, base=opened, threads=threads_of(threads), force=force)
@@ -250,7 +250,7 @@ def from_lora(
         check_free(output, [base], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.delta_page import show
-        from weightmath.delta import from_adapter
+        from weightmath.delta.api import from_adapter
         from weightmath.engine.memory import threads_of
 
         from_adapter(adapter, opened, output, threads=threads_of(threads), force=force)
@@ -270,14 +270,14 @@ def to_lora(
     Tensors that are no products are left out, and named.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.delta import open_delta
         from weightmath.delta.adapter_writing import check_new
+        from weightmath.delta.api import open_delta
 
         opened = open_delta(path)
         check_new(output)
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
-        from weightmath.delta import to_adapter
+        from weightmath.delta.api import to_adapter
         from weightmath.reports.plain import as_json
 
         left_out = to_adapter(opened, output)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from weightmath.cli.page import Page
 from weightmath.cli.quantities import counted, size_text
-from weightmath.delta import open_delta
+from weightmath.delta.api import open_delta
 from weightmath.reports.delta import ComparisonReport, DeltaReport, delta_report
 from weightmath.reports.plain import as_json
 

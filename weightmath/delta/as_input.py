@@ -11,10 +11,9 @@ from weightmath.checkpoint.description import Storage, c_stride
 from weightmath.checkpoint.reader import Bits, Fill
 from weightmath.delta.container import DeltaFile, delta_of
 from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.mark import CONTAINER
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
-
-CONTAINER = "delta"
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,15 +21,15 @@ from pathlib import Path
 
 from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
-from weightmath.checkpoint.safetensors import CONTAINER, is_safetensors, open_safetensors
+from weightmath.checkpoint.safetensors import is_safetensors, open_safetensors
 from weightmath.delta.description import ENCODINGS, Delta, Record, checksum_of, from_json
+from weightmath.delta.mark import KEY, is_delta
 from weightmath.delta.pieces import piece_count
 from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError, WeightmathError, at
 
 FORMAT = "weightmath-delta"
-KEY = "weightmath.delta"
 CRC = "weightmath.delta.crc32"
 REST = ":rest"
 _READ = 4 << 20
@@ -76,11 +76,6 @@ class DeltaFile:
             yield
         except CheckpointError as error:
             raise at(str(self.path), error) from None
-
-
-def is_delta(checkpoint: Checkpoint) -> bool:
-    """Whether an opened checkpoint is a delta file."""
-    return checkpoint.container == CONTAINER and KEY in (checkpoint.texts or {})
 
 
 def open_delta(path: str | Path) -> DeltaFile:

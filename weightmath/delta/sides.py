@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from weightmath import __version__
 from weightmath.checkpoint import Section
@@ -43,16 +43,3 @@ def check_base(file: DeltaFile, known: Mapping[str, int], given: Side, *, any_ba
             where=str(file.path),
             hint="a delta can only be added to a base with the same tensors",
         )
-
-
-def without_base(files: Mapping[str, DeltaFile], at_hand: Collection[str]) -> list[str]:
-    """For each delta, by its name in a recipe, whose base is none of the fingerprints at hand, a warning that says so.
-
-    A recipe may well mean it: skills are added to other models. Who applies a file by itself must say --any-base.
-    """
-    bases = {name: file.delta.base for name, file in files.items()}
-    return [
-        f"`{name}` is a delta of {base.file} ({base.fingerprint}), which is none of the inputs"
-        for name, base in bases.items()
-        if base.fingerprint not in at_hand
-    ]

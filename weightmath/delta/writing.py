@@ -17,8 +17,9 @@ from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.safetensors import LENGTH, METADATA
 from weightmath.delta.as_input import as_checkpoint
-from weightmath.delta.container import CRC, FORMAT, KEY
+from weightmath.delta.container import CRC, FORMAT
 from weightmath.delta.description import Delta, checksum_of, to_json
+from weightmath.delta.mark import KEY
 from weightmath.delta.pieces import pieces_of
 from weightmath.errors import DiskError, OutputError
 from weightmath.files import text as plain

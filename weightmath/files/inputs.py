@@ -14,8 +14,7 @@ import numpy as np
 from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_checkpoint
 from weightmath.checkpoint.reader import Fill
-from weightmath.delta.as_input import DeltaCheckpoint, as_checkpoint
-from weightmath.delta.container import is_delta
+from weightmath.delta import mark
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at, nearest
 from weightmath.files.mismatch import Terms, described
@@ -49,7 +48,7 @@ class Opened:
     @property
     def is_delta(self) -> bool:
         """Whether it is a delta file: its kind is delta, and what it lacks is 0."""
-        return isinstance(self.checkpoint, DeltaCheckpoint)
+        return self.checkpoint.container == mark.CONTAINER
 
     @property
     def input(self) -> str:
@@ -85,7 +84,10 @@ def open_input(name: str, path: str | Path, *, section: str | None = None, namin
     RecipeError as `Naming.apply` does.
     """
     checkpoint = open_checkpoint(path)
-    if is_delta(checkpoint):
+    if mark.is_delta(checkpoint):
+        # Imported when there is a delta file to read: that takes 15 ms.
+        from weightmath.delta.as_input import as_checkpoint
+
         checkpoint = as_checkpoint(checkpoint)
     chosen, prefix = _section(checkpoint, section)
     if not prefix and naming.changes_nothing:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from weightmath.checkpoint import Checkpoint, Integrity, Section, verify_container
-from weightmath.delta.container import delta_of, is_delta, problems_of
+from weightmath.delta.container import delta_of, problems_of
+from weightmath.delta.mark import is_delta
 from weightmath.errors import CheckpointError
 from weightmath.fingerprint import fingerprint
 from weightmath.provenance.lineage import provenance_of

@@ -8,7 +8,6 @@ from itertools import islice
 
 from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo
 from weightmath.errors import CheckpointError
-from weightmath.reports.checking import checked
 
 _SHARES_LISTED = 20
 
@@ -81,7 +80,12 @@ def checkpoint_report(checkpoint: Checkpoint, section: str | None = None, *, che
 
     check   read all bytes, and compare them with the checksums and the fingerprint in the file
     """
-    found, recorded = checked(checkpoint) if check else (None, None)
+    found, recorded = None, None
+    if check:
+        # Imported when it is asked for: checks know of deltas and records, which are as much again to import.
+        from weightmath.reports.checking import checked
+
+        found, recorded = checked(checkpoint)
     usual = _usual(checkpoint)
     shown = checkpoint.section(section) if section is not None else usual
     return CheckpointReport(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightmath.delta import DeltaFile
 from weightmath.delta.compare import Alike, Comparison
+from weightmath.delta.container import DeltaFile
 
 
 @dataclass(frozen=True)

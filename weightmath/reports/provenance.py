@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightmath.checkpoint import Checkpoint
-from weightmath.delta.container import is_delta
+from weightmath.delta.mark import is_delta
 from weightmath.errors import CheckpointError
 from weightmath.provenance.lineage import Original, originals, provenance_of
 from weightmath.provenance.record import Provenance

@@ -15,7 +15,7 @@ import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Section, open_checkpoint
 from weightmath.delta.as_input import as_checkpoint
-from weightmath.delta.container import is_delta
+from weightmath.delta.mark import is_delta
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Settings, execute
 from weightmath.engine.memory import settings_for
