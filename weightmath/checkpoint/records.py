@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,13 +84,13 @@ class Records(Mapping[str, Record]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def missing(self, names: Sequence[str]) -> list[str]:
-        """Those of these that it has not."""
-        return [name for name in names if name not in self._rows]
-
     def places(self, names: Sequence[str]) -> tuple[Numbers, Numbers]:
-        """Offset and size of each of these, which it has."""
-        rows = self.table[[self._rows[name] for name in names]]
+        """Offset and size of each of these; KeyError for one that it has not."""
+        first = self._rows[names[0]] if names else 0
+        if self.names[first : first + len(names)] == tuple(names):  # as torch writes them
+            rows = self.table[first : first + len(names)]
+        else:
+            rows = self.table[[self._rows[name] for name in names]]
         return rows[:, 1], rows[:, 2]
 
     @property
@@ -101,7 +101,7 @@ class Records(Mapping[str, Record]):
     def below(self, root: str) -> Records:
         """Those in a directory, by their names in it."""
         inside = [name.startswith(f"{root}/") for name in self.names]
-        names = (name[len(root) + 1 :] for name, is_inside in zip(self.names, inside, strict=True) if is_inside)
+        names = [name[len(root) + 1 :] for name in compress(self.names, inside)]
         return Records(tuple(names), self.table[inside])
 
 
@@ -162,7 +162,8 @@ def _entries(directory: bytes, count: int) -> tuple[list[bytes], Numbers]:
     at, places = 0, []
     for _ in range(count):
         places.append(at)
-        at += _CENTRAL.itemsize + sum(_LENGTHS.unpack_from(directory, at + _LENGTHS_AT))
+        name, extra, comment = _LENGTHS.unpack_from(directory, at + _LENGTHS_AT)
+        at += _CENTRAL.itemsize + name + extra + comment
     if at != len(directory):
         raise _broken("its directory holds more than its end record says")
     fields = _rows_at(directory, places, _CENTRAL)

@@ -54,12 +54,13 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
     file         an open descriptor, only used during the call
     start, size  where in the file the zip lies, if it is not all of it
     """
-    root, records = _below_root(read_directory(file, stamp.size if size is None else size, start))
-    small = _small_records(file, records)
-    record = records["data.pkl"]
+    every = read_directory(file, stamp.size if size is None else size, start)
+    root, records = _below_root(every)
+    small = _small_records(file, every, root)
+    record = every[f"{root}/data.pkl"]
     pickle = read_bytes(file, record.offset, record.size)
     structure = describe(pickle)
-    places = _places(structure, records)
+    places = _places(structure, every, root)
     source = TorchZip(root, records, small, pickle, structure)
     form = small.get(".format_version")
     return Checkpoint(
@@ -106,13 +107,14 @@ def anatomy(pickle: bytes) -> Anatomy:
         return dissect(read_pickle(pickle))
 
 
-def _places(structure: Structure, records: Records) -> dict[str, Place]:
+def _places(structure: Structure, records: Records, root: str) -> dict[str, Place]:
     """Where the storages lie; CheckpointError if one has no record, or one of another size."""
-    names = [f"data/{key}" for key in structure.storages]
-    for name in records.missing(names):
-        raise CheckpointError(f"the record of storage `{name[len('data/') :]}` is missing")
     storages = list(structure.storages.values())
-    offsets, sizes = records.places(names)
+    data = f"{root}/data/"
+    try:
+        offsets, sizes = records.places([data + key for key in structure.storages])
+    except KeyError as error:
+        raise CheckpointError(f"the record of storage `{error.args[0][len(data) :]}` is missing") from None
     differ = np.flatnonzero(sizes != [storage.nbytes for storage in storages])
     if differ.size:
         number = int(differ[0])
@@ -124,15 +126,15 @@ def _places(structure: Structure, records: Records) -> dict[str, Place]:
 def _below_root(records: Records) -> tuple[str, Records]:
     """The root directory and the records by their name below it; CheckpointError if torch.save did not write them."""
     root = records.names[0].partition("/")[0] if records else ""
-    below = records.below(root)
-    if "data.pkl" not in below:
+    if f"{root}/data.pkl" not in records:
         raise zip_refusal(records.names)
-    refused = program_refusal(below)
+    below = records.below(root)
+    refused = program_refusal(below.names)
     if refused is not None:
         raise refused
     if len(below) != len(records):
         raise CheckpointError(f"some of its records lie outside `{root}/`")
-    compressed = records.not_stored
+    compressed = below.not_stored
     if compressed:
         hint = "torch.save does not compress: unpack it and save it again"
         raise CheckpointError(f"record `{compressed[0]}` is compressed", hint=hint)
@@ -142,8 +144,8 @@ def _below_root(records: Records) -> tuple[str, Records]:
 _SMALL = ("version", "byteorder", ".format_version", ".storage_alignment")
 
 
-def _small_records(file: int, records: Records) -> dict[str, bytes]:
-    present = {name: records[name] for name in _SMALL if name in records}
+def _small_records(file: int, records: Records, root: str) -> dict[str, bytes]:
+    present = {name: records[f"{root}/{name}"] for name in _SMALL if f"{root}/{name}" in records}
     small = {name: read_bytes(file, record.offset, min(record.size, 64)) for name, record in present.items()}
     if small.get("byteorder", b"little") != b"little":
         raise CheckpointError("was saved on a big-endian machine", hint="load and save it again on a little-endian one")
