@@ -11,7 +11,7 @@ import torch
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.checksum import crc32, crc_of_zeros
 from weightmath.checkpoint.records import read_directory
-from weightmath.checkpoint.zip_layout import descriptor, directory, lay_out, local_header, total_size
+from weightmath.checkpoint.zip_layout import lay_out
 
 GIB = 1 << 30
 
@@ -19,18 +19,15 @@ GIB = 1 << 30
 def write_sparse(path: Path, records: dict[str, bytes | int]) -> None:
     """A zip whose records are bytes, or that many zeros without blocks on the disk."""
     sizes = [content if isinstance(content, int) else len(content) for content in records.values()]
-    places = lay_out(zip(records, sizes, strict=True))
+    places = lay_out(records, sizes)
     crcs = [crc_of_zeros(content) if isinstance(content, int) else crc32(content) for content in records.values()]
     with open(path, "wb") as file:
-        for place, content, crc in zip(places, records.values(), crcs, strict=True):
-            file.seek(place.header)
-            file.write(local_header(place))
-            if isinstance(content, bytes):
-                file.write(content)
-            file.seek(place.offset + place.size)
-            file.write(descriptor(place, crc))
-        file.write(directory(places, crcs))
-    assert path.stat().st_size == total_size(places)
+        contents = zip(places.offsets.tolist(), records.values(), strict=True)
+        known = [(offset, content) for offset, content in contents if isinstance(content, bytes)]
+        for position, content in (*known, *places.around(crcs)):
+            file.seek(position)
+            file.write(content)
+    assert path.stat().st_size == places.size
 
 
 def test_past_four_gibibytes(tmp_path: Path) -> None:
@@ -64,15 +61,12 @@ def test_equal_to_torch_past_four_gibibytes(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(GIB + 100), "b": torch.zeros(3)}, tmp_path / "t.pt")
     with open(tmp_path / "t.pt", "rb") as file:
         records = read_directory(file.fileno(), (tmp_path / "t.pt").stat().st_size)
-        places = lay_out((record.name, record.size) for record in records.values())
-        for place in places:
-            file.seek(place.header)
-            assert file.read(place.offset - place.header) == local_header(place)
+        places = lay_out(records, [record.size for record in records.values()])
         crcs = [info.CRC for info in zipfile.ZipFile(tmp_path / "t.pt").infolist()]
-        for place, crc in zip(places, crcs, strict=True):
-            file.seek(place.offset + place.size)
-            assert file.read(place.end - place.offset - place.size) == descriptor(place, crc)
-        assert file.read() == directory(places, crcs)
+        for position, content in places.around(crcs):
+            file.seek(position)
+            assert file.read(len(content)) == content
+        assert not file.read()
 
 
 def test_seventy_thousand_records(tmp_path: Path) -> None:

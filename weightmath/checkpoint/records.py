@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weightmath.checkpoint.zip_layout import CENTRAL, CENTRAL_SIGNATURE, FULL32, LOCAL, LOCAL_SIGNATURE, Numbers
 from weightmath.errors import CheckpointError
 
 _END = struct.Struct("<4s4H2IH")
@@ -25,23 +26,10 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _LENGTHS = struct.Struct("<3H")  # of an entry's name, extra fields and comment
 _LENGTHS_AT = 28
-_CENTRAL = np.dtype(
-    "<u4, <u2, <u2, <u2, <u2, <u2, <u2, <u4, <u4, <u4, <u2, <u2, <u2, <u2, <u2, <u4, <u4",
-)
-_CENTRAL.names = (
-    "signature", "made_by", "version", "flags", "method", "time", "date", "crc", "packed", "unpacked",
-    "name", "extra", "comment", "disk", "internal", "external", "header",
-)  # fmt: skip
-_LOCAL = np.dtype("<u4, <u2, <u2, <u2, <u2, <u2, <u4, <u4, <u4, <u2, <u2")
-_LOCAL.names = ("signature", "version", *_CENTRAL.names[3:12])
-_CENTRAL_SIGNATURE, _LOCAL_SIGNATURE = 0x02014B50, 0x04034B50
-_FULL32 = 0xFFFFFFFF
 STORED = 0
 _ENCRYPTED, _LATE = 1, 8  # flags of a record
 _NEAR = 1 << 12  # bytes between two headers that cost less to read than a second call
 _TOGETHER = 1 << 12  # headers that are looked at together
-
-Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 class Record(NamedTuple):
@@ -152,7 +140,7 @@ def _locate(file: int, length: int, begin: int) -> tuple[bytes, int, int]:
     if start + size != stop:
         raise _broken("its directory is not where it should be")
     directory = os.pread(file, size, begin + start)
-    if len(directory) != size or count * _CENTRAL.itemsize > size:
+    if len(directory) != size or count * CENTRAL.itemsize > size:
         raise _broken("its directory is cut off")
     return directory, count, start
 
@@ -163,17 +151,17 @@ def _entries(directory: bytes, count: int) -> tuple[list[bytes], Numbers]:
     for _ in range(count):
         places.append(at)
         name, extra, comment = _LENGTHS.unpack_from(directory, at + _LENGTHS_AT)
-        at += _CENTRAL.itemsize + name + extra + comment
+        at += CENTRAL.itemsize + name + extra + comment
     if at != len(directory):
         raise _broken("its directory holds more than its end record says")
-    fields = _rows_at(directory, places, _CENTRAL)
-    if np.any((fields["signature"] != _CENTRAL_SIGNATURE) | (fields["flags"] & _ENCRYPTED > 0) | (fields["disk"] > 0)):
+    fields = _rows_at(directory, places, CENTRAL)
+    if np.any((fields["signature"] != CENTRAL_SIGNATURE) | (fields["flags"] & _ENCRYPTED > 0) | (fields["disk"] > 0)):
         raise _broken("an entry of its directory is damaged, encrypted or elsewhere")
-    begins = [place + _CENTRAL.itemsize for place in places]
+    begins = [place + CENTRAL.itemsize for place in places]
     names = [directory[begin : begin + size] for begin, size in zip(begins, fields["name"].tolist(), strict=True)]
     _check_distinct(names)
     wide = np.stack([fields["unpacked"], fields["packed"], fields["header"]], axis=1).astype(np.int64)
-    for row in np.flatnonzero((wide == _FULL32).any(axis=1)).tolist():
+    for row in np.flatnonzero((wide == FULL32).any(axis=1)).tolist():
         begin = begins[row] + len(names[row])
         wide[row] = _wide(directory[begin : begin + int(fields["extra"][row])], *wide[row].tolist())
     two = np.flatnonzero((fields["method"] == STORED) & (wide[:, 0] != wide[:, 1]))
@@ -206,7 +194,7 @@ def _wide(extra: bytes, unpacked: int, packed: int, header: int) -> tuple[int, i
         if tag == 1:
             numbers = iter(struct.unpack_from(f"<{size // 8}Q", extra, at + 4))
             unpacked, packed, header = (
-                next(numbers, value) if value == _FULL32 else value for value in (unpacked, packed, header)
+                next(numbers, value) if value == FULL32 else value for value in (unpacked, packed, header)
             )
             return unpacked, packed, header
         at += 4 + size
@@ -218,25 +206,25 @@ def _data_offsets(file: int, names: Sequence[bytes], table: Numbers) -> Iterator
     for first in range(0, len(names), _TOGETHER):
         own, rows = names[first : first + _TOGETHER], table[first : first + _TOGETHER]
         content, places = _read_headers(file, own, rows[:, 0])
-        fields = _rows_at(content, places, _LOCAL)
+        fields = _rows_at(content, places, LOCAL)
         _, _, size, method, crc = rows.T
         # What a writer learns late stands behind the data, or in a zip64 field: then it is not here.
-        late = (fields["flags"] & _LATE > 0) | (fields["packed"] == _FULL32)
-        agrees = (fields["signature"] == _LOCAL_SIGNATURE) & (fields["method"] == method)
+        late = (fields["flags"] & _LATE > 0) | (fields["packed"] == FULL32)
+        agrees = (fields["signature"] == LOCAL_SIGNATURE) & (fields["method"] == method)
         agrees &= late | ((fields["crc"] == crc) & (fields["packed"] == size))
         agrees &= late | (method != STORED) | (fields["unpacked"] == size)
         agrees &= (fields["flags"] & _ENCRYPTED == 0) & (fields["name"] == [len(name) for name in own])
-        begins = (places + _LOCAL.itemsize).tolist()
+        begins = (places + LOCAL.itemsize).tolist()
         agrees &= [content.startswith(name, begin) for name, begin in zip(own, begins, strict=True)]
         differ = np.flatnonzero(~agrees)
         if differ.size:
             raise _broken(f"the header of `{own[differ[0]].decode()}` differs from the directory")
-        yield rows[:, 0] + _LOCAL.itemsize + fields["name"] + fields["extra"]
+        yield rows[:, 0] + LOCAL.itemsize + fields["name"] + fields["extra"]
 
 
 def _read_headers(file: int, names: Sequence[bytes], starts: Numbers) -> tuple[bytes, Numbers]:
     """The headers at these bytes, as far as the names go: bytes that hold them all, and where each begins in these."""
-    stops = starts + _LOCAL.itemsize + [len(name) for name in names]
+    stops = starts + LOCAL.itemsize + [len(name) for name in names]
     cuts = [0, *(np.flatnonzero(np.diff(starts) > _NEAR) + 1).tolist(), len(names)]
     places, pieces, done = np.empty(len(names), np.int64), [], 0
     for first, last in pairwise(cuts):

@@ -17,7 +17,7 @@ from weightmath.checkpoint.splice import splice
 from weightmath.checkpoint.storage_plan import StoragePlan, plan_storages
 from weightmath.checkpoint.structure import Structure
 from weightmath.checkpoint.torch_zip import TorchZip
-from weightmath.checkpoint.zip_layout import lay_out, total_size
+from weightmath.checkpoint.zip_layout import lay_out
 from weightmath.checkpoint.zip_seal import IDENTITY_DIGITS, Identity, ZipSeal
 from weightmath.errors import OutputError
 
@@ -73,15 +73,14 @@ def _assemble(
     contents: dict[str, Content] = {name: plans.get(name) or source.records[name] for name in names}
     contents |= {PICKLE: pickle, **wishes.extra}
     sizes = [content_size(content) for content in contents.values()]
-    places = lay_out(
-        ((f"{source.root}/{name}", size) for name, size in zip(contents, sizes, strict=True)), source.alignment
-    )
+    places = lay_out([f"{source.root}/{name}" for name in contents], sizes, source.alignment)
     parts = [
-        Part(0, name, place.offset, content) for (name, content), place in zip(contents.items(), places, strict=True)
+        Part(0, name, offset, content)
+        for (name, content), offset in zip(contents.items(), places.offsets.tolist(), strict=True)
     ]
     seal = ZipSeal(places, len(names), _identity(section, source, names))
     sealed = [part for number, part in enumerate(parts) if seal.identity is None or number != seal.identity.number]
-    return assemble(section.checkpoint, [File("", total_size(places))], sealed, seal=seal)
+    return assemble(section.checkpoint, [File("", places.size)], sealed, seal=seal)
 
 
 def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from weightmath.checkpoint.checksum import crc32
-from weightmath.checkpoint.zip_layout import Place, descriptor, directory, local_header
+from weightmath.checkpoint.zip_layout import Places
 
 IDENTITY_DIGITS = 20
 
@@ -28,7 +28,7 @@ class ZipSeal:
     identity   of the file, or None; its record is written here, as it depends on all others
     """
 
-    places: tuple[Place, ...]
+    places: Places
     own: int
     identity: Identity | None
 
@@ -38,20 +38,17 @@ class ZipSeal:
         if self.identity is not None:
             content = self.identity.names + self._contents(crcs)
             every.insert(self.identity.number, crc32(content))
-            yield self.places[self.identity.number].offset, content
-        at, before = 0, b""  # the descriptor of a record and the header of the next are one run
-        for place, crc in zip(self.places, every, strict=True):
-            yield at, before + local_header(place)
-            at, before = place.offset + place.size, descriptor(place, crc)
-        yield at, before + directory(self.places, every)
+            yield int(self.places.offsets[self.identity.number]), content
+        yield from self.places.around(every)
 
     def _contents(self, crcs: Sequence[int]) -> bytes:
         """The digits that torch derives from the checksums of its records that are not empty, in their order."""
         assert self.identity is not None
-        own = [place for number, place in enumerate(self.places[: self.own]) if number != self.identity.number]
+        own = self.places.sizes[: self.own].tolist()
+        del own[self.identity.number]
         combined = 0
-        for place, crc in zip(own, crcs, strict=False):
-            if place.size:
+        for size, crc in zip(own, crcs, strict=False):
+            if size:
                 step = crc + 0x9E3779B9 + (combined << 6) + (combined >> 2)
                 combined = (combined ^ step) & 0xFFFFFFFFFFFFFFFF
         return b"%020d" % combined
