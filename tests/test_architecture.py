@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors paused algebra.show algebra.formulas engine.crew engine.meter sizes
+    errors paused algebra.show algebra.formulas engine.crew engine.meter sizes versions
     dtypes files.naming files.text gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
@@ -63,7 +63,7 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 # What alone may import each library, besides the standard one.
 HOMES = {
     "torch": {"lab.memory"},
-    "numkong": {"kernels.convert", "kernels.products"},
+    "numkong": {"kernels.convert", "kernels.products", "versions"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},

@@ -12,6 +12,7 @@ from tests.merging import Bench
 from weightmath.checkpoint import open_checkpoint
 from weightmath.fingerprint import fingerprint
 from weightmath.provenance.lineage import originals, provenance_of
+from weightmath.versions import VERSIONS
 
 RECIPE = """
 inputs:
@@ -68,7 +69,8 @@ def test_the_record_says_what_was_done(bench):
     assert (chat.fingerprint, chat.coefficient, chat.record) == (print_of(bench, "chat"), 0.25, None)
     assert base.coefficient == 0.75
     assert (found.ancestors, found.left_out) == ({}, 0)
-    assert record.versions["numkong"] == version("numkong")
+    assert {name: version(name) for name in VERSIONS} == VERSIONS
+    assert VERSIONS.items() <= record.versions.items()
 
 
 def test_it_is_a_record_of_the_zip_that_torch_ignores(bench):

@@ -225,16 +225,14 @@ def _data_offsets(file: int, names: Sequence[bytes], table: Numbers) -> Iterator
 def _read_headers(file: int, names: Sequence[bytes], starts: Numbers) -> tuple[bytes, Numbers]:
     """The headers at these bytes, as far as the names go: bytes that hold them all, and where each begins in these."""
     stops = starts + LOCAL.itemsize + [len(name) for name in names]
-    cuts = [0, *(np.flatnonzero(np.diff(starts) > _NEAR) + 1).tolist(), len(names)]
-    places, pieces, done = np.empty(len(names), np.int64), [], 0
-    for first, last in pairwise(cuts):
-        begin, stop = int(starts[first]), int(stops[first:last].max())
-        pieces.append(os.pread(file, stop - begin, begin))
-        if len(pieces[-1]) < stop - begin:
-            raise ValueError("a header leaves the file")
-        places[first:last] = starts[first:last] + (done - begin)
-        done += stop - begin
-    return b"".join(pieces), places
+    firsts = np.append(0, np.flatnonzero(np.diff(starts) > _NEAR) + 1)
+    begins, ends = starts[firsts], np.maximum.reduceat(stops, firsts)
+    sizes = ends - begins
+    pieces = [os.pread(file, size, begin) for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+    if any(len(piece) < size for piece, size in zip(pieces, sizes.tolist(), strict=True)):
+        raise ValueError("a header leaves the file")
+    moved = np.cumsum(sizes) - sizes - begins  # from the file to the pieces, one after the other
+    return b"".join(pieces), starts + np.repeat(moved, np.diff(firsts, append=len(names)))
 
 
 def _check_disjoint(records: Records, end: int) -> None:

@@ -16,11 +16,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weightmath.errors import WeightmathError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 # Elsewhere processes cannot be forked, or not without danger to the libraries that they use.
 AVAILABLE = sys.platform == "linux"

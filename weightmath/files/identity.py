@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from weightmath.engine.plan import Plan
@@ -12,8 +11,7 @@ from weightmath.engine.traces import FORMAT as JOURNAL
 from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.recipe import Recipe
-
-_LIBRARIES = ("weightmath", "numpy", "numkong")
+from weightmath.versions import VERSIONS
 
 
 def identity(
@@ -23,7 +21,7 @@ def identity(
     spec = recipe.spec.model_dump(mode="json")
     params = spec.pop("params")
     return {
-        "version": {**{library: _version(library) for library in _LIBRARIES}, "journal": str(JOURNAL)},
+        "version": {**VERSIONS, "journal": str(JOURNAL)},
         "input": {name: _stamps(opened) for name, opened in inputs.items()},
         "parameter": {name: str(value) for name, value in params.items()},
         "recipe": {"text": _digest(repr(spec))},
@@ -56,13 +54,6 @@ _WORDS: Mapping[str, Callable[[str, Any, Any], str]] = {
     "formula": lambda key, old, new: "the formula has changed",
     "output": lambda key, old, new: f"output `{key}` has changed",
 }
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _stamps(opened: Opened) -> list[list[int]]:

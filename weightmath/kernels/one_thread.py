@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
 _lock = threading.Lock()
 _inside: list[Sequence[int]] = []  # for each thread that is inside, what the first of them found
 
 
 @cache
 def _libraries() -> Sequence[Any]:
+    # Imported when it is used: few recipes need linear algebra.
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 

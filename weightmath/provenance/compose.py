@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from weightmath.provenance.coefficients import Coefficient
 from weightmath.provenance.lineage import ancestors_of
 from weightmath.provenance.record import Ingredient, Provenance, Record, encode
 from weightmath.recipe import Built, Recipe
+from weightmath.versions import VERSIONS
 
 _HUB = "hf:"
 
@@ -88,7 +88,7 @@ def compose(
         hash=key,
         template=template,
         inputs=inputs,
-        versions=_versions(),
+        versions={**VERSIONS, "processor": platform.machine()},
     )
     ancestors, left_out = ancestors_of(histories.values())
     provenance = Provenance(record=record, ancestors=ancestors, left_out=left_out)
@@ -151,8 +151,3 @@ def _coefficients(value: Vector, plan: Plan, models: Mapping[str, Opened]) -> di
     merged = plan.facts.present[value]
     by_name = {vector.source.name: numbers[merged] for vector, numbers in terms.items() if vector.source is not None}
     return {name: coefficients.of_numbers(by_name.get(name, ())) for name in models}
-
-
-def _versions() -> dict[str, str]:
-    libraries = ("weightmath", "numpy", "numkong")
-    return {**{name: version(name) for name in libraries}, "processor": platform.machine()}

@@ -69,9 +69,10 @@ def _solved(found: Sequence[Timed], known: Mapping[str, float]) -> dict[str, flo
 
 
 def _imports(module: str) -> float:
-    """Seconds of the processor that a new process takes to import a module."""
+    """Seconds of the processor that a new process takes to import a module, as commands do."""
+    program = f"from weightmath.cli.loading import loading\nwith loading():\n    import {module}"
     before = _of_children()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True)
     return _of_children() - before
 
 

@@ -10,12 +10,10 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from weightmath.files.text import write_whole
-
-_PACKAGES = ("weightmath", "numpy", "numkong")
+from weightmath.versions import VERSIONS
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,7 @@ class Machine:
 
 def this_machine() -> dict[str, str]:
     """What measurements depend on."""
-    return {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version(), **_versions()}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "none"
-    return found
+    return {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version(), **VERSIONS}
 
 
 def _processor() -> str:
