@@ -6,34 +6,38 @@ float8) it is an unsigned integer of the same width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from weightmath.errors import RecipeError, nearest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """One element type and its names in the formats that we read and write."""
+    """One element type and its names in the formats that we read and write. There is one of each.
+
+    A hundred thousand tensors ask theirs: what it knows of itself is worked out once.
+    """
 
     name: str
     kind: str  # "float", "int", "bool" or "complex"
-    bits: np.dtype = field(compare=False)
-    storage: str | None = field(compare=False)  # torch's typed storage class; None: only untyped storages hold it
-    safetensors: str | None = field(compare=False)
+    bits: np.dtype
+    storage: str | None  # torch's typed storage class; None: only untyped storages hold it
+    safetensors: str | None
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes of one element."""
         return int(self.bits.itemsize)
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         """Whether elements of this type belong to the vector."""
         return self.kind == "float"
 
-    @property
+    @cached_property
     def is_native(self) -> bool:
         """Whether numpy computes with `bits` itself, without a conversion."""
         return self.bits.kind in "fcib" or self.kind in ("int", "bool")
