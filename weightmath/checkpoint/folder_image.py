@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Section
 from weightmath.checkpoint.flat_plan import FlatPlan, plan_flat
-from weightmath.checkpoint.image import Companion, File, Image, Part, TensorPlan, Wishes, assemble
+from weightmath.checkpoint.image import Companion, Extent, File, Image, Part, TensorPlan, Wishes, assemble
 from weightmath.checkpoint.safetensors_image import as_texts, header_text, in_order, lay_out, metadata_of
 from weightmath.dtypes import DTYPES, DType
 
@@ -47,7 +47,7 @@ def plan_folder_image(section: Section, wishes: Wishes) -> Image:
     if source:
         known[CONFIG] = _config(source / CONFIG, _new_dtype(flat.tensors))
     for name, content in known.items():
-        parts.append(Part(len(files), name, 0, content))
+        parts.append((Extent(len(files), 0, len(content)), content))
         files.append(File(name, len(content)))
     return assemble(section.checkpoint, files, parts, aliases=flat.computed_aliases, companions=companions)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from weightmath.checkpoint import emit
 from weightmath.checkpoint.description import Section, c_stride
 from weightmath.checkpoint.flat_plan import plan_flat
-from weightmath.checkpoint.image import Content, File, Image, Part, TensorPlan, Wishes, assemble, content_size
+from weightmath.checkpoint.image import Content, Extent, File, Image, TensorPlan, Wishes, assemble, content_size
 from weightmath.checkpoint.rebuild import UNTYPED, V2, V3
 from weightmath.checkpoint.zip_layout import lay_out
 from weightmath.checkpoint.zip_seal import ZipSeal
@@ -26,9 +27,10 @@ def plan_fresh_zip(section: Section, wishes: Wishes) -> Image:
     contents: dict[str, Content] = {"data.pkl": pickle, ".format_version": b"1", ".storage_alignment": b"64"}
     contents |= {"byteorder": b"little", **{f"data/{number}": plan for number, plan in enumerate(flat.tensors)}}
     contents |= {"version": b"3\n", **wishes.extra}
-    places = lay_out([f"{ROOT}/{name}" for name in contents], [content_size(each) for each in contents.values()])
-    offsets = places.offsets.tolist()
-    parts = [Part(0, name, offset, content) for (name, content), offset in zip(contents.items(), offsets, strict=True)]
+    sizes = [content_size(content) for content in contents.values()]
+    places = lay_out([f"{ROOT}/{name}" for name in contents], sizes)
+    extents = map(Extent, repeat(0), places.offsets.tolist(), sizes)
+    parts = list(zip(extents, contents.values(), strict=False))
     file = File("", places.size)
     seal = ZipSeal(places, len(contents), None)
     return assemble(section.checkpoint, [file], parts, aliases=flat.computed_aliases, seal=seal)

@@ -39,7 +39,6 @@ class Extent(NamedTuple):
     """A run of the output with one checksum: a record, such as a storage."""
 
     file: int
-    name: str
     offset: int
     size: int
 
@@ -175,13 +174,7 @@ class TensorPlan:
 Content = bytes | StoragePlan | TensorPlan | Record
 
 
-class Part(NamedTuple):
-    """An extent and what fills it: bytes that are known, what is computed, or a record as it is."""
-
-    file: int
-    name: str
-    offset: int
-    content: Content
+Part = tuple[Extent, Content]  # what fills it: bytes that are known, what is computed, or a record as it is
 
 
 def content_size(content: Content) -> int:
@@ -201,34 +194,32 @@ def assemble(
     seal: Seal = lambda crcs: (),
 ) -> Image:
     """The image that these parts make; `aliases` are those besides what storages tell."""
-    extents: list[Extent] = []
     targets: dict[str, Target] = {}
     tied: dict[str, str] = {}
     copies: list[Copy | Elements] = []
     zeros: list[Zeros] = []
     literals: dict[int, bytes] = {}
     unordered: set[int] = set()
-    for number, (file, name, offset, content) in enumerate(parts):
-        extents.append(Extent(file, name, offset, content_size(content)))
+    for number, (_, content) in enumerate(parts):
         if isinstance(content, bytes):
             literals[number] = content
             continue
-        if isinstance(content, StoragePlan) and content.is_one_tensor and content.new is not None:
-            entry = content.computed[0].entry.of_dtype(content.new)
-            targets[entry.name] = Target(number, 0, entry, None)
-            tied.update(content.aliases)
-            continue
-        targets.update(_targets(number, content))
-        copies.extend(_copies(number, content, template.places))
+        if isinstance(content, TensorPlan) and content.computed:
+            targets[content.tensor.entry.name] = Target(number, 0, content.tensor.entry.of_dtype(content.new), None)
         if isinstance(content, StoragePlan):
+            for tensor in content.computed:
+                targets[tensor.entry.name] = _target(number, content, tensor)
+            if content.is_one_tensor and not content.aliases:
+                continue
             tied.update(content.aliases)
             zeros.extend(_zeros(number, content))
             if content.scattered:
                 unordered.add(number)
+        copies.extend(_copies(number, content, template.places))
     return Image(
         template=template,
         files=tuple(files),
-        extents=tuple(extents),
+        extents=tuple(extent for extent, _ in parts),
         targets=targets,
         aliases={**tied, **(aliases or {})},
         copies=tuple(copies),
@@ -240,15 +231,11 @@ def assemble(
     )
 
 
-def _targets(extent: int, content: Content) -> Iterator[tuple[str, Target]]:
-    if isinstance(content, TensorPlan) and content.computed:
-        entry = content.tensor.entry.of_dtype(content.new)
-        yield entry.name, Target(extent, 0, entry, None)
-    elif isinstance(content, StoragePlan) and content.new is not None:
-        for tensor in content.computed:
-            entry = tensor.entry.of_dtype(content.new)
-            stride = None if tensor.contiguous else tensor.stride
-            yield entry.name, Target(extent, tensor.offset * content.new.itemsize, entry, stride)
+def _target(extent: int, plan: StoragePlan, tensor: TensorInfo) -> Target:
+    """Where a computed tensor of a storage goes."""
+    entry = tensor.entry.of_dtype(plan.new or tensor.entry.dtype)
+    stride = None if tensor.contiguous else tensor.stride
+    return Target(extent, tensor.offset * entry.dtype.itemsize, entry, stride)
 
 
 def _copies(extent: int, content: Content, places: Mapping[str, Place]) -> Iterator[Copy | Elements]:

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.flat_plan import FlatPlan, plan_flat
-from weightmath.checkpoint.image import File, Image, Part, TensorPlan, Wishes, assemble
+from weightmath.checkpoint.image import Extent, File, Image, Part, TensorPlan, Wishes, assemble
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.safetensors import LENGTH, LONGEST_HEADER, METADATA, Header
 from weightmath.errors import OutputError
@@ -85,9 +85,9 @@ def header_text(section: Section, plans: Sequence[TensorPlan], metadata: Mapping
 def lay_out(name: str, number: int, text: bytes, plans: Iterable[TensorPlan]) -> tuple[File, list[Part]]:
     """A file of an output: its header and its tensors, one after the other."""
     head = len(text).to_bytes(LENGTH, "little") + text
-    parts = [Part(number, "header", 0, head)]
+    parts: list[Part] = [(Extent(number, 0, len(head)), head)]
     position = len(head)
     for plan in plans:
-        parts.append(Part(number, plan.tensor.entry.name, position, plan))
+        parts.append((Extent(number, position, plan.nbytes), plan))
         position += plan.nbytes
     return File(name, position), parts

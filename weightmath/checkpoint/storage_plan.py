@@ -114,15 +114,16 @@ def _plan(
             f"`{first.dotted}` shares its storage with an object that is not a plain tensor",
             hint=f"leave it out of the merge: `except: {first.entry.name}`",
         )
-    new = dtypes.get(first.entry.name, first.entry.dtype)
-    retyped = bool(dtypes) and any(
-        dtypes.get(tensor.entry.name, tensor.entry.dtype) != tensor.entry.dtype for tensor in written
-    )
+    old = first.entry.dtype
+    new = dtypes.get(first.entry.name, old)
+    if len(users) == 1 and first.contiguous:
+        return StoragePlan(first.storage, old, new if new != old else old, (first,), _NO_ALIASES)
+    retyped = any(dtypes.get(tensor.entry.name, tensor.entry.dtype) != tensor.entry.dtype for tensor in written)
     if retyped:
         _check_one_dtype(users, written, dtypes)
     canonical, aliases = _untie(written)
     _check_apart(canonical, [tensor for tensor in users if tensor.number not in chosen])
-    return StoragePlan(first.storage, first.entry.dtype, new if retyped else first.entry.dtype, canonical, aliases)
+    return StoragePlan(first.storage, old, new if retyped else old, canonical, aliases)
 
 
 def _check_one_dtype(users: Sequence[TensorInfo], written: Sequence[TensorInfo], dtypes: Mapping[str, DType]) -> None:

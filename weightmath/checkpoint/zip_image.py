@@ -6,11 +6,12 @@ With nothing changed the output is the template, byte for byte, if torch wrote i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import repeat
 
 from weightmath.checkpoint.description import Section
 from weightmath.checkpoint.drop import without
 from weightmath.checkpoint.edits import Retype, editable, move_to_cpu, retype
-from weightmath.checkpoint.image import Content, File, Image, Part, Wishes, assemble, content_size
+from weightmath.checkpoint.image import Content, Extent, File, Image, Wishes, assemble, content_size
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.splice import splice
@@ -74,13 +75,12 @@ def _assemble(
     contents |= {PICKLE: pickle, **wishes.extra}
     sizes = [content_size(content) for content in contents.values()]
     places = lay_out([f"{source.root}/{name}" for name in contents], sizes, source.alignment)
-    parts = [
-        Part(0, name, offset, content)
-        for (name, content), offset in zip(contents.items(), places.offsets.tolist(), strict=True)
-    ]
+    extents = map(Extent, repeat(0), places.offsets.tolist(), sizes)
+    parts = list(zip(extents, contents.values(), strict=False))
     seal = ZipSeal(places, len(names), _identity(section, source, names))
-    sealed = [part for number, part in enumerate(parts) if seal.identity is None or number != seal.identity.number]
-    return assemble(section.checkpoint, [File("", places.size)], sealed, seal=seal)
+    if seal.identity is not None:
+        del parts[seal.identity.number]
+    return assemble(section.checkpoint, [File("", places.size)], parts, seal=seal)
 
 
 def _identity(section: Section, source: TorchZip, names: Sequence[str]) -> Identity | None:
