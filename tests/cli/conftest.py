@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from weightmath.cli.app import app
+from weightmath.cli.app import program
 
 Tensors = dict[str, torch.Tensor]
+PROGRAM = program()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def call(*arguments: object) -> Ran:
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
-            app([str(argument) for argument in arguments])
+            PROGRAM([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert isinstance(left.value.code, int)
         return Ran(left.value.code, out, err)

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from weightmath.cli.app import app
+from weightmath.cli.app import program
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def offered(folder):
             "COMP_WORDS": " ".join(line),
             "COMP_CWORD": str(len(line) - 1),
         }
-        ran = CliRunner().invoke(app, [], prog_name="weightmath", env=environment)
+        ran = CliRunner().invoke(program(), [], prog_name="weightmath", env=environment)
         return ran.output.split()
 
     return ask

@@ -9,10 +9,10 @@ import pytest
 import typer
 
 from tests.cli.conftest import Ran
-from weightmath.cli.app import app
+from weightmath.cli.app import program
 
 Cli = Callable[..., Ran]
-COMMANDS = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
+COMMANDS = [info.name for info in program().registered_commands if info.name]
 
 
 def test_all_commands_are_listed(cli: Cli) -> None:
@@ -29,14 +29,14 @@ def test_help_ends_with_an_example(cli: Cli, name: str) -> None:
     heading, *examples = ran.out.rstrip("\n").rpartition("\n\n")[2].splitlines()
     assert heading.strip() in ("Example:", "Examples:")
     for example in examples:
-        program, command, *arguments = shlex.split(example.partition(" > ")[0])
-        assert (program, command) == ("weightmath", name)
+        name_of_program, command, *arguments = shlex.split(example.partition(" > ")[0])
+        assert (name_of_program, command) == ("weightmath", name)
         _parse(name, arguments)
 
 
 def _parse(name: str, arguments: list[str]) -> None:
     """Fail where the command does not take these arguments."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     group.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
 
 

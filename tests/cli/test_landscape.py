@@ -13,7 +13,7 @@ import torch
 import typer
 
 from tests.cli.conftest import Ran, state
-from weightmath.cli.app import app
+from weightmath.cli.app import program
 from weightmath.cli.landscape import landscape
 
 Cli = Callable[..., Ran]
@@ -361,7 +361,7 @@ def test_help_ends_with_an_example(cli: Cli, name: str) -> None:
     assert (ran.code, ran.err) == (0, "")
     heading, example = ran.out.rstrip("\n").rpartition("\n\n")[2].splitlines()
     assert heading.strip() == "Example:"
-    program, group, command, *arguments = shlex.split(example)
-    assert (program, group, command) == ("weightmath", "landscape", name)
-    parser = typer.main.get_command(app).commands["landscape"]  # type: ignore[attr-defined]
+    name_of_program, group, command, *arguments = shlex.split(example)
+    assert (name_of_program, group, command) == ("weightmath", "landscape", name)
+    parser = typer.main.get_command(program()).commands["landscape"]  # type: ignore[attr-defined]
     parser.commands[name].make_context(name, arguments)

@@ -40,8 +40,8 @@ def _run(*arguments: object, **options: object) -> subprocess.CompletedProcess[s
 def test_imports(folder: Path, arguments: list[str], absent: set[str]) -> None:
     """Nothing that a command does not need is imported; work on float32 alone needs no torch."""
     program = (
-        "import sys\nfrom weightmath.cli.app import app\n"
-        f"try:\n    app({arguments!r})\nexcept SystemExit as left:\n    assert left.code in (0, 1), left.code\n"
+        "import sys\nfrom weightmath.cli.app import program\n"
+        f"try:\n    program()({arguments!r})\nexcept SystemExit as left:\n    assert left.code in (0, 1), left.code\n"
         f"found = {absent!r} & set(sys.modules)\nassert not found, found\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from weightmath.cli.app import app
+from weightmath.cli.app import program
 
 LAB = Path(__file__).parent.parent.parent / "recipes" / "lab"
 TEXT = (LAB / "README.md").read_text()
@@ -25,7 +25,7 @@ def test_every_recipe_and_script_is_named() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_one(command: str) -> None:
     _, name, *arguments = shlex.split(command.partition("#")[0].partition(" > ")[0])
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     found = group.commands[name]  # type: ignore[attr-defined]
     if hasattr(found, "commands"):
         name, *arguments = arguments
