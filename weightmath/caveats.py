@@ -61,12 +61,12 @@ def _changed(plan: Plan, output: Output, template: Vector, compilers: dict[objec
     """
     alike: dict[object, bool] = {}
     found = set()
-    for entry, (key, name) in enumerate(zip(plan.group_keys, plan.layout.names, strict=True)):
-        if key not in compilers:
-            compilers[key] = Compiler(plan, entry, frozenset())
+    present = plan.facts.present[output.value].tolist()
+    for entry, (key, name, is_there) in enumerate(zip(plan.group_keys, plan.layout.names, present, strict=True)):
         if key not in alike:
-            alike[key] = compilers[key].resolve(output.value) is template
-        if not alike[key] and plan.facts.present[output.value][entry]:
+            compiler = compilers.setdefault(key, Compiler(plan, entry, frozenset()))
+            alike[key] = compiler.resolve(output.value) is template
+        if is_there and not alike[key]:
             found.add(name)
     return found
 

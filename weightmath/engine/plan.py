@@ -23,7 +23,7 @@ from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Numbers
 from weightmath.dtypes import FLOAT32, FLOAT64, DType
-from weightmath.engine.facts import Facts, Flags
+from weightmath.engine.facts import Facts
 from weightmath.engine.presence import gaps, presence
 from weightmath.errors import KindError, RecipeError, WeightmathError, at
 from weightmath.layout import Entry, Layout
@@ -102,9 +102,8 @@ class Plan:
     def compute_dtypes(self) -> tuple[DType, ...]:
         """What each entry is computed in: float64 where an input's tensor is, or where the request says so."""
         wide = np.full(len(self.layout), self.request.compute is FLOAT64)
-        for vector in self.nodes:
-            if vector.source is not None:
-                wide |= _is_float64(vector.source.layout, self.layout)
+        for stored in self._stored_dtypes:
+            wide |= np.array([dtype is FLOAT64 for dtype in stored], dtype=bool)
         return tuple(FLOAT64 if flag else FLOAT32 for flag in wide)
 
     @cached_property
@@ -138,6 +137,13 @@ class Plan:
         return not operands or any(operands)
 
     @cached_property
+    def _stored_dtypes(self) -> list[list[DType | None]]:
+        """Of each entry the dtype in which inputs store it; inputs of one layout are listed once."""
+        layouts = {id(vector.source.layout): vector.source.layout for vector in self.nodes if vector.source is not None}
+        found = (layout.under(self.layout.names) for layout in layouts.values())
+        return [[entry and entry.dtype for entry in entries] for entries in found]
+
+    @cached_property
     def group_keys(self) -> tuple[int, ...]:
         """A number for each entry, the same where all is the same that a program depends on."""
         choices = [self.facts.present[v] for v in self.nodes]
@@ -146,14 +152,7 @@ class Plan:
                 values = self.facts.static[vector]
                 choices += [values == 0, values == 1]
         chosen = np.packbits(np.array(choices, dtype=bool), axis=0) if choices else np.zeros((0, len(self.layout)))
-        layouts = [vector.source.layout for vector in self.nodes if vector.source is not None]
-        stored = [[entry and entry.dtype.name for entry in layout.under(self.layout.names)] for layout in layouts]
-        columns = (
-            *chosen.tolist(),
-            [dtype.name for dtype in self.compute_dtypes],
-            map(_size_class, self.layout),
-            *stored,
-        )
+        columns = (*chosen.tolist(), self.compute_dtypes, map(_size_class, self.layout), *self._stored_dtypes)
         numbers: dict[object, int] = {}
         return tuple(numbers.setdefault(key, len(numbers)) for key in zip(*columns, strict=True))
 
@@ -171,12 +170,9 @@ class Plan:
         return total
 
 
-def _is_float64(source: Layout, layout: Layout) -> Flags:
-    return np.array([entry is not None and entry.dtype is FLOAT64 for entry in source.under(layout.names)], dtype=bool)
-
-
 def _size_class(entry: Entry) -> tuple[bool, bool, bool]:
-    return entry.size <= TILE, rows_are_cut(entry), entry.size > GATHER_LIMIT
+    size = entry.size
+    return (True, False, False) if size <= TILE else (False, rows_are_cut(entry), size > GATHER_LIMIT)
 
 
 def is_local(vector: Vector, entry: Entry) -> bool:

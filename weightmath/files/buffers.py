@@ -29,7 +29,7 @@ BUFFERS = (
 """Floating-point buffers by name; `buffers:` of a recipe decides otherwise per pattern."""
 
 _KNOWN = Patterns(BUFFERS)
-_STATISTICS = Patterns(("*running_mean", "*running_var"))
+_STATISTICS = ("running_mean", "running_var")
 
 
 def is_buffer(name: str) -> bool:
@@ -39,7 +39,7 @@ def is_buffer(name: str) -> bool:
 
 def is_batch_statistic(name: str) -> bool:
     """Whether it is a running mean or variance of BatchNorm, which goes stale when weights change."""
-    return _STATISTICS.matches(name)
+    return name.endswith(_STATISTICS)
 
 
 class Policies:
@@ -60,7 +60,7 @@ class Policies:
 
     def policy(self, name: str) -> str:
         """`merge` or `template`; `merge` for what is no buffer."""
-        return self._given(name) or (self._default if is_buffer(name) else "merge")
+        return self._given(name) or ("merge" if self._default == "merge" or not is_buffer(name) else self._default)
 
     def _given(self, name: str) -> str | None:
         number = self._patterns.first(name)

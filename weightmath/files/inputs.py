@@ -63,6 +63,8 @@ class Opened:
     @cached_property
     def layout(self) -> Layout:
         """The floating-point tensors under their names in the recipe."""
+        if self.tensors is self.section.tensors:
+            return self.section.layout
         floats = ((name, info.entry) for name, info in self.tensors.items() if info.entry.dtype.is_float)
         return Layout.of(entry if entry.name == name else entry._replace(name=name) for name, entry in floats)
 
@@ -144,7 +146,9 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
 
 def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
     """The tensors of an input that count, in the shape in which they do."""
-    entries = [entry for entry in opened.layout if subject.selection.reason(entry.name) is None]
+    entries = [*opened.layout]
+    if not subject.selection.takes_all:
+        entries = [entry for entry in entries if subject.selection.reason(entry.name) is None]
     if kind != "mask" and not subject.rows and len(entries) == len(opened.layout):
         return opened.layout
     if kind == "mask":

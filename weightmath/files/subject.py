@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from weightmath.algebra.names import no_match
 from weightmath.errors import LayoutError
-from weightmath.layout import Layout, Patterns
+from weightmath.layout import Entry, Layout, Patterns
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,15 @@ class Selection:
     only: Patterns
     without: Patterns
     dropped: Collection[str]
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it leaves nothing out."""
+        return not (self.only.patterns or self.without.patterns or self.dropped)
+
+    def reasons(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of these names that are left out, and why."""
+        return {name: reason for name in names if (reason := self.reason(name))}
 
     def reason(self, name: str) -> str | None:
         """Why a tensor of this name is left out, or None."""
@@ -62,17 +71,19 @@ def subject_of(template: Layout, inputs: Sequence[Layout], selection: Selection,
 
     LayoutError where tensors cannot be fitted.
     """
-    reasons = {name: selection.reason(name) for name in template.names}
-    outside = [name for name, reason in reasons.items() if reason]
-    copied = {name: reason for name, reason in reasons.items() if reason and name not in selection.dropped}
+    reasons = {} if selection.takes_all else selection.reasons(template.names)
+    copied = {name: reason for name, reason in reasons.items() if name not in selection.dropped}
     fitting = Patterns(list(fit))
-    names = [name for name in template.names if not reasons[name] and fitting.matches(name)]
+    names = [name for name in template.names if name not in reasons and fitting.matches(name)] if fit else []
     shapes = {name: [layout[name].shape for layout in (template, *inputs) if name in layout] for name in names}
     rows = {name: _common_rows(name, shapes[name]) for name in names}
     partial = tuple(name for name in names if any(shape[0] != rows[name] for shape in shapes[name]))
-    entries = [entry for entry in template if not reasons[entry.name]]
-    cut = [e._replace(shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
-    return Subject(Layout.of(cut, outside=outside), copied, rows, partial, selection)
+    entries: Sequence[Entry] = template.entries
+    if reasons:
+        entries = [entry for entry in entries if entry.name not in reasons]
+    if rows:
+        entries = [e._replace(shape=(rows[e.name], *e.shape[1:])) if e.name in rows else e for e in entries]
+    return Subject(Layout.of(entries, outside=reasons), copied, rows, partial, selection)
 
 
 def check_patterns(patterns: Iterable[str], names: Collection[str]) -> None:

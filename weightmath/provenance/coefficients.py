@@ -18,7 +18,7 @@ Coefficient = float | Annotated[Runs, Field(min_length=1)] | None
 
 def of_numbers(numbers: Iterable[float]) -> Coefficient:
     """The short form of one number per tensor, in the order of names; 0 where there are none."""
-    return _shortened((float(number), 1) for number in numbers)
+    return _shortened((float(number), len(list(run))) for number, run in groupby(numbers))
 
 
 def product(a: Coefficient, b: Coefficient) -> Coefficient:

@@ -149,5 +149,6 @@ def _coefficients(value: Vector, plan: Plan, models: Mapping[str, Opened]) -> di
     if terms is None:
         return dict.fromkeys(models)
     merged = plan.facts.present[value]
-    by_name = {vector.source.name: numbers[merged] for vector, numbers in terms.items() if vector.source is not None}
+    sources = ((vector.source, numbers) for vector, numbers in terms.items())
+    by_name = {source.name: numbers[merged].tolist() for source, numbers in sources if source is not None}
     return {name: coefficients.of_numbers(by_name.get(name, ())) for name in models}
