@@ -20,7 +20,7 @@ from weightmath.scope import TILE, Domain
 _INTERPRETER = 60 << 20  # measured: with numpy and the command line
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
 _MOST_THREADS = 8
-_CHUNKS = 256  # of a model, until they are so large that there is nothing to gain
+_CHUNKS = 64  # of a model, until they are so large that there is nothing to gain: what a helper is told takes 0.4 ms
 _LARGEST_CHUNK = 32  # tiles
 
 
@@ -47,7 +47,7 @@ def _registers(plan: Plan) -> int:
 
 
 def _chunk(plan: Plan) -> int:
-    """The chunk to choose where memory is no question: a few hundred of them, so that threads end together."""
+    """The chunk to choose where memory is no question: some dozens of them, so that threads end together."""
     return TILE * min(max(plan.layout.size // (_CHUNKS * TILE), PART_TILES), _LARGEST_CHUNK)
 
 

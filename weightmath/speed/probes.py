@@ -14,7 +14,7 @@ import numpy as np
 
 from weightmath import functions as f
 from weightmath.algebra.formulas import COMPARE, UFUNCS
-from weightmath.algebra.graph import Input, Vector, elementwise, input_vector, topological
+from weightmath.algebra.graph import Input, Vector, constant, elementwise, input_vector, topological
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64, DType
 from weightmath.engine.cost import operations
 from weightmath.engine.execute import execute
@@ -24,13 +24,16 @@ from weightmath.functions.statistics import reduction
 from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
 
-_CHEAP, _DEAR = (512, 4096), (64, 4096)  # shapes of what operations are tried on: enough to be timed
+# Shapes of what operations are tried on: so many elements that the start of a run, which takes 2 ms, hardly counts.
+_CHEAP, _DEAR = (2048, 4096), (1024, 4096)
+_HELD = (512, 4096)  # of what is sorted in memory
 _WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
 _MATRIX = (384, 384)
 _KEPT = 1 << 20  # elements, at least those of a chunk
 _CHAIN = 16  # times that a cheap operation is repeated, so that it tells beside reading and writing
 _LOGIC = ("both", "either")
+_BOUNDS = ("maximum", "minimum")
 
 
 @dataclass(frozen=True)
@@ -134,17 +137,19 @@ def probes() -> Iterator[Probe]:
         yield probe([here], dtype=FLOAT32 if dtype is not FLOAT32 else FLOAT64)
     yield from (probe([value]) for value in (*_cheap(x, y), *_dear(u, v)))
     yield from (probe([x], watched=[statistic]) for statistic in _statistics(x, y))
-    for value, scope in ((x, "tensor"), (memory_input("wide", 1, shape=_WIDE), "global")):
+    held, wide = (memory_input(name, 1, shape=shape) for name, shape in (("held", _HELD), ("wide", _WIDE)))
+    yield probe([f.rank(held, scope="tensor")])
+    for value, scope in ((held, "tensor"), (wide, "global")):
         yield probe([value], watched=[f.quantile(value, 0.5, scope=scope)])
         yield probe([f.keep_largest(value, 0.2, scope=scope)])
     yield probe([f.truncated_svd(memory_input("m", 1, shape=_MATRIX), rank=8)])
 
 
 def _cheap(x: Vector, y: Vector) -> Iterator[Vector]:
-    """Each elementwise operation on operands of its own, many times."""
+    """Each elementwise operation on operands of its own, many times; bounds are numbers, as those of `clamp`."""
     less, more = x < y, x > y
     for op, ufunc in UFUNCS.items():
-        start, other = (less, more) if op in _LOGIC else (x, y)
+        start, other = (less, more) if op in _LOGIC else (x, constant(0.5) if op in _BOUNDS else y)
         yield _chain(op, start, *([other] if ufunc.nin == 2 else []))
     for op in COMPARE:
         yield _chain(op, x, y)
@@ -155,7 +160,6 @@ def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
     """Operations that tell by themselves."""
     yield from (f.where(x < y, x, y), f.median([x, y, x - y]), f.exp(x), f.log(y), f.tanh(x), x**0.3)
     yield from (f.gaussian(seed=1), f.uniform(seed=1), f.rademacher(seed=1), f.bernoulli(0.5, seed=1))
-    yield f.rank(x, scope="tensor")
 
 
 def _chain(op: str, value: Vector, *others: Vector) -> Vector:
