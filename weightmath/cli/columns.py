@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from rich.cells import cell_len
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
 _INDENT = "  "
 _GAP = "  "
@@ -60,12 +59,11 @@ def _without_middle(cell: str, width: int) -> str:
     """Names of tensors differ at their ends more often than in their middle."""
     if cell_len(cell) <= width:
         return cell
-    head = Text(cell)
-    head.truncate((width - 1) // 2)
+    head = set_cell_size(cell, (width - 1) // 2)
     tail = cell[-width:]
-    while cell_len(tail) > width - 1 - head.cell_len:
+    while cell_len(tail) > width - 1 - cell_len(head):
         tail = tail[1:]
-    return f"{head.plain}…{tail}"
+    return f"{head}…{tail}"
 
 
 def wrapped(text: str, width: int, hanging: int = 0) -> list[str]:

@@ -5,50 +5,74 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
-
-from rich.console import Console, RenderableType
-from rich.text import Text
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from weightmath.cli.columns import laid_out, wrapped
 from weightmath.cli.printable import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 # Wide enough that nothing wraps where a program reads: grep sees whole lines.
 _UNWRAPPED = 100_000
+# What makes rich write elsewhere as it would to a terminal.
+_AS_ON_TERMINALS = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class Page:
     """Prints to stdout. Nothing in a text is markup, or a command to the terminal: names may hold anything."""
 
     def __init__(self) -> None:
+        self._is_plain = not sys.stdout.isatty() and not any(name in os.environ for name in _AS_ON_TERMINALS)
+
+    @cached_property
+    def _console(self) -> Console:
+        # Imported where there is something to style or to wrap: that takes 12 ms.
+        from rich.console import Console
+
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNWRAPPED
-        self._console = Console(width=width, markup=False, highlight=False, emoji=False)
+        return Console(width=width, markup=False, highlight=False, emoji=False)
+
+    @property
+    def _width(self) -> int:
+        return _UNWRAPPED if self._is_plain else self._console.width
+
+    def _print(self, text: str = "", style: str = "", *, wrap: bool = False, bold_yellow: int = 0) -> None:
+        """A text, wrapped or as it is; `bold_yellow` are so many letters at its beginning."""
+        if self._is_plain:
+            print(text.expandtabs())
+            return
+        from rich.text import Text
+
+        styled = Text(text, style=style)
+        styled.stylize("bold yellow", 0, bold_yellow)
+        self._console.print(styled, soft_wrap=not wrap)
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line, or a paragraph that wraps at the terminal's width."""
-        self._console.print(Text(printable(text), style=style))
+        self._print(printable(text), style, wrap=True)
 
     def paragraph(self, text: str, *, hanging: int, style: str = "") -> None:
         """A line whose continuation, where it does not fit, is indented by `hanging` columns."""
-        lines = wrapped(printable(text), self._console.width, hanging)
-        self._console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+        self._print("\n".join(wrapped(printable(text), self._width, hanging)), style)
 
     def heading(self, text: str) -> None:
         """A line that begins a part, after an empty one."""
-        self._console.print()
-        self._console.print(Text(printable(text), style="bold"))
+        self._print()
+        self._print(printable(text), "bold", wrap=True)
 
     def listed(self, rows: Iterable[str], style: str = "") -> None:
         """Indented lines; long ones wrap within their indent."""
         for row in rows:
-            for line in laid_out([[printable(row)]], self._console.width):
-                self._console.print(Text(line, style=style), soft_wrap=True)
+            for line in laid_out([[printable(row)]], self._width):
+                self._print(line, style)
 
     def table(self, rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = ()) -> None:
         """An indented table without lines; `right` are the columns aligned to the right."""
         shown = [[printable(cell) for cell in row] for row in ([head, *rows] if head else rows)]
-        lines = laid_out(shown, self._console.width, right)
-        for number, line in enumerate(lines):
-            self._console.print(Text(line, style="dim" if head and number == 0 else ""), soft_wrap=True)
+        for number, line in enumerate(laid_out(shown, self._width, right)):
+            self._print(line, "dim" if head and number == 0 else "")
 
     def show(self, renderable: RenderableType) -> None:
         """Anything that rich prints."""
@@ -57,12 +81,10 @@ class Page:
     def warnings(self, warnings: Sequence[str]) -> None:
         """Warnings, one paragraph each."""
         if warnings:
-            self._console.print()
+            self._print()
         for warning in warnings:
-            lines = wrapped(printable(f"warning: {warning}"), self._console.width, 2)
-            text = Text("\n".join(lines))
-            text.stylize("bold yellow", 0, len("warning:"))
-            self._console.print(text, soft_wrap=True)
+            lines = wrapped(printable(f"warning: {warning}"), self._width, 2)
+            self._print("\n".join(lines), bold_yellow=len("warning:"))
 
 
 def shortened(items: Sequence[str], most: int, rest: str = "more") -> list[str]:
