@@ -103,18 +103,20 @@ class Draft:
     def put_around(self, file: int, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Write pieces around what is written already; those near each other together, with what lies between."""
         run: list[tuple[int, bytes]] = []
+        start = end = 0
         for position, content in pieces:
-            if run and not (0 <= position - _end(run) <= _NEAR and _end(run) - run[0][0] < _MOST):
-                self._put_together(file, run)
+            if run and not (0 <= position - end <= _NEAR and end - start < _MOST):
+                self._put_together(file, run, end)
                 run = []
+            start = position if not run else start
+            end = position + len(content)
             run.append((position, content))
-        self._put_together(file, run)
+        if run:
+            self._put_together(file, run, end)
 
-    def _put_together(self, file: int, run: Sequence[tuple[int, bytes]]) -> None:
-        if not run:
-            return
+    def _put_together(self, file: int, run: Sequence[tuple[int, bytes]], end: int) -> None:
         start = run[0][0]
-        whole = bytearray(self.read(file, start, _end(run) - start) if len(run) > 1 else run[0][1])
+        whole = bytearray(self.read(file, start, end - start) if len(run) > 1 else run[0][1])
         for position, content in run:
             whole[position - start : position - start + len(content)] = content
         self.put(file, start, memoryview(whole))
@@ -179,11 +181,6 @@ class Draft:
 
     def _broken(self, error: OSError) -> DiskError:
         return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
-
-
-def _end(run: Sequence[tuple[int, bytes]]) -> int:
-    position, content = run[-1]
-    return position + len(content)
 
 
 def left_bytes(path: Path) -> int:

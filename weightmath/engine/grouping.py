@@ -38,8 +38,9 @@ class Grouping:
         pack: list[int] = []
         packed = number = 0
         programs: tuple[Program, ...] = ()
+        entries = self.plan.layout.entries
         for entry in self.plan.order:
-            size = self.plan.layout.entries[entry].size
+            size = entries[entry].size
             own = self.programs(entry, wanted, cache)
             if size == 0 or not own:
                 continue

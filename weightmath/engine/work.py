@@ -26,6 +26,8 @@ class Wanted:
 
     def selecting(self, entry: int) -> tuple[WideSelection, ...]:
         """The selections that must see this entry's elements."""
+        if not self.selections:
+            return ()
         if self.sampling:
             return tuple(selection for selection in self.selections if selection.sampled_tiles(entry))
         return tuple(selection for selection in self.selections if selection.takes(entry))
