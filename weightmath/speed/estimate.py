@@ -1,10 +1,11 @@
 """Seconds of a run from what it does: so much of each kind of work, at the machine's rate.
 
-    seconds = start + (work of one thread) * (1 - shared + shared / threads) + flush
+    seconds = start + tensors + (other work of one thread) * (1 - shared + shared / threads) + flush
 
-Models that are too small for helpers count as the work of one thread. Start is the interpreter and its imports. What
-the page cache does not hold of an input comes from the disk at the disk's rate, beside the arithmetic; so does all of
-it in later passes, where the inputs are larger than memory. Flushing the output to the disk comes last.
+What each tensor takes, most of it before and after the passes, is not shared. Models that are too small for helpers
+count as the work of one thread. Start is the interpreter and its imports. What the page cache does not hold of an input
+comes from the disk at the disk's rate, beside the arithmetic; so does all of it in later passes, where the inputs are
+larger than memory. Flushing the output to the disk comes last.
 """
 
 from __future__ import annotations
@@ -57,19 +58,20 @@ def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
     taken = {kind: amount * machine.of(kind) for kind, amount in done.items()}
     alone = taken.pop("run")
     flush = taken.pop("byte flushed")
-    files = sum(taken.pop(kind, 0.0) for kind in _FILES)
+    tensors, files = (sum(taken.pop(kind, 0.0) for kind in kinds) for kinds in (_TENSORS, _FILES))
     arithmetic = sum(taken.values())
     from_disk = machine.of("byte cold") * _cold_bytes(job, done["byte read"])
     return Estimate(
         start=machine.of("start") + alone,
-        files=files * sharing,
+        files=tensors + files * sharing,
         arithmetic=arithmetic * sharing,
         disk=max(0.0, from_disk - (files + arithmetic) * sharing),
         flush=flush,
     )
 
 
-_FILES = ("byte read", "byte written", "tensor read", "tensor written", "tensor group")
+_TENSORS = ("tensor read", "tensor written")
+_FILES = ("byte read", "byte written", "tensor group")
 
 
 def work(job: Job) -> dict[str, float]:
