@@ -101,7 +101,8 @@ def _joined(digests: Iterable[bytes]) -> bytes:
 class Digests:
     """Digests of tensors whose elements pass by in pieces: in any order, more than once, from any thread.
 
-    entries   the tensors by the names under which they are seen; the fingerprint has the names of the entries
+    entries   the tensors by the names under which they are seen; the fingerprint has the names of the entries, which
+              have the same order
     """
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:

@@ -117,7 +117,7 @@ class Io:
         plain = dtype.bits == out.dtype and dtype.is_native
         bits = out if plain else borrow(slot, out.shape, dtype.bits)
         decode = None if plain else convert.decoder(bits, dtype, out)
-        fill = lru_cache(1)(lambda entry: source.reading(names[entry]))
+        fill = lru_cache(1)(lambda entry: source.reading(names[entry]))  # kept while the parts of a tensor come by
 
         def read(spans: Spans) -> None:
             if len(spans) == 1:
