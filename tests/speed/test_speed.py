@@ -25,7 +25,7 @@ from weightmath.kernels.matrix import FUNCTIONS
 from weightmath.run import load
 from weightmath.speed import calibrate, machine, probes
 from weightmath.speed import estimate as estimating
-from weightmath.speed.estimate import cached_share, estimate, work
+from weightmath.speed.estimate import Estimate, cached_share, estimate, moved, work
 from weightmath.speed.machine import Machine
 from weightmath.speed.probes import Timed
 
@@ -164,22 +164,27 @@ def seconds(of: Mapping[str, float], **others: float) -> Machine:
     return Machine({**dict.fromkeys(("multiply", "start", "run", "byte cold"), 0.0), **of, **others}, 0.8, {})
 
 
+def estimated(job: Job, threads: int, machine: Machine) -> Estimate:
+    return estimate(job, moved(job), threads, machine)
+
+
 NOTHING = dict.fromkeys(("read", "write", "byte read", "byte written", "byte flushed", "compare", "moments"), 0.0)
 FREE = {**NOTHING, "read float32": 0.0, "write float32": 0.0, "tensor read": 0.0, "tensor written": 0.0}
 
 
 def test_threads_share_what_can_be_shared(job: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert estimate(job("single"), 4, seconds({**FREE, "multiply": 1e-6})).seconds == pytest.approx(0.1), "too small"
+    assert estimated(job("single"), 4, seconds({**FREE, "multiply": 1e-6})).seconds == pytest.approx(0.1), "too small"
     monkeypatch.setattr(estimating, "WORTH_HELPERS", 1000)
     only = seconds({**FREE, "multiply": 1e-6})
-    taken = [estimate(job("single"), threads, only).seconds for threads in (1, 2, 4, 16)]
+    taken = [estimated(job("single"), threads, only).seconds for threads in (1, 2, 4, 16)]
     assert taken == pytest.approx([0.1, 0.06, 0.04, 0.04]), "0.8 of 0.1 s is shared, by no more than there are cores"
-    assert estimate(job("single"), 1, only).arithmetic == pytest.approx(0.1)
+    assert estimated(job("single"), 1, only).arithmetic == pytest.approx(0.1)
 
 
 def test_bytes_are_counted(job: Callable[[str], Job]) -> None:
-    done = work(job("single"))
+    single = job("single")
+    done = work(single, moved(single))
     assert done["byte read"] == pytest.approx(400_000, rel=0.01)
     assert done["byte written"] == done["byte flushed"] == pytest.approx(400_000, rel=0.05)
     assert (done["tensor read"], done["tensor written"], done["run"]) == (1, 1, 1)
@@ -191,13 +196,13 @@ def test_what_the_cache_lacks_comes_from_the_disk(job: Callable[[str], Job], tmp
     path, prepared = tmp_path / "single.ckpt", job("single")
     path.read_bytes()
     assert cached_share(path) == 1
-    assert estimate(prepared, 1, only).disk == 0
+    assert estimated(prepared, 1, only).disk == 0
     with path.open("rb") as file:
         os.fsync(file)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     assert cached_share(path) == 0
     assert cached_share(path) == 0, "looking changes nothing"
-    made = estimate(prepared, 1, only)
+    made = estimated(prepared, 1, only)
     assert made.disk == pytest.approx(0.4 - 0.1, rel=0.02), "beyond what the arithmetic takes meanwhile"
     assert made.seconds == pytest.approx(0.4, rel=0.02)
 

@@ -19,7 +19,7 @@ from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.job import Job
 from weightmath.scope import Domain
-from weightmath.speed.estimate import Estimate, bytes_for_identity, bytes_read, estimate
+from weightmath.speed.estimate import Estimate, estimate, moved
 from weightmath.speed.machine import measured
 
 BYTES_PER_SECOND = 10**9  # where the machine was not measured: what one or two cores do
@@ -192,10 +192,10 @@ class PlanReport:
 def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
     """The record of what `run` would do with these settings."""
     plan = job.plan
-    read, written = bytes_read(job), sum(save.image.size for save in job.saves)
+    bytes_moved = moved(job)
     machine = measured()
-    estimated = estimate(job, settings.threads, machine) if machine else None
-    rough = (read + written) / BYTES_PER_SECOND
+    estimated = estimate(job, bytes_moved, settings.threads, machine) if machine else None
+    rough = (bytes_moved.read + bytes_moved.written) / BYTES_PER_SECOND
     return PlanReport(
         recipe=str(job.recipe.path or "-e"),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
@@ -209,9 +209,9 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
         integers=_integers(job),
         buffers=_buffers(job),
         threads=settings.threads,
-        bytes_read=read,
-        bytes_for_identity=bytes_for_identity(job),
-        bytes_written=written,
+        bytes_read=bytes_moved.read,
+        bytes_for_identity=bytes_moved.for_identity,
+        bytes_written=bytes_moved.written,
         peak_bytes=peak_bytes(plan, settings),
         seconds=estimated.seconds if estimated else rough,
         estimate=estimated,

@@ -27,7 +27,7 @@ from weightmath.dtypes import DTYPES
 from weightmath.engine.memory import threads_of
 from weightmath.job import prepare
 from weightmath.run import load, run
-from weightmath.speed.estimate import work
+from weightmath.speed.estimate import moved, work
 from weightmath.speed.machine import Machine, this_machine
 from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
 
@@ -165,7 +165,7 @@ def _run(folder: Path, name: str, formula: str) -> Timed:
         job = prepare(load(path))
         run(job, threads=1, force=True)
         seconds.append(time.process_time() - started)
-    return Timed(work(job), min(seconds))
+    return Timed(work(job, moved(job)), min(seconds))
 
 
 def _shared() -> float:

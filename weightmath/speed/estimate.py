@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from weightmath.engine import cost
 from weightmath.engine.execute import WORTH_HELPERS
@@ -50,9 +51,30 @@ class Estimate:
         return self.start + self.files + self.arithmetic + self.disk + self.flush
 
 
-def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
+class Moved(NamedTuple):
+    """Bytes that a run moves.
+
+    read          in all passes, for copies from templates, and for identity
+    for_identity  of tensors that only fingerprints need, and of files whose sha256 is pinned
+    written       sizes of all outputs
+    """
+
+    read: int
+    for_identity: int
+    written: int
+
+
+def moved(job: Job) -> Moved:
+    """What a run of the job moves."""
+    copies = sum(copy.size for save in job.saves for copy in save.image.copies)
+    for_identity = job.pins.bytes + (bytes_beside(job.inputs, job.plan) if job.needs_fingerprints else 0)
+    read = cost.bytes_read(job.plan) + copies + for_identity
+    return Moved(read, for_identity, sum(save.image.size for save in job.saves))
+
+
+def estimate(job: Job, moved: Moved, threads: int, machine: Machine) -> Estimate:
     """The estimate for a job. Looks up what of its files the page cache holds, and reads none of them."""
-    done = work(job)
+    done = work(job, moved)
     shared = machine.shared if job.plan.layout.size >= WORTH_HELPERS else 0
     sharing = 1 - shared + shared / min(threads, os.cpu_count() or 1)
     taken = {kind: amount * machine.of(kind) for kind, amount in done.items()}
@@ -60,7 +82,7 @@ def estimate(job: Job, threads: int, machine: Machine) -> Estimate:
     flush = taken.pop("byte flushed")
     tensors, files = (sum(taken.pop(kind, 0.0) for kind in kinds) for kinds in (_TENSORS, _FILES))
     arithmetic = sum(taken.values())
-    from_disk = machine.of("byte cold") * _cold_bytes(job, done["byte read"])
+    from_disk = machine.of("byte cold") * _cold_bytes(job, moved.read)
     return Estimate(
         start=machine.of("start") + alone,
         files=tensors + files * sharing,
@@ -74,26 +96,14 @@ _TENSORS = ("tensor read", "tensor written")
 _FILES = ("byte read", "byte written", "tensor group")
 
 
-def work(job: Job) -> dict[str, float]:
+def work(job: Job, moved: Moved) -> dict[str, float]:
     """How much a run does of each kind: `operations`, and
 
     byte read, byte written, byte flushed   of all passes, copies and fingerprints
     run                                     1: what a run takes besides
     """
-    written = sum(save.image.size for save in job.saves)
-    counted = {"byte read": bytes_read(job), "byte written": written, "byte flushed": written, "run": 1}
+    counted = {"byte read": moved.read, "byte written": moved.written, "byte flushed": moved.written, "run": 1}
     return {**counted, **cost.operations(job.plan)}
-
-
-def bytes_read(job: Job) -> int:
-    """Bytes that a run reads: in all passes, for copies from templates, and beside them."""
-    copies = sum(copy.size for save in job.saves for copy in save.image.copies)
-    return cost.bytes_read(job.plan) + copies + bytes_for_identity(job)
-
-
-def bytes_for_identity(job: Job) -> int:
-    """Bytes of tensors that only fingerprints need, and of files whose sha256 is pinned."""
-    return job.pins.bytes + (bytes_beside(job.inputs, job.plan) if job.needs_fingerprints else 0)
 
 
 def _cold_bytes(job: Job, read: float) -> float:
