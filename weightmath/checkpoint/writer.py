@@ -86,6 +86,7 @@ class Writer:
         """What writes elements of a tensor as `write` does: for those who write many parts of it."""
         target = self.image.targets[name]
         width, nbytes, stride = target.entry.dtype.itemsize, target.entry.nbytes, target.stride
+        note = self._noting(name)
 
         def write(start: int, bits: Bits) -> int:
             first, size = start * width, bits.nbytes
@@ -100,7 +101,6 @@ class Writer:
             note(start, bits.size, crc)
             return crc
 
-        note = self._noting(name)
         return write
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
