@@ -12,7 +12,7 @@ from tests.packages import folds
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.rebuild import StorageReference
+from weightmath.checkpoint.rebuild import Tensor
 from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import dissect
 from weightmath.errors import CheckpointError
@@ -36,7 +36,7 @@ def shortcut(data: bytes) -> Pickle:
 
 
 def taken(data: bytes) -> int:
-    return sum(isinstance(pid, StorageReference) for pid in shortcut(data).pids)
+    return sum(isinstance(pid, Tensor) for pid in shortcut(data).pids)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])

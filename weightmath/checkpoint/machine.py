@@ -21,7 +21,7 @@ class Pickle(NamedTuple):
 
     root        the value that a real unpickler would return
     end         the byte after STOP
-    pids        what every persistent reference says, in file order
+    pids        what every persistent reference says, in file order; of a tensor read by the shortcut, the tensor
     puts, gets  every write to the memo; the positions of every read, with the memo number
     frames      positions of FRAME opcodes
     plain       False where DUP, POP or a change through the memo makes byte spans ambiguous: not to be edited

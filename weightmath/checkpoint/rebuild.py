@@ -44,16 +44,27 @@ class StorageReference(NamedTuple):
         return self.elements * (self.dtype.itemsize if self.dtype else 1)
 
 
-class Tensor(NamedTuple):
-    """A tensor as the pickle describes it."""
+class Form(NamedTuple):
+    """All that a pickle says of a tensor but for the key of its storage: what a hundred thousand have in common.
 
-    storage: StorageReference
+    nbytes, device   of its storage
+    """
+
+    nbytes: int
+    device: str
     dtype: DType
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     requires_grad: bool
     is_parameter: bool
+
+
+class Tensor(NamedTuple):
+    """A tensor as the pickle describes it."""
+
+    key: str  # of its storage
+    form: Form
 
 
 class Rebuild(NamedTuple):
@@ -71,8 +82,6 @@ class Rebuild(NamedTuple):
 
 def storage_reference(pid: Value) -> StorageReference:
     """The storage that a persistent id refers to; CheckpointError if it refers to something else."""
-    if isinstance(pid, StorageReference):
-        return pid
     if not isinstance(pid, Tuple) or len(pid.items) not in (5, 6) or pid.items[0] != "storage":
         raise CheckpointError("a persistent reference is not to a storage")
     kind, key, device, elements = pid.items[1:5]
@@ -100,7 +109,7 @@ def tensor_of(value: Value) -> Tensor | None:
     tensor = inner if isinstance(inner, Tensor) else None
     rebuild = rebuild_of(inner)
     tensor = _tensor(rebuild) if rebuild else tensor
-    return tensor and tensor._replace(requires_grad=requires_grad, is_parameter=True)
+    return tensor and Tensor(tensor.key, tensor.form._replace(requires_grad=requires_grad, is_parameter=True))
 
 
 def rebuild_of(value: Value) -> Rebuild | None:
@@ -146,18 +155,19 @@ def _tensor(rebuild: Rebuild) -> Tensor | None:
     offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
     if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
         raise CheckpointError("a tensor's shape is malformed")
-    tensor = Tensor(storage, dtype, offset, shape, stride, len(items) > 4 and items[4] is True, False)
-    check_inside(tensor)
-    return tensor
+    requires_grad = len(items) > 4 and items[4] is True
+    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride, requires_grad, False)
+    check_inside(form)
+    return Tensor(storage.key, form)
 
 
-def check_inside(tensor: Tensor) -> None:
+def check_inside(form: Form) -> None:
     """CheckpointError if a tensor has elements outside its storage."""
-    elements = tensor.storage.nbytes // tensor.dtype.itemsize
-    last = tensor.offset
-    for size, step in zip(tensor.shape, tensor.stride, strict=True):
+    elements = form.nbytes // form.dtype.itemsize
+    last = form.offset
+    for size, step in zip(form.shape, form.stride, strict=True):
         last += (size - 1) * step
-    if last >= elements and 0 not in tensor.shape:
+    if last >= elements and 0 not in form.shape:
         raise CheckpointError(f"a tensor needs {last + 1} elements of a storage that has {elements}")
 
 

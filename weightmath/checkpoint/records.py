@@ -90,7 +90,7 @@ class Records(Mapping[str, Record]):
         """Those in a directory, by their names in it."""
         inside = [name.startswith(f"{root}/") for name in self.names]
         names = [name[len(root) + 1 :] for name in compress(self.names, inside)]
-        return Records(tuple(names), self.table[inside])
+        return Records(tuple(names), self.table if all(inside) else self.table[inside])
 
 
 def read_directory(file: int, length: int, start: int = 0) -> Records:

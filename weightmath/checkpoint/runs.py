@@ -40,7 +40,7 @@ class Run(NamedTuple):
         """What one of the tensors puts into the memo, but for what is inside of it."""
         name, tensor = self.values[2 * row : 2 * row + 2]
         assert isinstance(tensor, Tensor)
-        return {self.named[row]: name, self.named[row] + 1: tensor.storage.key, self.made[row]: tensor}
+        return {self.named[row]: name, self.named[row] + 1: tensor.key, self.made[row]: tensor}
 
 
 Runs = dict[bytes, Run]  # by their first bytes

@@ -20,9 +20,8 @@ from typing import NamedTuple
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
 from weightmath.checkpoint.nodes import Container, Global, Value
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.rebuild import V2, StorageReference, Tensor, check_inside, storage_dtype, tensor_of
+from weightmath.checkpoint.rebuild import V2, Form, StorageReference, Tensor, check_inside, storage_dtype, tensor_of
 from weightmath.checkpoint.runs import FEW, HEAD, Memo, Run, Runs
-from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
 _PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
@@ -62,8 +61,7 @@ def read_to_describe(data: bytes, known: Runs | None = None) -> tuple[Pickle, Ru
 class _Shared(NamedTuple):
     """What tensors have in common whose bytes are the same but for the storage's key and memo numbers."""
 
-    storage: tuple[str, DType | None, str, int]  # a reference but for the key
-    tensor: tuple[DType, int, tuple[int, ...], tuple[int, ...], bool, bool]  # a tensor but for the storage
+    form: Form
     reads: tuple[int, ...]  # memo numbers
 
 
@@ -95,7 +93,7 @@ class _Machine(Machine):
         """Do what reading the bytes of a run does; the end of them."""
         self.stack += run.values
         self.starts += [at] * len(run.values)
-        self.pids += [value.storage for value in run.values if isinstance(value, Tensor)]
+        self.pids += run.values[1::2]
         self.highest = run.after
         if len(run.made) < FEW:
             for row in range(len(run.made)):
@@ -126,9 +124,10 @@ def _get(machine: Machine, at: int) -> int:
         found = _TENSOR.match(machine.data, at)
         read = found and _read(machine, found)
         if found and read:
-            machine.push(read.tensor, at)
-            machine.pids.append(read.tensor.storage)
-            machine.memo |= {read.first: read.tensor.storage.key, read.last: read.tensor}
+            tensor, first, last = read
+            machine.push(tensor, at)
+            machine.pids.append(tensor)
+            machine.memo |= {first: tensor.key, last: tensor}
             end_of_first = found.end()
             run = _recalled(machine, end_of_first) or _named_tensors(machine, machine.data[at:end], end_of_first)
             return machine.take(run, end_of_first) if run else end_of_first
@@ -148,9 +147,10 @@ def _named_tensors(machine: _Machine, rebuild: bytes, first: int) -> Run | None:
         read = found and _read(machine, found, rebuild)
         if not found or not read:
             break
-        values += (data[at + 5 : begin].decode("utf-8", "surrogatepass"), read.tensor)
-        named.append(read.first)
-        made.append(read.last)
+        tensor, first_number, last_number = read
+        values += (data[at + 5 : begin].decode("utf-8", "surrogatepass"), tensor)
+        named.append(first_number)
+        made.append(last_number)
         at = end = found.end()
         if before[1] and data.startswith(_NEXT_BATCH, at):
             at += len(_NEXT_BATCH)
@@ -196,12 +196,7 @@ _HANDLERS = {
 }  # fmt: skip
 
 
-class _Read(NamedTuple):
-    """A tensor, and the first and last memo number that are new with it or with its name."""
-
-    tensor: Tensor
-    first: int
-    last: int
+_Read = tuple[Tensor, int, int]  # a tensor, and the first and last memo number that are new with it or with its name
 
 
 def _read(machine: _Machine, found: re.Match[bytes], after_name: bytes | None = None) -> _Read | None:
@@ -223,7 +218,7 @@ def _read(machine: _Machine, found: re.Match[bytes], after_name: bytes | None = 
             return None
         machine.shared[parts[:_OWN_AT]] = shared
     machine.highest = numbers[-1]
-    return _Read(Tensor(StorageReference(key.decode(), *shared.storage), *shared.tensor), numbers[0], numbers[-1])
+    return Tensor(key.decode(), shared.form), numbers[0], numbers[-1]
 
 
 def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
@@ -233,16 +228,16 @@ def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
         return None
     if not (isinstance(hooks, Global) and str(hooks) == "collections.OrderedDict"):
         return None
-    dtype, offset = storage[1], _integer(found["offset"])
+    dtype, offset = storage.dtype, _integer(found["offset"])
     if dtype is None or offset < 0:
         return None
     reads = tuple(_number(get) for get in found.group("word", "kind", "device", "hooks") if get)
-    shared = _Shared(storage, (dtype, offset, shape, stride, found["grad"] == b"\x88", False), reads)
-    check_inside(Tensor(StorageReference("", *shared.storage), *shared.tensor))
-    return shared
+    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride, found["grad"] == b"\x88", False)
+    check_inside(form)
+    return _Shared(form, reads)
 
 
-def _storage(machine: _Machine, found: re.Match[bytes]) -> tuple[str, DType | None, str, int] | None:
+def _storage(machine: _Machine, found: re.Match[bytes]) -> StorageReference | None:
     name = found["place_name"]
     place = name.decode() if name else _memo(machine, found["device"])
     what, size = _memo(machine, found["kind"]), _integer(found["elements"])
@@ -250,7 +245,7 @@ def _storage(machine: _Machine, found: re.Match[bytes]) -> tuple[str, DType | No
         return None
     if not (isinstance(what, Global) and isinstance(place, str)):
         return None
-    return what.name, storage_dtype(what), place, size
+    return StorageReference(found["key"].decode(), what.name, storage_dtype(what), place, size)
 
 
 def _memo(machine: _Machine, get: bytes) -> object:

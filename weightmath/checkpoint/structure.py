@@ -15,7 +15,7 @@ from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorIn
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, Huge, List, Pair, Persistent, Set, Tuple, Value
 from weightmath.checkpoint.numpy_number import numpy_number
-from weightmath.checkpoint.rebuild import StorageReference, Tensor, storage_reference, tensor_of
+from weightmath.checkpoint.rebuild import Tensor, storage_reference, tensor_of
 from weightmath.errors import CheckpointError, at
 from weightmath.layout import Entry
 
@@ -91,7 +91,7 @@ def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = Non
     """
     walk = _Walk(pickle, known or {})
     tree = walk.visit(pickle.root, (), False)
-    keys = dict.fromkeys([storage_reference(pid).key for pid in pickle.pids])
+    keys = dict.fromkeys([pid.key if isinstance(pid, Tensor) else storage_reference(pid).key for pid in pickle.pids])
     structure = Structure(
         tree, tuple(walk.tensors), tuple(walk.drafts), walk.storages, frozenset(walk.others), tuple(keys)
     )
@@ -177,21 +177,22 @@ class _Walk:
         return Opaque(_class_name(call), content[0] if len(content) == 1 else content or None)
 
     def tensor(self, tensor: Tensor, node: Value, path: tuple[PathKey, ...]) -> TensorInfo:
-        name = str(path[-1]) if path else ""
+        nbytes, device, dtype, offset, shape, stride, requires_grad, is_parameter = tensor.form
+        entry, storage = Entry(str(path[-1]) if path else "", shape, dtype), self.storage(tensor.key, nbytes, device)
         info = TensorInfo(
-            Entry(name, tensor.shape, tensor.dtype), path, self.storage(tensor.storage), tensor.offset, tensor.stride,
-            is_contiguous(tensor.shape, tensor.stride), tensor.requires_grad, tensor.is_parameter, len(self.tensors),
+            entry, path, storage, offset, stride, is_contiguous(shape, stride), requires_grad,
+            is_parameter, len(self.tensors),
         )  # fmt: skip
         self.tensors.append(info)
         self.nodes.append(node)
         return info
 
-    def storage(self, reference: StorageReference) -> Storage:
-        known = self.storages.get(reference.key)
+    def storage(self, key: str, nbytes: int, device: str) -> Storage:
+        known = self.storages.get(key)
         if known is None:
-            known = self.storages[reference.key] = Storage(reference.key, reference.nbytes, reference.device)
-        elif known.nbytes != reference.nbytes:
-            raise CheckpointError(f"two references to storage `{reference.key}` disagree about its size")
+            known = self.storages[key] = Storage(key, nbytes, device)
+        elif known.nbytes != nbytes:
+            raise CheckpointError(f"two references to storage `{key}` disagree about its size")
         return known
 
     def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[Any, Any]:
@@ -254,7 +255,7 @@ class _Walk:
             if isinstance(value, Persistent):
                 self.others.add(storage_reference(value.pid).key)
             elif isinstance(value, Tensor):
-                self.others.add(value.storage.key)
+                self.others.add(value.key)
             elif isinstance(value, (Tuple, Container)) and id(value) not in self.swept:
                 self.swept.add(id(value))
                 left.extend(_children(value))
