@@ -10,6 +10,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -25,9 +26,10 @@ def check(recipes: Recipes, json: options.Json = False) -> None:
     The rest only checkpoints tell, and `weightmath plan` checks it. Exit code 0 if all recipes are well, else 2.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.page import Page
-        from weightmath.reports.check import check_report
-        from weightmath.reports.plain import as_json
+        with loading():
+            from weightmath.cli.page import Page
+            from weightmath.reports.check import check_report
+            from weightmath.reports.plain import as_json
 
         reports = [check_report(path) for path in recipes]
         if json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.loading import loading
 
 
 def fingerprint(
@@ -18,10 +19,11 @@ def fingerprint(
     the file, or what else the checkpoint holds. It tells accidents, not malice: for that a recipe pins `sha256:`.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.engine.memory import threads_of
-        from weightmath.files.inputs import open_input
-        from weightmath.reports.fingerprint import fingerprint_report
-        from weightmath.reports.plain import as_json
+        with loading():
+            from weightmath.engine.memory import threads_of
+            from weightmath.files.inputs import open_input
+            from weightmath.reports.fingerprint import fingerprint_report
+            from weightmath.reports.plain import as_json
 
         report = fingerprint_report(open_input("CKPT", path, section=section), threads_of(threads))
         print(as_json(report) if json else report.fingerprint)

@@ -9,6 +9,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.loading import loading
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe; its text is changed.")]
 Sums = Annotated[bool, typer.Option("--sha256", help="Pin the sha256 sums of the files too.")]
@@ -21,11 +22,12 @@ def lock(path: RecipePath, sums: Sums = False, threads: options.Threads = None, 
     sum tells malice too, and is checked before the work.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.page import Page
-        from weightmath.engine.memory import threads_of
-        from weightmath.lock import lock as locked
-        from weightmath.reports.lock import lock_report
-        from weightmath.reports.plain import as_json
+        with loading():
+            from weightmath.cli.page import Page
+            from weightmath.engine.memory import threads_of
+            from weightmath.lock import lock as locked
+            from weightmath.reports.lock import lock_report
+            from weightmath.reports.plain import as_json
 
         report = lock_report(locked(path, sums=sums, threads=threads_of(threads)))
         if json:

@@ -8,6 +8,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.loading import loading
 from weightmath.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ def provenance(
     For weighted sums, the effective coefficient of each original checkpoint is multiplied out through all generations.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath import recipe
-        from weightmath.checkpoint import open_checkpoint
-        from weightmath.reports.plain import as_json
-        from weightmath.reports.provenance import known_provenance, provenance_report
+        with loading():
+            from weightmath import recipe
+            from weightmath.checkpoint import open_checkpoint
+            from weightmath.reports.plain import as_json
+            from weightmath.reports.provenance import known_provenance, provenance_report
 
         checkpoint = open_checkpoint(path)
         if json:

@@ -9,6 +9,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
     from weightmath.reports.verification import VerifyReport
@@ -43,11 +44,12 @@ def verify(
     is equal; 1: something differs; 2: it cannot be computed again.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.progress import progress_bar
-        from weightmath.cli.quantities import parse_share, parse_size
-        from weightmath.reports.plain import as_json
-        from weightmath.reports.verification import verify_report
-        from weightmath.verify.verification import verify as verified
+        with loading():
+            from weightmath.cli.progress import progress_bar
+            from weightmath.cli.quantities import parse_share, parse_size
+            from weightmath.reports.plain import as_json
+            from weightmath.reports.verification import verify_report
+            from weightmath.verify.verification import verify as verified
 
         with progress_bar("verifying", wanted=not json) as progress:
             found = verified(
