@@ -49,15 +49,20 @@ def operations(plan: Plan) -> dict[str, float]:
         tensor group             tensors, or as many small ones as go through their programs together
     """
     counts: defaultdict[str, float] = defaultdict(float)
+    known: dict[object, tuple[tuple[str, float], ...]] = {}  # the same for groups of one program and shape
     for wanted, group in _groups(plan):
         width = plan.compute_dtypes[group.entries[0]].itemsize / 4
+        shape = plan.layout.entries[group.entries[0]].shape
         for number, program in enumerate(group.programs):
             last = number == len(group.programs) - 1
             elements = width * sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
             counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
             counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
-            for name, each in _of_program(group, number, wanted, plan):
+            key = (id(group.programs), number, shape)
+            if key not in known:
+                known[key] = tuple(_of_program(group, number, wanted, plan))
+            for name, each in known[key]:
                 counts[name] += elements * each
     return dict(counts)
 
