@@ -66,9 +66,8 @@ def _planner(section: Section, form: Form) -> Callable[[Section, Wishes], Image]
 
 
 def _check(section: Section, wishes: Wishes) -> None:
-    for name in wishes.computed:
-        if name not in section.tensors:
-            raise OutputError(f"section `{section.name or '.'}` has no tensor `{name}`")
+    for name in sorted(wishes.computed - section.tensors.keys()):
+        raise OutputError(f"section `{section.name or '.'}` has no tensor `{name}`")
     for name in wishes.dtypes:
         if name not in wishes.computed and wishes.dtypes[name] != section.tensors[name].entry.dtype:
             raise OutputError(f"`{name}` is copied from the template and cannot change its dtype")

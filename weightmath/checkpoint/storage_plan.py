@@ -99,7 +99,15 @@ def plan_storages(
     for tensor in section.checkpoint.tensors:
         users.setdefault(tensor.storage.key, []).append(tensor)
     chosen = {tensor.number for name, tensor in section.tensors.items() if name in computed}
-    return {key: _plan(tensors, chosen, dtypes, key in others) for key, tensors in users.items()}
+    plans: dict[str, StoragePlan] = {}
+    for key, (tensor, *more) in users.items():
+        if more or not tensor.contiguous or tensor.number not in chosen or key in others:
+            plans[key] = _plan([tensor, *more], chosen, dtypes, key in others)
+        else:  # nearly all are like this
+            old = tensor.entry.dtype
+            new = dtypes.get(tensor.entry.name, old) if dtypes else old
+            plans[key] = StoragePlan(tensor.storage, old, new, (tensor,), _NO_ALIASES)
+    return plans
 
 
 def _plan(
@@ -116,8 +124,6 @@ def _plan(
         )
     old = first.entry.dtype
     new = dtypes.get(first.entry.name, old)
-    if len(users) == 1 and first.contiguous:
-        return StoragePlan(first.storage, old, new if new != old else old, (first,), _NO_ALIASES)
     retyped = any(dtypes.get(tensor.entry.name, tensor.entry.dtype) != tensor.entry.dtype for tensor in written)
     if retyped:
         _check_one_dtype(users, written, dtypes)

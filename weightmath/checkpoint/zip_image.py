@@ -32,9 +32,8 @@ def plan_zip_image(section: Section, wishes: Wishes) -> Image:
     """The image of a torch zip; see `plan_image`."""
     template: TorchZip = section.checkpoint.source
     section = without(section, wishes.drop, wishes.keep)
-    for name in wishes.computed:
-        if name not in section.tensors:
-            raise OutputError(f"`drop:` leaves out `{name}`, which is computed")
+    for name in sorted(wishes.computed - section.tensors.keys()):
+        raise OutputError(f"`drop:` leaves out `{name}`, which is computed")
     structure: Structure = section.checkpoint.source.structure
     storages = plan_storages(section, wishes.computed, wishes.dtypes, structure.others)
     pickle = _edited(section, storages, wishes.device)
@@ -56,7 +55,7 @@ def _edited(section: Section, storages: Mapping[str, StoragePlan], device: str) 
 
 def _kept_names(template: TorchZip, keys: Sequence[str], extra: Collection[str]) -> list[str]:
     """The template's records that the output has too, in their order, if these storages are left."""
-    lost = {f"{DATA}{key}" for key in {*template.structure.keys} - {*keys}}
+    lost = {f"{DATA}{key}" for key in {*template.structure.keys}.difference(keys)}
     gone = {RECORD, *extra, *lost}  # the record tells of the template
     if lost:
         gone.add(SERIALIZATION_ID)  # its first half is a hash of the records' names
