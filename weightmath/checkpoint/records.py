@@ -46,6 +46,15 @@ class Record(NamedTuple):
     crc: int | None = None
 
 
+class Names(tuple[str, ...]):
+    """The names of records, which files of one model have in common."""
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The place of each."""
+        return {name: row for row, name in enumerate(self)}
+
+
 @dataclass(frozen=True, eq=False)
 class Records(Mapping[str, Record]):
     """Records by their names, in the order of their place in the file. One is made when it is asked for.
@@ -53,18 +62,14 @@ class Records(Mapping[str, Record]):
     table   one row for each: header, offset, size, method, crc
     """
 
-    names: tuple[str, ...]
+    names: Names
     table: Numbers
 
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.names)}
-
     def __getitem__(self, name: str) -> Record:
-        return Record(name, *self.table[self._rows[name]].tolist())
+        return Record(name, *self.table[self.names.rows[name]].tolist())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows
+        return name in self.names.rows
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -74,11 +79,11 @@ class Records(Mapping[str, Record]):
 
     def places(self, names: Sequence[str]) -> tuple[Numbers, Numbers]:
         """Offset and size of each of these; KeyError for one that it has not."""
-        first = self._rows[names[0]] if names else 0
+        first = self.names.rows[names[0]] if names else 0
         if self.names[first : first + len(names)] == tuple(names):  # as torch writes them
             rows = self.table[first : first + len(names)]
         else:
-            rows = self.table[[self._rows[name] for name in names]]
+            rows = self.table[[self.names.rows[name] for name in names]]
         return rows[:, 1], rows[:, 2]
 
     @property
@@ -90,7 +95,7 @@ class Records(Mapping[str, Record]):
         """Those in a directory, by their names in it."""
         inside = [name.startswith(f"{root}/") for name in self.names]
         names = [name[len(root) + 1 :] for name in compress(self.names, inside)]
-        return Records(tuple(names), self.table if all(inside) else self.table[inside])
+        return Records(Names(names), self.table if all(inside) else self.table[inside])
 
 
 def read_directory(file: int, length: int, start: int = 0) -> Records:
@@ -109,7 +114,7 @@ def read_directory(file: int, length: int, start: int = 0) -> Records:
             raise ValueError("a header beyond the end")
         table[:, 0] += start
         table[:, 1] = np.concatenate([*_data_offsets(file, names, table), np.zeros(0, np.int64)])
-        records = Records(tuple(name.decode() for name in names), table)
+        records = Records(Names(name.decode() for name in names), table)
     except (struct.error, OverflowError, ValueError):
         raise _broken("its directory cannot be read") from None
     _check_disjoint(records, start + end)

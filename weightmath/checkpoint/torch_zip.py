@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
-from weightmath.checkpoint.records import Record, Records, read_bytes, read_directory
+from weightmath.checkpoint.records import Names, Record, Records, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
 from weightmath.checkpoint.runs import Runs
 from weightmath.checkpoint.shortcut import read_to_describe
@@ -54,13 +54,12 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
     file         an open descriptor, only used during the call
     start, size  where in the file the zip lies, if it is not all of it
     """
-    every = read_directory(file, stamp.size if size is None else size, start)
-    root, records = _below_root(every)
-    small = _small_records(file, every, root)
-    record = every[f"{root}/data.pkl"]
+    root, records = _below_root(read_directory(file, stamp.size if size is None else size, start))
+    small = _small_records(file, records)
+    record = records["data.pkl"]
     pickle = read_bytes(file, record.offset, record.size)
     structure = describe(pickle)
-    places = _places(structure, every, root)
+    places = _places(structure, records)
     source = TorchZip(root, records, small, pickle, structure)
     form = small.get(".format_version")
     return Checkpoint(
@@ -79,13 +78,21 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
 
 @dataclass
 class _Last:
-    """What there is to recognise in the next pickle: fine-tunes of one model differ in an epoch or a step.
+    """What there is to recognise in the next file: fine-tunes of one model differ in an epoch or a step.
 
-    It stays until the next one is read: 0.8 KB for a tensor of a large model.
+    It stays until the next one is read: half a kilobyte for each tensor.
     """
 
+    names: Names = field(default_factory=Names)
     runs: Runs = field(default_factory=dict)
     mappings: dict[tuple[PathKey, ...], Known] = field(default_factory=dict)
+
+    def known_names(self, records: Records) -> Records:
+        """The records, whose names are one object with the last file's where they are equal."""
+        if records.names == self.names:
+            return replace(records, names=self.names)
+        self.names = records.names
+        return records
 
 
 _last = _Last()
@@ -107,14 +114,13 @@ def anatomy(pickle: bytes) -> Anatomy:
         return dissect(read_pickle(pickle))
 
 
-def _places(structure: Structure, records: Records, root: str) -> dict[str, Place]:
+def _places(structure: Structure, records: Records) -> dict[str, Place]:
     """Where the storages lie; CheckpointError if one has no record, or one of another size."""
     storages = list(structure.storages.values())
-    data = f"{root}/data/"
     try:
-        offsets, sizes = records.places([data + key for key in structure.storages])
+        offsets, sizes = records.places([f"data/{key}" for key in structure.storages])
     except KeyError as error:
-        raise CheckpointError(f"the record of storage `{error.args[0][len(data) :]}` is missing") from None
+        raise CheckpointError(f"the record of storage `{error.args[0][len('data/') :]}` is missing") from None
     differ = np.flatnonzero(sizes != [storage.nbytes for storage in storages])
     if differ.size:
         number = int(differ[0])
@@ -126,9 +132,9 @@ def _places(structure: Structure, records: Records, root: str) -> dict[str, Plac
 def _below_root(records: Records) -> tuple[str, Records]:
     """The root directory and the records by their name below it; CheckpointError if torch.save did not write them."""
     root = records.names[0].partition("/")[0] if records else ""
-    if f"{root}/data.pkl" not in records:
+    below = _last.known_names(records.below(root))
+    if "data.pkl" not in below:
         raise zip_refusal(records.names)
-    below = records.below(root)
     refused = program_refusal(below.names)
     if refused is not None:
         raise refused
@@ -144,8 +150,8 @@ def _below_root(records: Records) -> tuple[str, Records]:
 _SMALL = ("version", "byteorder", ".format_version", ".storage_alignment")
 
 
-def _small_records(file: int, records: Records, root: str) -> dict[str, bytes]:
-    present = {name: records[f"{root}/{name}"] for name in _SMALL if f"{root}/{name}" in records}
+def _small_records(file: int, records: Records) -> dict[str, bytes]:
+    present = {name: records[name] for name in _SMALL if name in records}
     small = {name: read_bytes(file, record.offset, min(record.size, 64)) for name, record in present.items()}
     if small.get("byteorder", b"little") != b"little":
         raise CheckpointError("was saved on a big-endian machine", hint="load and save it again on a little-endian one")
