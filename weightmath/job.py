@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 from weightmath import functions, methods, recipe
@@ -197,7 +198,7 @@ def _save(
     template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
     there = plan.facts.present[output.value]
-    sizes = {entry.name: entry.size for entry, flag in zip(plan.layout, there, strict=True) if flag}
+    sizes = dict(compress(zip(plan.layout.names, plan.layout.sizes, strict=True), there.tolist()))
     target = source.outputs[name]
     dropped = inputs.dropped(name)
     try:

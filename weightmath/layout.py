@@ -107,9 +107,14 @@ class Layout:
         return any(map(Patterns([pattern]).matches, (*self.names, *self.outside)))
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of elements of each entry, in flat order."""
+        return tuple(math.prod(entry.shape) for entry in self.entries)
+
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Flat index of each entry's first element, and the total size last."""
-        return tuple(accumulate((entry.size for entry in self.entries), initial=0))
+        return tuple(accumulate(self.sizes, initial=0))
 
     @property
     def size(self) -> int:

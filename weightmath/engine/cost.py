@@ -55,7 +55,7 @@ def operations(plan: Plan) -> dict[str, float]:
         shape = plan.layout.entries[group.entries[0]].shape
         for number, program in enumerate(group.programs):
             last = number == len(group.programs) - 1
-            elements = width * sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
+            elements = width * _elements(group, wanted, plan, last=last)
             counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
             counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
@@ -143,17 +143,17 @@ def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     name = plan.layout.names[group.entries[0]]  # entries that are computed alike are stored alike
     for number, program in enumerate(group.programs):
         last = number == len(group.programs) - 1
-        elements = sum(_elements(entry, wanted, plan, last=last) for entry in group.entries)
+        elements = _elements(group, wanted, plan, last=last)
         total += elements * sum(_width(node, name) for node in program.reads)
     return total
 
 
-def _elements(entry: int, wanted: Wanted, plan: Plan, *, last: bool) -> int:
-    """Elements of an entry that a program goes through: all, or those of the tiles that some sample needs."""
-    shape = plan.layout.entries[entry]
+def _elements(group: Group, wanted: Wanted, plan: Plan, *, last: bool) -> int:
+    """Elements that a program goes through: all of its entries, or those of the tiles that some sample needs."""
     if not (wanted.sampling and last):
-        return shape.size
-    tiles = (tile(shape, n) for n in {n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
+        return sum(map(plan.layout.sizes.__getitem__, group.entries))
+    sampled = ((e, {n for one in wanted.selections for n in one.sampled_tiles(e)}) for e in group.entries)
+    tiles = (tile(plan.layout.entries[entry], number) for entry, numbers in sampled for number in numbers)
     return sum(one.stop - one.start for one in tiles)
 
 

@@ -38,10 +38,12 @@ class Grouping:
         pack: list[int] = []
         packed = number = 0
         programs: tuple[Program, ...] = ()
-        entries = self.plan.layout.entries
+        own: tuple[Program, ...] = ()
+        keys, sizes, last = self.plan.group_keys, self.plan.layout.sizes, None
         for entry in self.plan.order:
-            size = entries[entry].size
-            own = self.programs(entry, wanted, cache)
+            size = sizes[entry]
+            if keys[entry] != last or wanted.selections:  # neighbours are mostly alike
+                last, own = keys[entry], self.programs(entry, wanted, cache)
             if size == 0 or not own:
                 continue
             packable = len(own) == 1 and own[0].packable and size <= TILE and not wanted.sampling

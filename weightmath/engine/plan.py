@@ -152,7 +152,12 @@ class Plan:
                 values = self.facts.static[vector]
                 choices += [values == 0, values == 1]
         chosen = np.packbits(np.array(choices, dtype=bool), axis=0) if choices else np.zeros((0, len(self.layout)))
-        columns = (*chosen.tolist(), self.compute_dtypes, map(_size_class, self.layout), *self._stored_dtypes)
+        columns = (
+            *chosen.tolist(),
+            self.compute_dtypes,
+            map(_size_class, self.layout, self.layout.sizes),
+            *self._stored_dtypes,
+        )
         numbers: dict[object, int] = {}
         return tuple(numbers.setdefault(key, len(numbers)) for key in zip(*columns, strict=True))
 
@@ -170,8 +175,7 @@ class Plan:
         return total
 
 
-def _size_class(entry: Entry) -> tuple[bool, bool, bool]:
-    size = entry.size
+def _size_class(entry: Entry, size: int) -> tuple[bool, bool, bool]:
     return (True, False, False) if size <= TILE else (False, rows_are_cut(entry), size > GATHER_LIMIT)
 
 
