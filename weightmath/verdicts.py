@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from weightmath.checkpoint.ending import form_of
 from weightmath.engine.execute import Results
+from weightmath.engine.outcome import Outcome
 from weightmath.errors import ExpectError, NumericError
 from weightmath.files.inputs import Opened, has_nonfinite
+from weightmath.files.outputs import Save
 from weightmath.questions import Claim
 from weightmath.recipe import Recipe
 
 _LISTED = 5
+_FORMS = {"torch zip": "torch zip", "safetensors": "safetensors", "sharded safetensors": "folder"}
 _HINT = "a wider `dtype:` if they overflowed, inputs without them, or `nonfinite: allow` if you want them"
 
 
@@ -42,13 +46,26 @@ def check_claims(recipe: Recipe, claims: Iterable[tuple[int, Claim]]) -> None:
             raise ExpectError(f"`{claim.text}` does not hold{measured}", where=recipe.where("expect", number))
 
 
-def without_effect(results: Results) -> list[str]:
-    """A warning for each output that is what its template was."""
+def without_effect(recipe: Recipe, saves: Iterable[Save], results: Results) -> list[str]:
+    """A warning for each output that is what its template was, and was not asked for in another form."""
     return [
-        f"{name}: nothing changed against the template: the merge had no effect"
-        for name, outcome in results.outcomes.items()
-        if outcome.tensors and not any(change.changed for change in outcome.tensors.values())
+        f"{save.name}: nothing changed against the template: the merge had no effect"
+        for save in saves
+        if _is_unchanged(results.outcomes[save.name]) and not _is_converted(recipe, save)
     ]
+
+
+def _is_unchanged(outcome: Outcome) -> bool:
+    return bool(outcome.tensors) and not any(change.changed for change in outcome.tensors.values())
+
+
+def _is_converted(recipe: Recipe, save: Save) -> bool:
+    """Whether an output with the template's numbers is still another file: dtype, container, or what is left out."""
+    if save.encoding is not None:
+        return False
+    spec = recipe.spec.save[save.name]
+    is_other = _FORMS.get(save.template.checkpoint.container) != form_of(recipe.outputs[save.name])
+    return bool(save.retyped or spec.drop or spec.keep != "all" or spec.shard or is_other)
 
 
 def without_base(inputs: Mapping[str, Opened], at_hand: Collection[str]) -> list[str]:

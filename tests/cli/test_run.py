@@ -96,6 +96,31 @@ def test_a_merge_without_effect_is_no_plain_success(cli: Cli, folder: Path) -> N
     assert "warning: merged.ckpt: nothing changed against the template: the merge had no effect" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("name", "wish"),
+    [
+        ("out.ckpt", "dtype: bf16"),
+        ("out.ckpt", "dtype: fp8"),
+        ("out.ckpt", "drop: [epoch]"),
+        ("out.ckpt", "keep: weights"),
+        ("out.safetensors", "keep: all"),
+        ("out/", "keep: all"),
+    ],
+)
+def test_a_conversion_is_no_merge_without_effect(cli: Cli, folder: Path, name: str, wish: str) -> None:
+    (folder / "convert.yaml").write_text(f"inputs: {{a: base.ckpt}}\nsave: {{{name}: {{value: a, {wish}}}}}\n")
+    out = cli("run", "convert.yaml").out
+    assert "no effect" not in out
+    assert "  elements     0 of 53 changed (0%)" in out
+    assert ("  stored       4 tensors as " in out) == ("dtype" in wish)
+
+
+def test_the_record_counts_tensors_of_another_dtype(cli: Cli, folder: Path) -> None:
+    (folder / "convert.yaml").write_text("inputs: {a: base.ckpt}\nsave: {out.ckpt: {value: a, dtype: bf16}}\n")
+    (output,) = json.loads(cli("run", "convert.yaml", "--json").out)["outputs"]
+    assert (output["elements_changed"], output["retyped"]) == (0, {"bfloat16": 4})
+
+
 def test_without_a_recipe(cli: Cli, folder: Path) -> None:
     ran = cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "out.ckpt")
     assert (ran.code, ran.err) == (0, "")

@@ -102,6 +102,7 @@ def _print_output(page: Page, output: OutputReport) -> None:
     rows = [
         ["merged", f"{counted(output.merged, 'tensor')}: {output.changed:,} changed, {output.unchanged:,} unchanged"],
         ["elements", f"{output.elements_changed:,} of {output.elements:,} changed ({share})"],
+        *[["stored", f"{counted(n, 'tensor')} as {dtype}, compared as such"] for dtype, n in output.retyped.items()],
         ["copied", f"{tensors}everything else from `{output.template}`"],
         ["to template", _distance(output)],
     ]

@@ -70,6 +70,15 @@ class Save:
         """The file or folder that the user asked for."""
         return self.encoding.path if self.encoding else self.path
 
+    @property
+    def retyped(self) -> dict[str, DType]:
+        """Computed tensors that are stored in another dtype than the template's, by their names in the file."""
+        if self.encoding is not None:
+            return {}
+        stored = {original: self.image.dtype(original) for original in self.originals.values()}
+        tensors = self.template.section.tensors
+        return {original: new for original, new in stored.items() if new != tensors[original].entry.dtype}
+
 
 def plan_save(
     name: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ class OutputReport:
     changed           merged tensors of which some element differs from the template
     unchanged         merged tensors that came out as the template's, bit for bit
     elements          of merged tensors; `elements_changed` of them differ from the template
+    retyped           how many merged tensors are stored in another dtype than the template's, by that dtype; what
+                      they changed is told against the template as it would be in that dtype
     relative_change   norm(output - template) / norm(template) over merged tensors; None for a template of zeros
     cosine            between output and template, over merged tensors; None where one of them is zero
     sampled           whether relative change and cosine are of a sample of tiles, as for large models
@@ -38,6 +41,7 @@ class OutputReport:
     unchanged: int
     elements: int
     elements_changed: int
+    retyped: Mapping[str, int]
     relative_change: float | None
     cosine: float | None
     sampled: bool
@@ -113,6 +117,7 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
         unchanged=len(merged) - changed,
         elements=sum(change.elements for change in changes),
         elements_changed=sum(change.changed for change in changes),
+        retyped=Counter(new.name for new in save.retyped.values()),
         relative_change=outcome.relative_change,
         cosine=outcome.cosine,
         sampled=outcome.sampled,
