@@ -121,6 +121,14 @@ def test_the_record_counts_tensors_of_another_dtype(cli: Cli, folder: Path) -> N
     assert (output["elements_changed"], output["retyped"]) == (0, {"bfloat16": 4})
 
 
+def test_the_template_is_used_though_no_formula_names_it(cli: Cli, folder: Path) -> None:
+    text = "inputs: {base: base.ckpt, chat: chat.ckpt}\nsave: {out.ckpt: chat}\n"
+    (folder / "graft.yaml").write_text(text)
+    for command in ("check", "plan", "run"):
+        assert "nothing uses" not in cli(command, "graft.yaml").out
+    assert "everything else from `base`" in cli("run", "graft.yaml", "--force").out
+
+
 def test_without_a_recipe(cli: Cli, folder: Path) -> None:
     ran = cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "out.ckpt")
     assert (ran.code, ran.err) == (0, "")

@@ -391,6 +391,20 @@ def test_what_nothing_uses():
     assert loads(RECIPE).unused() == ()
 
 
+def test_a_template_is_used():
+    text = "inputs: {d: {path: d.ckpt, kind: delta}, p: {path: p.ckpt, part: true}, base: b.ckpt, a: a.ckpt}\n"
+    assert loads(text + "save: {x.ckpt: a}", "m.yaml").unused() == (
+        "m.yaml:1: inputs.d: nothing uses `d`",
+        "m.yaml:1: inputs.p: nothing uses `p`",
+    )
+    assert "m.yaml:1: inputs.base: nothing uses `base`" in (
+        loads(text + "save: {x.ckpt: {value: a, template: a}}", "m.yaml").unused()
+    )
+    assert (
+        loads(text + "save: {x.ckpt: a}", "m.yaml").unused(["base"])[-1] == "m.yaml:1: inputs.base: nothing uses `base`"
+    )
+
+
 def test_paths_are_relative_to_the_recipe(tmp_path, monkeypatch):
     folder = tmp_path / "recipes"
     folder.mkdir()

@@ -43,17 +43,18 @@ class Inputs:
         named = self.recipe.spec.save[output].template
         if named is not None:
             return self.of(named)[-1]
-        whole = [name for name, spec in self.recipe.spec.inputs.items() if not spec.part and not self._is_delta(name)]
-        models = [name for name in whole if self.recipe.spec.inputs[name].kind in (None, "model")]
-        if not whole:
+        default = self.recipe.default_template(self.deltas)
+        if default is None:
             fact = "no input is a whole model that could be the template"
             raise RecipeError(
                 fact, where=self.recipe.where("inputs"), hint=f"name one: template: {next(iter(self.models))}"
             )
-        return self.of((models or whole)[0])[-1]
+        return self.of(default)[-1]
 
-    def _is_delta(self, name: str) -> bool:
-        return all(opened.is_delta for opened in self.of(name))
+    @property
+    def deltas(self) -> list[str]:
+        """Inputs that consist of delta files."""
+        return [name for name in self.recipe.spec.inputs if all(opened.is_delta for opened in self.of(name))]
 
     def dropped(self, output: str) -> frozenset[str]:
         """Tensors of its template's section that an output leaves out."""

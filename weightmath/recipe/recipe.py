@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +86,22 @@ class Recipe:
                     Expression(text, ("params", name, key)) for key, text in value.items() if isinstance(text, str)
                 )
 
-    def unused(self) -> tuple[str, ...]:
-        """A warning for each input, parameter and entry of `let` that nothing uses."""
-        used = {output.template for output in self.spec.save.values()}
+    def default_template(self, deltas: Collection[str] = ()) -> str | None:
+        """The input that is the template of outputs that name none: the first whole model, else the first whole one.
+
+        deltas   inputs whose files are deltas, which the recipe cannot tell; None where no input is whole
+        """
+        whole = [name for name, spec in self.spec.inputs.items() if not spec.part and name not in deltas]
+        models = [name for name in whole if self.spec.inputs[name].kind in (None, "model")]
+        return next(iter(models or whole), None)
+
+    def unused(self, deltas: Collection[str] = ()) -> tuple[str, ...]:
+        """A warning for each input, parameter and entry of `let` that nothing uses; `deltas` as above.
+
+        An input in no formula is used where it is the template of an output.
+        """
+        default = self.default_template(deltas)
+        used = {output.template or default for output in self.spec.save.values()}
         expressions = (*self.cells(), *self.expressions())
         used.update(name for expression in expressions for name in names_in(expression.text))
         sections = {"inputs": self.spec.inputs, "params": self.spec.params, "let": self.spec.let}
