@@ -9,7 +9,7 @@ from weightmath import functions as f
 from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import DTYPES
 from weightmath.engine.execute import Settings
-from weightmath.engine.memory import peak_bytes, settings_for, working_bytes
+from weightmath.engine.memory import peak_bytes, settings_for, threads_of, working_bytes
 from weightmath.engine.wide_selection import budget_of
 from weightmath.errors import MemoryBudgetError
 from weightmath.layout import Entry, Layout
@@ -56,6 +56,16 @@ def test_a_model_is_some_dozens_of_chunks():
     for size, tiles in ((1_000, 2), (16_800, 16), (200_000, 32)):
         a, b = inputs(4, (1000, size))
         assert settings_for(plan_of(a + b), 2, None).chunk == pytest.approx(tiles * TILE, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("processors", "asked", "started"),
+    [(2, 100_000, 8), (2, 3, 3), (16, 100_000, 32), (16, 24, 24), (16, None, 8), (2, None, 2), (None, None, 1)],
+)
+def test_no_more_threads_than_are_of_use(monkeypatch, processors, asked, started):
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    a, b = inputs(4, (1000, 1000))
+    assert settings_for(plan_of(a + b), asked, None).threads == threads_of(asked) == started
 
 
 def test_settings_that_fit():

@@ -77,7 +77,8 @@ def run(
     """Do the work of a job, or what is left of it where the same run was stopped before it was through.
 
     Parameters
-        threads   worker threads; None: as many as there are processors, at most 8
+        threads   worker threads; None: as many as there are processors, at most 8; of more than 8, at most two for
+                  each processor are started
         memory    bytes that the work may take; None: as planned
         force     replace outputs that exist
         durable   wait until outputs are on the disk; not for those that are read once and removed

@@ -39,7 +39,12 @@ Output = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Worker threads; as many as processors, at most 8.")
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Worker threads; as many as processors, at most 8. Of more than 8, at most two a processor are started.",
+    ),
 ]
 Memory = Annotated[
     str | None, typer.Option("--memory", metavar="SIZE", help="Memory that the work may take: 512MB, 2GB, 1.5GiB.")

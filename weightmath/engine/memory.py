@@ -83,8 +83,13 @@ def _whole_tensors(plan: Plan, settings: Settings) -> int:
 
 
 def threads_of(asked: int | None) -> int:
-    """The number of worker threads: what was asked for, else as many as there are processors, at most 8."""
-    return asked or min(os.cpu_count() or 1, _MOST_THREADS)
+    """The number of worker threads: what was asked for, else as many as there are processors, at most 8.
+
+    No more than 8, or two for each processor, are of use: to start thousands takes longer than the work.
+    """
+    processors = os.cpu_count() or 1
+    most = max(_MOST_THREADS, 2 * processors)
+    return min(asked or min(processors, _MOST_THREADS), most)
 
 
 def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
