@@ -25,7 +25,7 @@ def caveats(
 ) -> tuple[str, ...]:
     """All warnings of a planned recipe, each once."""
     recipe = inputs.recipe
-    found = [*recipe.unused(), *_lists(recipe)]
+    found = [*recipe.unused(inputs.deltas), *_lists(recipe)]
     for name in subject.partial:
         found.append(
             f"{recipe.where('fit')}: of `{name}` the first {subject.rows[name]} rows are merged and the others are the "
