@@ -67,7 +67,7 @@ def test_buffers_stay_the_templates_elsewhere(bench, models, text, formula):
     )
     assert stale in report.warnings or "0 *" in text
     assert {name: reason for name, reason in report.job.copied.items() if reason.startswith("a buffer")} == {
-        name: "a buffer, and the formula is no average" for name in models["a"] if is_batch_statistic(name)
+        name: "a buffer, and not every output is an average" for name in models["a"] if is_batch_statistic(name)
     }
 
 
@@ -92,6 +92,15 @@ def test_a_recipe_decides_otherwise(bench, models):
     assert bench.mistake("inputs: {a: a.ckpt}\nsave: {x.ckpt: a}\nbuffers: {'*runing_var': merge}") == (
         "merge.yaml:3: buffers: the pattern `*runing_var` matches no tensor\n  hint: did you mean `bn1.running_var`?"
     )
+
+
+def test_a_difference_has_all_that_it_takes_to_give_the_model_back(bench, models):
+    assert merge(bench, "b - a").warnings == ()
+    close(bench.load(), {n: models["b"][n] - x if x.is_floating_point() else x for n, x in models["a"].items()})
+    (bench.folder / "out.ckpt").rename(bench.folder / "d.ckpt")
+    bench.run("inputs: {a: a.ckpt, d: {path: d.ckpt, kind: delta}}\nsave:\n  out.ckpt: a + d", force=True)
+    floats = {n: x for n, x in models["b"].items() if x.is_floating_point()}
+    close({n: x for n, x in bench.load().items() if n in floats}, floats)
 
 
 def test_patterns_of_a_formula_may_match_what_is_left_out(bench, models):

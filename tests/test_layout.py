@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
+import pickle
 import re
 from itertools import permutations
 
@@ -122,3 +124,10 @@ def test_patterns_are_those_of_fnmatch_and_re(patterns, name):
 
     expected = next((number for number, pattern in enumerate(patterns) if matches(pattern)), None)
     assert Patterns(patterns).first(name) == expected
+
+
+def test_a_layout_that_was_pickled_or_copied_is_equal():
+    layout = Layout.of([Entry("w", (2, 3), DTYPES["bfloat16"]), Entry("b", (3,), DTYPES["float32"])])
+    for again in (pickle.loads(pickle.dumps(layout)), copy.deepcopy(layout)):
+        assert again == layout
+        assert again.entries[0].dtype is DTYPES["float32"]

@@ -5,12 +5,13 @@ import pytest
 from weightmath import functions as f
 from weightmath.algebra.graph import Input, input_vector
 from weightmath.dtypes import FLOAT32
-from weightmath.engine.linear import coefficients, is_average
+from weightmath.engine.linear import coefficients, is_average, is_difference
 from weightmath.engine.plan import Output, Request, make_plan
 from weightmath.layout import Entry, Layout
 
 LAYOUT = Layout.of(Entry(name, (2, 3), FLOAT32) for name in ("head.w", "net.0.w", "net.1.w"))
 a, b = (input_vector(Input(name, LAYOUT)) for name in "ab")
+d = input_vector(Input("d", LAYOUT, "delta"))
 part = input_vector(Input("part", Layout.of(entry for entry in LAYOUT if entry.name != "head.w"), part=True))
 
 
@@ -55,8 +56,21 @@ def test_coefficients(value, expected):
         (f.model(0.5 * a), False),
         (f.median([a, b]), False),
         (a + f.gaussian(seed=1), False),
+        (a + d, True),
+        (0.5 * (a + b) + 0.3 * d, True),
+        (a + 1.5 * d, False),
+        (a - 0.5 * d, False),
     ],
     ids=str,
 )
 def test_averages(value, average):
     assert is_average(value, planned(value)) is average
+
+
+@pytest.mark.parametrize(
+    ("value", "difference"),
+    [(b - a, True), (3 * (b - a) - d, True), (f.keep_largest(b - a, 0.5), False), (0.5 * a + 0.5 * b, False)],
+    ids=str,
+)
+def test_differences(value, difference):
+    assert is_difference(value, planned(value)) is difference

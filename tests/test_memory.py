@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.engine.whole import plan_of
@@ -10,7 +12,7 @@ from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import DTYPES
 from weightmath.engine.execute import Settings
 from weightmath.engine.memory import peak_bytes, settings_for, threads_of, working_bytes
-from weightmath.engine.wide_selection import budget_of
+from weightmath.engine.wide_selection import WideSelection, budget_of
 from weightmath.errors import MemoryBudgetError
 from weightmath.layout import Entry, Layout
 from weightmath.scope import TILE
@@ -78,3 +80,24 @@ def test_settings_that_fit():
         MemoryBudgetError, match=r"the work needs \d+ MB, and the budget is 1 MB\n  hint: --memory \d+MB"
     ):
         settings_for(plan, None, 10**6)
+
+
+def test_samples_of_many_cells_fit_the_budget_together():
+    """Cells that interleave keep theirs at the same time."""
+    layout = Layout.of(
+        Entry(f"blocks.{i}.{cell}", (500, 4000), DTYPES["float32"]) for i in range(2) for cell in "abcdefghijklmnop"
+    )
+    a = input_vector(Input("a", layout))
+    plan = plan_of(f.keep_largest(a, 0.2, scope=r"re:blocks\.\d+\.(\w)"))
+    selection = WideSelection(next(node for node in plan.nodes if node.op == "cut"), plan)
+    parts = [part for of_entry in selection._samples.values() for of_tile in of_entry.values() for part in of_tile]
+    sampled = sum(min(part.stop, 64_000) - part.start for part in parts)  # a tile is 16 rows
+    assert 16 * 16 * 4096 <= sampled <= 32 * MB / 4
+
+
+def test_what_readers_hold_counts_for_each_process():
+    a, b = inputs(4, (1000, 1000))
+    assert b.source is not None
+    c = input_vector(replace(b.source, held=64 * MB))
+    plain, held = (working_bytes(plan_of(a + x), Settings(threads=2)) for x in (b, c))
+    assert held - plain == 2 * 64 * MB

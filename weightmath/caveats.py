@@ -41,7 +41,8 @@ def caveats(
             continue
         changed = _changed(plan, output, vectors[save.template.name], compilers)
         found += _twins(recipe, save, changed)
-        found += _batch_statistics(save, changed)
+        if plan.kind(output.value) != "delta":
+            found += _batch_statistics(save, changed)
         found += _left_behind(recipe, save)
     return tuple(dict.fromkeys(found))
 
@@ -64,8 +65,9 @@ def _changed(plan: Plan, output: Output, template: Vector, compilers: dict[objec
     present = plan.facts.present[output.value].tolist()
     for entry, (key, name, is_there) in enumerate(zip(plan.group_keys, plan.layout.names, present, strict=True)):
         if key not in alike:
-            compiler = compilers.setdefault(key, Compiler(plan, entry, frozenset()))
-            alike[key] = compiler.resolve(output.value) is template
+            if key not in compilers:
+                compilers[key] = Compiler(plan, entry, frozenset())
+            alike[key] = compilers[key].resolve(output.value) is template
         if is_there and not alike[key]:
             found.add(name)
     return found

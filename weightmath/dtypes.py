@@ -6,6 +6,7 @@ float8) it is an unsigned integer of the same width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +45,10 @@ class DType:
 
     def __str__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> tuple[Callable[[str], DType], tuple[str]]:
+        """A copy, or one that was pickled, is the one there is."""
+        return dtype, (self.name,)
 
 
 def _table(*rows: tuple[str, str, str, str | None, str | None]) -> dict[str, DType]:

@@ -36,7 +36,7 @@ from weightmath.questions import questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
 
-NO_AVERAGE = "a buffer, and the formula is no average"  # why a tensor is the template's
+NO_AVERAGE = "a buffer, and not every output is an average"  # why a tensor is the template's
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,17 @@ def _plan_of(source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], buil
 
 
 def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
-    """Buffers that stay the template's, and why: by `buffers:`, or because the formula is no average."""
+    """Buffers that stay the template's, and why: by `buffers:`, or because some output is no average.
+
+    A difference that is saved has all that it takes to give the model back.
+    """
     try:
         check_patterns((pattern for pattern in source.spec.buffers if pattern != "*"), plan.layout.names)
     except RecipeError as error:
         raise at(source.where("buffers"), error) from None
-    average = all(linear.is_average(output.value, plan) for output in plan.request.outputs)
-    table = buffers.Policies(source.spec.buffers, "merge" if average else "template")
+    values = [output.value for output in plan.request.outputs]
+    merged = all(linear.is_average(value, plan) or linear.is_difference(value, plan) for value in values)
+    table = buffers.Policies(source.spec.buffers, "merge" if merged else "template")
     reasons = {True: "`buffers: template`", False: NO_AVERAGE}
     return {name: reasons[table.is_given(name)] for name in plan.layout.names if table.policy(name) == "template"}
 

@@ -135,3 +135,14 @@ def test_some_tensors_at_once(names: list[str], tmp_path: Path) -> None:
     with checkpoint.open() as reader:
         reader.read_tensors(tensors, spans, out)
     assert out.tobytes() == torch.cat([MANY[name].reshape(-1) for name in names]).numpy().tobytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="maps are looked at on Linux")
+def test_pages_of_a_strided_tensor_are_let_go(tmp_path: Path) -> None:
+    torch.save({"w": torch.arange(60_000.0).reshape(100, 600)[:, :599]}, tmp_path / "x.pt")
+    checkpoint = open_checkpoint(tmp_path / "x.pt")
+    with checkpoint.open() as reader:
+        read, out = reader.reading(checkpoint.section().tensors["w"]), np.empty(599, np.float32)
+        read(599 * 7, out)
+        assert out[0] == 4200
+        assert "x.pt" not in Path("/proc/self/maps").read_text()

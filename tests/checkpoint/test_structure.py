@@ -80,3 +80,5 @@ def test_a_flag_that_changes_the_values_hides_the_tensor() -> None:
     flagged = TENSOR.replace(b"\x89NtR", b"\x89N}X\x04\x00\x00\x00conj\x88stR")
     assert structure(flagged).tensors == ()
     assert len(structure(TENSOR.replace(b"\x89NtR", b"\x89N}tR")).tensors) == 1
+    nested = TENSOR.replace(b"\x89NtR", b"\x89Nc__builtin__\ndict\n)RtR")  # what it makes is not looked into
+    assert structure(nested).tensors == ()

@@ -155,9 +155,9 @@ def test_selections_apart_and_buffers(cli: Cli, folder: Path) -> None:
     assert "     for save out.ckpt: keep_largest(b - a, density=0.5, scope='global')\n" in out
     assert "     selects by a sample and one reading, and at most two more where the sample misled\n" in out
     assert "  2  reads a, b (" in out
-    assert "  1  copied: in `except:`                             old\n" in out
-    assert "  1  copied: a buffer, and the formula is no average  bn.running_mean\n" in out
-    assert "  1  outside the vector: the largest of all inputs    n\n" in out
+    assert "  1  copied: in `except:`                                  old\n" in out
+    assert "  1  copied: a buffer, and not every output is an average  bn.running_mean\n" in out
+    assert "  1  outside the vector: the largest of all inputs         n\n" in out
     assert "warning: BatchNorm statistics stay the template's" in out
 
 

@@ -16,6 +16,7 @@ from tests.delta.test_whole_file import section
 from tests.merging import Bench
 from weightmath.delta import api as delta
 from weightmath.delta.api import Options
+from weightmath.delta.decoding import HELD
 from weightmath.errors import CheckpointError, RecipeError
 from weightmath.files.inputs import open_input
 from weightmath.fingerprint import fingerprint
@@ -81,6 +82,7 @@ def test_exact_deltas_say_how_to_use_them(bench):
 def test_from_python(bench):
     make(Options("int8"))
     base, skill = wm.open("base.ckpt"), wm.open("x.delta", name="skill")
+    assert (base.source.held, skill.source.held) == (0, HELD)
     wm.save(base + 0.5 * skill, "out.ckpt", template=base)
     name = "layers.0.weight"
     expected = state(0)[name].numpy() + np.float32(0.5) * numbers()[name]

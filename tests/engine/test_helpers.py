@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.engine import execute, helpers
 from weightmath.engine.execute import Settings
 from weightmath.errors import CheckpointError, WeightmathError
+from weightmath.kernels import one_thread
 from weightmath.kernels.selector import Selector
 
 pytestmark = pytest.mark.skipif(not helpers.AVAILABLE, reason="processes are only forked on Linux")
@@ -147,3 +149,26 @@ def test_killed_and_resumed(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (folder / "out.ckpt").read_bytes() == expected
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_where_processes_must_not_have_children_threads_compute(helped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As within `multiprocessing.Pool`."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    together, _ = run(VALUES["average"], settings=Settings(2, 128))
+    assert_same_bits(together, run(VALUES["average"], settings=Settings(1, 128))[0], "average")
+
+
+def test_linear_algebra_in_a_process_that_was_forked_while_another_thread_set_its_threads() -> None:
+    with one_thread.one_thread(), one_thread._inside.lock:
+        helper = helpers.Helper(lambda _: _entered(), lambda: None, ())
+    try:
+        assert helper.ask("now") == 1
+    finally:
+        helper.close()
+
+
+def _entered() -> int:
+    assert one_thread._inside.lock.acquire(timeout=5)
+    one_thread._inside.lock.release()
+    with one_thread.one_thread():
+        return len(one_thread._inside.found)

@@ -209,3 +209,9 @@ def test_signs_are_fair_and_uncorrelated():
     assert set(np.unique(sign)) == {-1, 1}
     assert abs(sign.sum()) / math.sqrt(N) < 4
     assert abs(sign @ np.roll(sign, 1)) / math.sqrt(N) < 4
+
+
+@pytest.mark.parametrize("p", [0.0, -1.0, float("nan"), 1.0, 2.0, float("inf"), 2.0**-32, 1 - 2.0**-33])
+def test_a_mask_with_one_probability_is_that_with_many(p):
+    alone, each = random.bernoulli(KEY, 3, 5003, p), random.bernoulli(KEY, 3, 5003, np.full(5000, p))
+    np.testing.assert_array_equal(alone, each)

@@ -29,7 +29,7 @@ class Input:
 
     `kind` is model, delta, mask or other. `layout` holds the entries that the source has, under their names in the
     recipe. `part` marks a source that is meant to have only some. `origin` is the place it is read from, which
-    only the reading side understands.
+    only the reading side understands, and `held` the bytes that each process holds that reads from there.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Input:
     kind: str = "model"
     part: bool = False
     origin: Any = None
+    held: int = 0
 
 
 class Vector:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from weightmath.checkpoint.choose import choose, likeliest_first, twins_of
 from weightmath.errors import CheckpointError
@@ -151,7 +151,10 @@ class Checkpoint:
     source      what the container's own modules need to know again; nobody else looks into it
     texts       beside the tensors, in containers that have such metadata; None in the others
     blocks      what tensors without a place consist of, by the keys of their storages
+    held        bytes that its reader keeps of what it has read
     """
+
+    held: ClassVar[int] = 0
 
     path: Path
     container: str

@@ -73,8 +73,8 @@ class Reader:
         """What reads elements of a tensor as `read` does: for those who read many parts of it."""
         place = self._places.get(tensor.storage.key)
         if not tensor.contiguous:
-            view = self._strided(tensor)
-            return lambda start, out: np.copyto(out, view.flat[start : start + len(out)])
+            # Mapped anew for each part: pages that were touched count as this process's for as long as a map is there.
+            return lambda start, out: np.copyto(out, self._strided(tensor).flat[start : start + len(out)])
         if place is None:
             return partial(self._fill_from_blocks, self.checkpoint.blocks[tensor.storage.key], tensor)
         width = tensor.entry.dtype.itemsize

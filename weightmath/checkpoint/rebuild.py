@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeGuard
 
-from weightmath.checkpoint.nodes import Call, Global, Persistent, Tuple, Value
+from weightmath.checkpoint.nodes import Call, Dict, Global, Persistent, Tuple, Value
 from weightmath.dtypes import DTYPES, DType
 from weightmath.errors import CheckpointError
 
@@ -179,7 +179,7 @@ def _dtype(storage: StorageReference, named: Value) -> DType | None:
 
 def _changes_values(metadata: Value) -> bool:
     # The conjugate and negative bits: the elements are not what the bytes say.
-    return metadata is not None and bool(getattr(metadata, "pairs", True))
+    return metadata is not None and not (isinstance(metadata, Dict) and not metadata.pairs)
 
 
 def _counts(value: Value) -> tuple[int, ...] | None:

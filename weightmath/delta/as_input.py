@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import ClassVar
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.checkpoint.description import Storage, c_stride
 from weightmath.checkpoint.reader import Bits, Fill
 from weightmath.delta.container import DeltaFile, delta_of
-from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.decoding import HELD, DeltaReader
 from weightmath.delta.mark import CONTAINER
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
@@ -19,6 +20,8 @@ from weightmath.errors import CheckpointError
 @dataclass(frozen=True, eq=False)
 class DeltaCheckpoint(Checkpoint):
     """The description of a delta file whose tensors are its numbers; `source` is the `DeltaFile`."""
+
+    held: ClassVar[int] = HELD
 
     def open(self) -> Reader:
         """A reader that decodes."""

@@ -15,14 +15,15 @@ from weightmath.delta.container import DeltaFile, unsound
 from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS, Form
 from weightmath.delta.numbers import decode
-from weightmath.delta.pieces import Piece, pieces_of, step_of
+from weightmath.delta.pieces import PIECE, Piece, pieces_of, step_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_CACHED = 16  # decoded pieces; each at most 4 MB
+_CACHED = 16  # decoded pieces
+HELD = _CACHED * 4 * PIECE  # bytes of them at most
 
 
 class DeltaReader:

@@ -154,7 +154,7 @@ class _Run:
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
             crew = Crew(self._stages(wanted), partial(self._work, helpers), self._complete)
             # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.
-            crew.run(helpers.threads + 1 if count else self.settings.threads)
+            crew.run(helpers.threads + 1 if helpers.threads else self.settings.threads)
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
 

@@ -103,6 +103,13 @@ def _serve(
         return  # nobody listens any more
 
 
+def _is_daemon() -> bool:
+    """Whether this is a process, of `multiprocessing.Pool` for one, that must not have children."""
+    import multiprocessing
+
+    return multiprocessing.current_process().daemon
+
+
 def _answered(answer: Callable[[Any], Any], request: Any) -> tuple[bool, Any]:
     try:
         return True, answer(request)
@@ -120,7 +127,7 @@ def _ended() -> WeightmathError:
 class Helpers:
     """The helpers of one reading; threads take one from here for as long as they ask it.
 
-    count    how many; with 0 all threads compute by themselves
+    count    how many; with 0, or where processes must not have children, all threads compute by themselves
     threads  how many threads can ask at the same time
     answer   what each answers to a request, in its own process
     last     its last word
@@ -129,7 +136,7 @@ class Helpers:
     def __init__(self, count: int, answer: Callable[[Any], Any], last: Callable[[], Any]) -> None:
         self._all: list[Helper] = []
         self._free: SimpleQueue[Helper] = SimpleQueue()
-        for _ in range(count):
+        for _ in range(0 if count and _is_daemon() else count):
             helper = Helper(answer, last, self._all)
             self._all.append(helper)
         for helper in self._all * _AHEAD:

@@ -12,6 +12,7 @@ from weightmath.engine.plan import Plan
 from weightmath.scope import Domain
 
 Coefficients = Mapping[Vector, Numbers]
+_TOLERANCE = 1e-9
 
 
 def coefficients(root: Vector, plan: Plan) -> Coefficients | None:
@@ -65,10 +66,27 @@ def _added(
     return total
 
 
-def is_average(root: Vector, plan: Plan, tolerance: float = 1e-9) -> bool:
-    """Whether it is an average in every tensor that it has: coefficients of at least 0 that add up to 1."""
+def is_average(root: Vector, plan: Plan) -> bool:
+    """Whether it is an average in every tensor that it has: coefficients of at least 0, those of models add up to 1.
+
+    A delta stands for a model less its base. So those of deltas add up to at most 1: base + d is the model, and
+    base + d / 2 halfway to it.
+    """
     terms = coefficients(root, plan)
     if terms is None:
         return False
-    stacked = np.array(list(terms.values()))[:, plan.facts.present[root]]
-    return bool((stacked >= -tolerance).all() and (np.abs(stacked.sum(axis=0) - 1) <= tolerance).all())
+    there = plan.facts.present[root]
+    models, deltas = np.zeros((2, len(there)))
+    for vector, coefficient in terms.items():
+        if (coefficient < -_TOLERANCE)[there].any():
+            return False
+        if plan.kind(vector) == "delta":
+            deltas += coefficient
+        else:
+            models += coefficient
+    return bool((np.abs(models - 1) <= _TOLERANCE)[there].all() and (deltas <= 1 + _TOLERANCE)[there].all())
+
+
+def is_difference(root: Vector, plan: Plan) -> bool:
+    """Whether it is a delta that is a sum of inputs: models that add up to 0, or deltas."""
+    return plan.kind(root) == "delta" and coefficients(root, plan) is not None

@@ -28,7 +28,8 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
     width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
     part = min(settings.chunk, PART_TILES * TILE)
-    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width
+    held = sum(node.source.held for node in plan.nodes if node.source is not None)
+    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width + held
     return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
 
 

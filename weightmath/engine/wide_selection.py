@@ -49,10 +49,10 @@ class _Cell:
         self.tiles.append((entry, number))
         self.size += elements
 
-    def sampled(self, itemsize: int) -> list[tuple[tuple[int, int], slice]]:
-        """What to sample: a tile, and the part of it."""
+    def sampled(self, itemsize: int, budget: int) -> list[tuple[tuple[int, int], slice]]:
+        """What to sample with so many bytes of keys: a tile, and the part of it."""
         parts = []
-        for start, stop in sample_ranges(self.size, itemsize):
+        for start, stop in sample_ranges(self.size, itemsize, budget):
             place = bisect_right(self.starts, start) - 1
             while place < len(self.starts) and self.starts[place] < stop:
                 begin = self.starts[place]
@@ -175,7 +175,7 @@ class WideSelection:
             if cell.value is None:
                 cell.selector = Selector(cell.size, cell.size - kept, self._keys, budget=budget)
         if cell.selector is not None:
-            for (entry, number), part in cell.sampled(self._keys.itemsize):
+            for (entry, number), part in cell.sampled(self._keys.itemsize, budget):
                 self._samples.setdefault(entry, {}).setdefault(number, []).append(part)
                 cell.awaited += 1
 

@@ -1,7 +1,8 @@
 """Tensors that no one trains: which names they have, and what becomes of them in a merge.
 
 Averaging BatchNorm statistics is customary; adding noise to them or extrapolating them makes negative variances and a
-model that yields NaN. So by default they follow the formula where it is an average, and stay the template's elsewhere.
+model that yields NaN. So by default they follow the formula where every output is an average, or a difference, which
+gives back the whole model when it is added, and stay the template's elsewhere.
 """
 
 from __future__ import annotations

@@ -141,7 +141,8 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         layout = Layout.of([*shared, *(subject.layout[name] for name in borrowed)])
     if borrowed or len(layout) < len(tensors):
         tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
-    return input_vector(Input(opened.name, layout, terms.kind, terms.part, Origin(opened, tensors, borrowed)))
+    origin = Origin(opened, tensors, borrowed)
+    return input_vector(Input(opened.name, layout, terms.kind, terms.part, origin, opened.checkpoint.held))
 
 
 def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-_lock = threading.Lock()
-_inside: list[Sequence[int]] = []  # for each thread that is inside, what the first of them found
+
+class _Inside:
+    """For each thread that is inside, what the first of them found; and the lock for it."""
+
+    def __init__(self) -> None:
+        self.start()
+        if hasattr(os, "register_at_fork"):
+            # The threads that were inside, or held the lock, are not there in a process that was forked.
+            os.register_at_fork(after_in_child=self.start)
+
+    def start(self) -> None:
+        """With nobody inside."""
+        self.lock = threading.Lock()
+        self.found: list[Sequence[int]] = []
+
+
+_inside = _Inside()
 
 
 @cache
@@ -36,13 +52,14 @@ def one_thread() -> Iterator[None]:
     May be entered by several threads at once; the last to leave restores what the first found. The setting is the
     process's, so that it holds for other threads' calls meanwhile. Apple's Accelerate has no such setting.
     """
-    with _lock:
-        _inside.append(_inside[0] if _inside else [library.num_threads for library in _libraries()])
+    with _inside.lock:
+        there = _inside.found
+        there.append(there[0] if there else [library.num_threads for library in _libraries()])
         _set([1] * len(_libraries()))
     try:
         yield
     finally:
-        with _lock:
-            found = _inside.pop()
-            if not _inside:
+        with _inside.lock:
+            found = there.pop()
+            if not there:
                 _set(found)

@@ -95,7 +95,7 @@ def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, out: np.nd
     mask = _room(start, stop, bool, out)
     if np.ndim(p) == 0:
         # A whole number is less than the limit where it is less than the next whole number, which compares faster.
-        limit = math.ceil(p * 2.0**32) if p > 0 else 0
+        limit = math.ceil(min(p, 1.0) * 2.0**32) if p > 0 else 0
         if limit < 2**32:
             np.less(words(key, start, stop), np.uint32(limit), out=mask)
         else:

@@ -167,8 +167,8 @@ class RecipeSpec(Keys):
     """A whole recipe, validated.
 
     `integers` and `buffers` go from patterns to policies, the first match decides; integers that no pattern matches
-    are the template's, buffers that none matches follow the formula where it is an average. Of tensors that match `fit`
-    the leading rows that all inputs have are merged.
+    are the template's, buffers that none matches follow the formula where every output is an average, or a delta that
+    is a sum. Of tensors that match `fit` the leading rows that all inputs have are merged.
 
     A recipe with `vary` is many recipes, one for each setting of its parameters, and `metric` says how good each is.
     """
