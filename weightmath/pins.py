@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from weightmath.errors import ExpectError, RecipeError
@@ -30,6 +31,11 @@ class Pin:
     opened: Opened
     where: str
     wanted: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sum of the file as it was when first asked for; a file that changes after it was opened is refused."""
+        return sha256_of(self.opened.checkpoint.path)
 
     def check(self, found: str, word: str) -> None:
         """ExpectError where the input is another."""
@@ -54,9 +60,9 @@ class Pins:
         return sum(pin.opened.checkpoint.size for pin in self.sums.values())
 
     def check_files(self) -> None:
-        """Read the files whose sums are pinned. ExpectError for one that is another."""
+        """Read the files whose sums are pinned, unless that has been done. ExpectError for one that is another."""
         for pin in self.sums.values():
-            pin.check(sha256_of(pin.opened.checkpoint.path), "sha256")
+            pin.check(pin.sha256, "sha256")
 
     def check_vectors(self, found: Mapping[str, str]) -> None:
         """Compare fingerprints by the names of inputs. ExpectError for one that is another."""

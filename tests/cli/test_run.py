@@ -129,6 +129,19 @@ def test_the_template_is_used_though_no_formula_names_it(cli: Cli, folder: Path)
     assert "everything else from `base`" in cli("run", "graft.yaml", "--force").out
 
 
+def test_a_wrong_sum_is_refused_before_any_work(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "inputs: {{a: {{path: base.ckpt, sha256: '{}'}}}}\nsave: {{out.ckpt: 2 * a - a}}\n"
+    (folder / "pinned.yaml").write_text(text.format("0" * 64))
+    assert cli("plan", "pinned.yaml").code == 0
+    ran = cli("run", "pinned.yaml")
+    assert ran.code == 2
+    assert "pinned.yaml:1: inputs.a.sha256: base.ckpt: is not what the recipe pins" in ran.err
+    reads = []
+    monkeypatch.setattr("weightmath.pins.sha256_of", lambda path: reads.append(path) or "0" * 64)
+    assert cli("run", "pinned.yaml").code == 0
+    assert len(reads) == 1  # not once to refuse and once to run
+
+
 def test_without_a_recipe(cli: Cli, folder: Path) -> None:
     ran = cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "out.ckpt")
     assert (ran.code, ran.err) == (0, "")

@@ -32,7 +32,8 @@ def plan(
 ) -> None:
     """Print what `run` would do, without reading a tensor.
 
-    Exit code 0 only if `run` would start; 2 with the reason if it would refuse.
+    Exit code 0 only if `run` would start; 2 with the reason if it would refuse. Only `run` reads the files that
+    `sha256:` pins, and refuses others.
     """
     with failing(REFUSED, as_json=json):
         with loading():

@@ -46,6 +46,7 @@ def run(
         budget = parse_size(memory) if memory else None
         job = prepare(options.recipe_of(words, expression, sets, inputs, output))
         check_start(job, threads=threads, memory=budget, force=force)
+        job.pins.check_files()
     with failing(FAILED, as_json=json):
         from weightmath.reports.plain import as_json
         from weightmath.reports.run import run_report
