@@ -32,8 +32,9 @@ def made(base: str | Path, tuned: str | Path, path: str = "x.delta", **options) 
 def comes_back(base: str | Path, tuned: str | Path) -> float:
     """Check that the tuned file comes back; the share of its bytes that the delta has."""
     file = made(base, tuned, force=True)
-    applied = delta.apply(section(base), [file], "back.pt", force=True)
-    assert Path("back.pt").read_bytes() == Path(tuned).read_bytes()
+    back = f"back{Path(tuned).suffix}"
+    applied = delta.apply(section(base), [file], back, force=True)
+    assert Path(back).read_bytes() == Path(tuned).read_bytes()
     assert applied.whole
     return file.size / Path(tuned).stat().st_size
 
@@ -137,6 +138,48 @@ def test_a_base_that_differs_outside_its_weights_is_noticed(folder):
     with pytest.raises(CheckpointError, match="sha256"):
         delta.apply(section("other.pt"), [file], "back.pt")
     assert not Path("back.pt").exists()
+
+
+def test_the_right_weights_in_another_file_are_no_damage(folder):
+    torch.save({"model": state(0), "epoch": 1}, "base.pt")
+    torch.save({"model": state(1, 0.1), "epoch": 2}, "tuned.pt")
+    file = made("base.pt", "tuned.pt")
+    save_file(state(0), "base.safetensors")
+    torch.save({"epoch": 1, "a note": "!" * 3000, "model": state(0)}, "longer.pt")
+    torch.save({"model": state(0)}, "less.pt")
+    facts = []
+    for other in ("base.safetensors", "longer.pt", "less.pt"):
+        with pytest.raises(CheckpointError) as error:
+            delta.apply(section(other), [file], "back.pt")
+        facts.append(str(error.value))
+        assert "damaged" not in facts[-1]
+    assert "needs the file base.pt that it was made from, and another one was given" in facts[0]
+    assert not Path("back.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("tuned", "legacy", "path", "fact"),
+    [
+        ("tuned.pt", False, "o.safetensors", "as a file of torch's; this name asks for a safetensors file"),
+        ("tuned.pt", True, "o.safetensors", "as a file of torch's; this name asks for a safetensors file"),
+        ("tuned.pt", False, "out/", "this name asks for a folder of safetensors"),
+        ("tuned.pt", False, "./", "this name asks for a folder of safetensors"),
+        ("tuned.safetensors", False, "o.pt", "as a safetensors file; this name asks for a file of torch's"),
+    ],
+)
+def test_a_whole_file_has_its_own_container(folder, tuned, legacy, path, fact):
+    torch.save(state(0), "base.pt")
+    if tuned == "tuned.pt":
+        torch.save(state(1, 0.1), tuned, _use_new_zipfile_serialization=not legacy)
+    else:
+        save_file(state(1, 0.1), tuned)
+    file = made("base.pt", tuned)
+    before = sorted(folder.iterdir())
+    with pytest.raises(OutputError, match=fact):
+        delta.apply(section("base.pt"), [file], path)
+    assert sorted(folder.iterdir()) == before
+    delta.apply(section("base.pt"), [file], "any name.7")
+    assert Path("any name.7").read_bytes() == Path(tuned).read_bytes()
 
 
 @pytest.mark.parametrize("seed", range(20))

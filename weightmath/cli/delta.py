@@ -119,29 +119,28 @@ def apply(
 ) -> None:
     """Write BASE with deltas applied: one, a chain (v1 to v2 to v3) or a stack on one base, in one pass.
 
-    Exact deltas give the tuned file back, its sha256 compared; the others add scale * delta to the base. A delta of
-    another base is refused. Torch is not needed.
+    Exact deltas give the tuned file back, in its own container, its sha256 compared; they need the base's file as it
+    was. The others add scale * delta to the base. A delta of another base is refused. Torch is not needed.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta.api import open_delta
+        from weightmath.delta.api import plan as planned
         from weightmath.delta.writing import check_free
+        from weightmath.engine.memory import threads_of
 
         files = [open_delta(path) for path in deltas]
         scales = (scale or [1.0]) * (len(files) if len(scale or [1.0]) == 1 else 1)
         opened = open_checkpoint(base).section(section)
         if not output.endswith("/"):
             check_free(Path(output), [base, *deltas], force=force)
+        keep_freed_memory()
+        plan = planned(opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads))
     with failing(FAILED, as_json=json):
         from weightmath.cli.quantities import size_text
-        from weightmath.delta.api import apply as applied
-        from weightmath.engine.memory import threads_of
         from weightmath.reports.plain import as_json
 
-        keep_freed_memory()
-        done = applied(
-            opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads), force=force
-        )
+        done = plan.write(threads_of(threads), force=force)
         if json:
             print(as_json({"path": str(done.path), "bytes": done.size, "whole_file": done.whole}))
         else:

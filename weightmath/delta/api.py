@@ -2,7 +2,7 @@
 
 from weightmath.delta.adapter import from_adapter
 from weightmath.delta.adapter_writing import to_adapter
-from weightmath.delta.apply import Applied, apply
+from weightmath.delta.apply import Applied, apply, plan
 from weightmath.delta.compare import compare
 from weightmath.delta.compose import compose
 from weightmath.delta.container import DeltaFile, open_delta
@@ -21,5 +21,6 @@ __all__ = [
     "is_delta",
     "make",
     "open_delta",
+    "plan",
     "to_adapter",
 ]

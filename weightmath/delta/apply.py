@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from weightmath.checkpoint import Copy, Elements, Section, Writer, plan_image
-from weightmath.checkpoint.ending import form_of as container_of
+from weightmath.checkpoint.ending import Form, form_of
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.exact import BASE, Link, Stack
 from weightmath.delta.numbers import decode, encode
 from weightmath.delta.pieces import Piece, in_order, pieces_of
-from weightmath.delta.restore import restore
+from weightmath.delta.restore import check_form, restore
 from weightmath.delta.sides import check_base, side_of
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError
@@ -52,20 +52,59 @@ def apply(
     """Write the base with deltas applied in their order.
 
     Parameters
-        path      its ending tells the container, unless the tuned file comes back as a whole; `out/` is a folder
+        path      its ending tells the container; `out/` is a folder. A tuned file that comes back as a whole has its
+                  own container, which the ending, if it is one that is known, must tell
         scales    factor of every delta, or one for each; integers follow a delta at scale 1 only
         any_base  add the differences to another base with the same tensors, which says nothing about the result
-    Fails with LayoutError if a delta belongs to another base, and names both fingerprints; CheckpointError for damage;
-    NumericError where the result is not finite and the base was; OutputError. No output appears then.
+    Fails with LayoutError if a delta belongs to another base, and names both fingerprints; CheckpointError for damage,
+    and for a base that has the right weights in another file than an exact delta was made from; NumericError where the
+    result is not finite and the base was; OutputError. No output appears then.
     """
+    return plan(base, files, path, scales=scales, any_base=any_base, threads=threads).write(threads, force=force)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An application that can be done.
+
+    sources   for each delta, which earlier one leads to its base, or BASE
+    form      the container to write; None where the tuned file comes back as a whole
+    """
+
+    base: Section
+    files: Sequence[DeltaFile]
+    path: str
+    factors: Sequence[float]
+    sources: Sequence[int]
+    form: Form | None
+
+    def write(self, threads: int = 2, *, force: bool = False) -> Applied:
+        """Do it; `apply` says how that fails."""
+        if self.form is None:
+            size = restore(self.base, self.files, self.path, threads=threads, force=force)
+            return Applied(Path(self.path), size, True)
+        return _add(self, self.form, threads, force)
+
+
+def plan(
+    base: Section,
+    files: Sequence[DeltaFile],
+    path: str | Path,
+    *,
+    scales: Sequence[float] | float = 1.0,
+    any_base: bool = False,
+    threads: int = 2,
+) -> Plan:
+    """What `apply` would do, with all of its refusals: it reads the base's section, for the fingerprint."""
     factors = [float(scales)] * len(files) if isinstance(scales, int | float) else [float(scale) for scale in scales]
     if len(factors) != len(files):
         raise LayoutError(f"{len(factors)} scales for {len(files)} deltas", hint="give one, or one for each")
     sources = sources_of(base, files, any_base=any_base, threads=threads)
     chained = sources == list(range(-1, len(files) - 1)) and all(factor == 1 for factor in factors)
     if chained and not any_base and all(file.delta.whole for file in files):
-        return Applied(Path(path), restore(base, files, path, threads=threads, force=force), True)
-    return _add(base, files, str(path), factors, sources, threads, force)
+        check_form(base, files, str(path))
+        return Plan(base, files, str(path), factors, sources, None)
+    return Plan(base, files, str(path), factors, sources, form_of(str(path)))
 
 
 def sources_of(base: Section, files: Sequence[DeltaFile], *, any_base: bool, threads: int) -> list[int]:
@@ -82,24 +121,17 @@ def sources_of(base: Section, files: Sequence[DeltaFile], *, any_base: bool, thr
     return found
 
 
-def _add(
-    base: Section,
-    files: Sequence[DeltaFile],
-    path: str,
-    factors: Sequence[float],
-    sources: Sequence[int],
-    threads: int,
-    force: bool,
-) -> Applied:
+def _add(plan: Plan, form: Form, threads: int, force: bool) -> Applied:
+    base = plan.base
     with ExitStack() as stack:
         reader = stack.enter_context(base.checkpoint.open())
-        opened = [stack.enter_context(DeltaReader(file)) for file in files]
-        links = [Link(*link) for link in zip(opened, factors, sources, strict=True)]
+        opened = [stack.enter_context(DeltaReader(file)) for file in plan.files]
+        links = [Link(*link) for link in zip(opened, plan.factors, plan.sources, strict=True)]
         summed = Sum(base, Stack(base, reader, links))
         computed = summed.changed
         dtypes = {name: summed.dtype(name) for name in computed}
-        image = plan_image(base, computed, dtypes=dtypes, form=container_of(path))
-        writer = stack.enter_context(Writer(image, Path(path), force=force))
+        image = plan_image(base, computed, dtypes=dtypes, form=form)
+        writer = stack.enter_context(Writer(image, Path(plan.path), force=force))
 
         def work(job: Copy | Elements | tuple[str, Piece]) -> None:
             if isinstance(job, Copy | Elements):
@@ -116,7 +148,7 @@ def _add(
             delta.check_unchanged()
         writer.commit()
         writer.publish()
-    return Applied(Path(path), image.size, False)
+    return Applied(Path(plan.path), image.size, False)
 
 
 class Sum:

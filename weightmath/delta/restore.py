@@ -5,21 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from weightmath.checkpoint import Section
+from weightmath.checkpoint import Reader, Section
 from weightmath.checkpoint.draft import sync_folder
+from weightmath.checkpoint.ending import ENDINGS, Form, form_of
 from weightmath.checkpoint.lock import hidden
-from weightmath.delta.container import DeltaFile
+from weightmath.checkpoint.safetensors import is_safetensors
+from weightmath.delta.container import DeltaFile, problems_of
 from weightmath.delta.pieces import in_order, pieces_of
+from weightmath.delta.planes import DAMAGED
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
 from weightmath.delta.writing import check_free, open_part
-from weightmath.errors import CheckpointError, DiskError
+from weightmath.errors import CheckpointError, DiskError, OutputError
+
+_HEAD = 512
+_OTHER_BASE = "the delta is sound; everything in the base's file must be what it was, not only its weights"
+_CALLED: dict[Form | None, str] = {
+    "torch zip": "a file of torch's",
+    "safetensors": "a safetensors file",
+    "folder": "a folder of safetensors",
+}
 
 
 class _Part(NamedTuple):
@@ -39,13 +50,7 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
     path = Path(path)
     check_free(path, [base.checkpoint.path, *(file.path for file in chain)], force=force)
     with ExitStack() as stack:
-        reader = stack.enter_context(base.checkpoint.open())
-        stage: Stage = FileStage(reader)
-        for file in chain:
-            descriptor = os.open(file.path, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            stage = DeltaStage(stage, file, descriptor)
-        assert isinstance(stage, DeltaStage)
+        reader, stage = stack.enter_context(_opened(base, chain))
         try:
             part = stack.enter_context(open_part(path))
             unfinished = stack.enter_context(ExitStack())
@@ -57,13 +62,60 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
             raise CheckpointError(
                 f"the result is not the file that the delta was made of: sha256 {digest}, not {stage.whole.sha256}",
                 where=str(chain[-1].path),
-                hint="everything in the base's file must be what it was, not only its weights; or the delta is damaged",
+                hint=DAMAGED if any(problems_of(file) for file in chain) else _OTHER_BASE,
             )
         reader.check_unchanged()
         os.replace(hidden(path, "part"), path)
         unfinished.pop_all()  # what has the hidden name from now on is another's
         sync_folder(path.parent)
     return stage.whole.size
+
+
+def check_form(base: Section, chain: Sequence[DeltaFile], path: str) -> None:
+    """OutputError where a path's ending tells another container than the file has that a chain ends with.
+
+    Reads what that file begins with; a name that tells no container is never wrong.
+    Fails   CheckpointError too, if the base's file is seen to be another than the one that the chain starts from
+    """
+    with _opened(base, chain) as (_, stage):
+        found = _container(stage.rest(0, min(_HEAD, stage.rest_size)), stage.whole.size)
+    try:
+        asked = form_of(path)
+    except OutputError:
+        return
+    if asked == found or (found is None and asked != "folder"):
+        return
+    tuned = chain[-1].delta.tuned
+    name = tuned.file if tuned else "its tuned file"
+    place = Path(path) if Path(path).name else Path(path, name)
+    here = place.with_suffix(next((end for end, form in ENDINGS.items() if form == found), ""))
+    raise OutputError(
+        f"{name} comes back to the byte, as {_CALLED.get(found, 'one file')}; this name asks for {_CALLED[asked]}",
+        where=path,
+        hint=f"-o {here}, and from it the weights: weightmath run -e a a={here} -o {path}",
+    )
+
+
+def _container(head: bytes, size: int) -> Form | None:
+    """The container of a file that begins with these bytes, as endings tell it; None where it is not known."""
+    # Torch's old format, a pickle, has the endings of its new one.
+    if head.startswith((b"PK\3\4", b"\x80")):
+        return "torch zip"
+    return "safetensors" if is_safetensors(head, size) else None
+
+
+@contextmanager
+def _opened(base: Section, chain: Sequence[DeltaFile]) -> Iterator[tuple[Reader, DeltaStage]]:
+    """The base's file, and what a chain makes of it, ready to be read."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(base.checkpoint.open())
+        stage: Stage = FileStage(reader)
+        for file in chain:
+            descriptor = os.open(file.path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            stage = DeltaStage(stage, file, descriptor)
+        assert isinstance(stage, DeltaStage)
+        yield reader, stage
 
 
 def _write(stage: DeltaStage, file: BinaryIO, threads: int) -> str:

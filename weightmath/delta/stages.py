@@ -153,6 +153,8 @@ class DeltaStage:
             raise CheckpointError("is of a whole file, and not all of it is exact", where=str(self.file.path))
         if self.rest_size < 0 or len(self.whole.rest) != -(-self.rest_size // REST_PIECE):
             raise CheckpointError("what lies between its tensors has another size", where=str(self.file.path))
+        if not all(record.source is None or record.source in self.before.runs for record in records):
+            raise self._other_file()
 
     @cached_property
     def runs(self) -> Mapping[str, Entry]:
@@ -203,8 +205,20 @@ class DeltaStage:
     def _rest_piece(self, number: int, start: int, stop: int) -> bytes:
         content = self._content(*self.file.span(REST, number))
         known = rest_known(self.before, start, stop)
-        with self.file.named():
-            return unpacked(content, stop - start, known)
+        try:
+            with self.file.named():
+                return unpacked(content, stop - start, known)
+        except CheckpointError:
+            # Sound bytes that cannot be unpacked were packed after others than these.
+            if self.file.is_sound(REST, self._content):
+                raise self._other_file() from None
+            raise
+
+    def _other_file(self) -> CheckpointError:
+        name = self.file.delta.base.file
+        fact = f"needs the file {name} that it was made from, and another one was given, though with the same weights"
+        hint = "what a file holds besides weights counts too; deltas of weights alone are made with --keep weights"
+        return CheckpointError(fact, where=str(self.file.path), hint=hint)
 
     def _content(self, begin: int, length: int) -> bytes:
         content = os.pread(self.descriptor, length, begin)
