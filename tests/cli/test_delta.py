@@ -90,6 +90,9 @@ def test_what_is_refused(cli: Cli, folder: Path, arguments: tuple[str, ...], mes
     "arguments",
     [
         ("make", "base.ckpt", "none.ckpt", "-o", "y.delta"),
+        ("make", "base.ckpt", "x.delta", "-o", "y.delta"),
+        ("make", "x.delta", "chat.ckpt", "-o", "y.delta", "--as", "dense"),
+        ("apply", "x.delta", "x.delta", "-o", "y.ckpt", "--any-base"),
         ("make", "base.ckpt", "chat.ckpt", "-o", "x.delta"),
         ("make", "base.ckpt", "chat.ckpt", "-o", "chat.ckpt", "--force"),
         ("make", "base.ckpt", "chat.ckpt", "-o", "none/y.delta"),

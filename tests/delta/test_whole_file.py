@@ -220,6 +220,28 @@ def test_deltas_of_weights_alone_leave_the_optimizer_to_the_base(folder):
     assert torch.equal(back["optimizer"][0], torch.zeros(9))
 
 
+def test_no_delta_is_made_of_a_delta(folder):
+    for number in range(2):
+        torch.save(state(number, 0.1), f"{number}.pt")
+    file = made("0.pt", "1.pt")
+    for sides in (("0.pt", "x.delta"), ("x.delta", "1.pt")):
+        for kind in ("exact", "dense"):
+            with pytest.raises(CheckpointError, match=r"x\.delta: is a delta file, and a checkpoint is needed here"):
+                made(*sides, "y.delta", options=delta.Options(kind))
+    with pytest.raises(CheckpointError, match="is a delta file"):
+        delta.apply(section("x.delta"), [file], "back.pt", any_base=True)
+
+
+@pytest.mark.parametrize("name", [":rest", "__metadata__"])
+def test_names_that_delta_files_have_for_themselves(folder, name):
+    for number in range(2):
+        torch.save({**state(number, 0.1), name: torch.full((5,), float(number))}, f"{number}.pt")
+    before = sorted(folder.iterdir())
+    with pytest.raises(CheckpointError):
+        made("0.pt", "1.pt")
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("kind", ["exact", "int8"])
 def test_a_disk_that_fails_leaves_nothing_and_is_told(folder, monkeypatch, kind):
     for number in range(2):

@@ -70,6 +70,7 @@ def make(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta.sides import check_no_delta
         from weightmath.delta.writing import check_free
         from weightmath.errors import RecipeError
 
@@ -77,6 +78,8 @@ def make(
             raise RecipeError(f"`{keep}` cannot be kept", where="--keep", hint="all, or weights")
         wish = _options(kind, density, threshold, rank, energy, dtype, max_error)
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
+        check_no_delta(start)
+        check_no_delta(end)
         check_free(output, [base, tuned], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.delta import api as deltas

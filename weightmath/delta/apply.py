@@ -22,7 +22,7 @@ from weightmath.delta.exact import BASE, Link, Stack
 from weightmath.delta.numbers import decode, encode
 from weightmath.delta.pieces import Piece, in_order, pieces_of
 from weightmath.delta.restore import check_form, restore
-from weightmath.delta.sides import check_base, side_of
+from weightmath.delta.sides import check_base, check_no_delta, side_of
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError
 from weightmath.layout import Entry
@@ -109,6 +109,7 @@ def plan(
 
 def sources_of(base: Section, files: Sequence[DeltaFile], *, any_base: bool, threads: int) -> list[int]:
     """For each delta, which earlier one leads to its base, or BASE; LayoutError where none does."""
+    check_no_delta(base)
     given = side_of(base, threads)
     assert given.fingerprint is not None
     known: dict[str, int] = {given.fingerprint: BASE}

@@ -18,7 +18,7 @@ from weightmath.delta.description import Delta, Record
 from weightmath.delta.difference import Difference, Pair, pairs_of
 from weightmath.delta.options import Options
 from weightmath.delta.pieces import Piece, in_order, pieces_of
-from weightmath.delta.sides import BY, side_of
+from weightmath.delta.sides import BY, check_no_delta, side_of
 from weightmath.delta.whole_file import make_whole
 from weightmath.delta.writing import DeltaWriter
 from weightmath.layout import Entry
@@ -49,8 +49,10 @@ def make(
     Other kinds hold float32 numbers of the section's floats; its integers, where they differ, are kept bit for bit.
     Memory: a few pieces of 4 MB per thread; of low-rank ones the largest matrix, in float64, several times.
     Fails with LayoutError where tensors differ by name or shape, NumericError where a difference is not finite,
-    CheckpointError and OutputError for files.
+    CheckpointError and OutputError for files; a side that is a delta file itself is a CheckpointError too.
     """
+    check_no_delta(base)
+    check_no_delta(tuned)
     if options.kind == "exact" and keep == "all":
         return make_whole(base, tuned, path, name=name, threads=threads, force=force)
     pairs = pairs_of(base, tuned, fit=fit)

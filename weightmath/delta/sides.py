@@ -8,7 +8,8 @@ from weightmath import __version__
 from weightmath.checkpoint import Section
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.description import Side
-from weightmath.errors import LayoutError
+from weightmath.delta.mark import is_delta
+from weightmath.errors import CheckpointError, LayoutError
 from weightmath.fingerprint import fingerprint
 from weightmath.layout import Layout
 
@@ -20,6 +21,18 @@ def side_of(section: Section, threads: int, name: str | None = None) -> Side:
     layout = Layout.of(tensor.entry for tensor in section.tensors.values())
     path = section.checkpoint.path
     return Side(name or path.name, section.name, fingerprint(section, threads=threads), layout.fingerprint)
+
+
+def check_no_delta(section: Section) -> None:
+    """CheckpointError for a delta file where a checkpoint is needed: its tensors are packed bytes."""
+    path = section.checkpoint.path
+    if is_delta(section.checkpoint):
+        raise CheckpointError(
+            "is a delta file, and a checkpoint is needed here",
+            where=str(path),
+            hint=f"weightmath delta apply BASE {path} -o FILE writes the checkpoint; "
+            "weightmath delta compose joins two deltas",
+        )
 
 
 def check_base(file: DeltaFile, known: Mapping[str, int], given: Side, *, any_base: bool) -> None:

@@ -19,6 +19,7 @@ from weightmath.delta.planes import packed_after
 from weightmath.delta.sides import BY, side_of
 from weightmath.delta.stages import FileStage, Run, known_bits, rest_known, rest_pieces
 from weightmath.delta.writing import DeltaWriter
+from weightmath.errors import CheckpointError
 
 _HASHED = 4 << 20
 
@@ -36,6 +37,9 @@ def make_whole(
     with ExitStack() as stack:
         readers = [stack.enter_context(side.checkpoint.open()) for side in (base, tuned)]
         old, new = (FileStage(reader) for reader in readers)
+        if REST in new.located:
+            fact = f"has a tensor `{REST}`, which is what delta files call all that is no tensor"
+            raise CheckpointError(fact, where=str(tuned.checkpoint.path), hint="--keep weights")
         inputs = [base.checkpoint.path, tuned.checkpoint.path]
         entries = [run.entry for run in new.located.values()]
         pieces = rest_pieces(new.rest_size)

@@ -17,11 +17,11 @@ from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.checkpoint.own_record import RECORD
 from weightmath.checkpoint.safetensors import LENGTH, METADATA
 from weightmath.delta.as_input import as_checkpoint
-from weightmath.delta.container import CRC, FORMAT
+from weightmath.delta.container import CRC, FORMAT, open_delta
 from weightmath.delta.description import Delta, checksum_of, to_json
 from weightmath.delta.mark import KEY
 from weightmath.delta.pieces import pieces_of
-from weightmath.errors import DiskError, OutputError
+from weightmath.errors import CheckpointError, DiskError, OutputError
 from weightmath.files import text as plain
 from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
@@ -108,12 +108,22 @@ class DeltaWriter:
                 self._write_header(texts, self._room)
                 texts[RECORD] = self._record(_fingerprint(self._part))
             self._write_header(texts, self._room_for(len(self._header(texts))))
+            self._check()
             os.fsync(self._file.fileno())
             os.replace(self._part, self.path)
             self._file.close()
             sync_folder(self.path.parent)
         except OSError as error:
             raise self._broken(error) from None
+
+    def _check(self) -> None:
+        """CheckpointError if what was written does not open as a delta file: then it does not get its name."""
+        try:
+            open_delta(self._part)
+        except CheckpointError as error:
+            fact = f"would be a delta file that cannot be read: {error.what}"
+            hint = "it was not written; a tensor's name may be one that delta files cannot hold"
+            raise CheckpointError(fact, where=str(self.path), hint=hint) from None
 
     def _header(self, texts: Mapping[str, str]) -> bytes:
         header = json.dumps({METADATA: texts, **self._fields}, separators=(",", ":"), ensure_ascii=False).encode()
