@@ -3,6 +3,7 @@
 import json
 import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ import weightmath as wm
 from tests.merging import Bench
 from weightmath.checkpoint import open_checkpoint
 from weightmath.fingerprint import fingerprint
+from weightmath.provenance.compose import _with_places, file_name
 from weightmath.provenance.lineage import originals, provenance_of
+from weightmath.recipe import loads
 from weightmath.versions import VERSIONS
 
 RECIPE = """
@@ -206,6 +209,31 @@ def test_python_saves_carry_it_too(bench):
     assert record.inputs["code"].coefficient == 0.5
 
 
+@pytest.mark.parametrize(
+    ("path", "output", "told"),
+    [
+        ("base.ckpt", "out.ckpt", "base.ckpt"),
+        ("./m/../base.ckpt", "out.ckpt", "base.ckpt"),
+        ("m/base.ckpt", "out.ckpt", "m/base.ckpt"),
+        ("m/base.ckpt", "o/out.ckpt", "../m/base.ckpt"),
+        ("../m/base.ckpt", "../o/out/", "../m/base.ckpt"),
+        ("../../m/base.ckpt", "../o/out.ckpt", "../../m/base.ckpt"),
+        ("../m/base.ckpt", "out.ckpt", "../m/base.ckpt"),
+        ("base.ckpt", "../o/out.ckpt", "base.ckpt"),  # the recipe's own folder has a name that it does not say
+        ("/home/someone/m/base.ckpt", "/home/someone/out.ckpt", "m/base.ckpt"),
+        ("/home/someone/base.ckpt", "/home/other/out.ckpt", "base.ckpt"),
+        ("/home/someone/base.ckpt", "/out.ckpt", "base.ckpt"),
+        ("/home/someone/base.ckpt", "out.ckpt", "base.ckpt"),
+        ("m/base.ckpt", "/out/out.ckpt", "base.ckpt"),
+        ("hf:org/name", "out.ckpt", "hf:org/name"),
+    ],
+)
+def test_where_inputs_lie_is_told_as_far_as_no_machine_shows(path, output, told):
+    recipe = loads(f"inputs: {{base: {path}}}\nsave: {{{output}: base}}\n", "m.yaml", Path("/work/recipes/m.yaml"))
+    data = {"inputs": {"base": {"path": file_name(path)}}}
+    assert _with_places(data, recipe, output) == {"inputs": {"base": {"path": told}}}
+
+
 def test_lists_and_several_outputs(bench):
     for folder in ("runs", "a", "b"):
         (bench.folder / folder).mkdir()
@@ -218,6 +246,6 @@ def test_lists_and_several_outputs(bench):
         ("runs[1]", "e10.ckpt", 0.5),
     ]
     assert (first.output, second.output, second.template) == ("out.ckpt", "2-out.ckpt", "runs[1]")
-    assert first.recipe["inputs"] == {"runs": {"glob": "*.ckpt"}}
+    assert first.recipe["inputs"] == second.recipe["inputs"] == {"runs": {"glob": "../runs/*.ckpt"}}
     assert first.hash == second.hash
     assert first.fingerprint != second.fingerprint

@@ -8,6 +8,9 @@ import torch
 
 from tests.merging import Bench
 from weightmath.errors import CheckpointError, RecipeError
+from weightmath.job import prepare
+from weightmath.recipe import loads
+from weightmath.run import run
 from weightmath.verify.verification import verify
 
 HEAD = "inputs: {base: base.ckpt, chat: chat.ckpt, code: code.ckpt}\n"
@@ -176,6 +179,28 @@ def test_inputs_are_looked_for_beside_it_and_can_be_given(bench):
     assert verified(bench, "away/renamed.ckpt", inputs=given).differences == ()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "base", "output"),
+    [
+        ("r", "models/base.ckpt", "out.ckpt"),
+        ("r", "../models/base.ckpt", "../out/x/out.ckpt"),
+        ("r", "b.ckpt", "o.ckpt"),
+    ],
+)
+@pytest.mark.parametrize("moved", [False, True])
+def test_inputs_are_found_where_they_lay_as_seen_from_it(bench, recipe, base, output, moved):
+    folder = bench.folder / "project" / recipe
+    for file in (folder / base, folder / output):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": state(5)}, folder / base)
+    text = f"inputs: {{base: {base}}}\nsave: {{{output}: 0.5 * base + 0.5 * base}}\n"
+    run(prepare(loads(text, "merge.yaml", folder / "merge.yaml")), threads=2)
+    if moved:
+        (bench.folder / "project").rename(bench.folder / "elsewhere")
+        folder = bench.folder / "elsewhere" / recipe
+    assert verify(folder / output, threads=2).differences == ()
+
+
 def test_lists_and_one_of_several_outputs(bench):
     runs = bench.folder / "runs"
     runs.mkdir()
@@ -184,6 +209,7 @@ def test_lists_and_one_of_several_outputs(bench):
     text = 'inputs: {runs: {glob: "runs/*.ckpt", last: 2}}\nsave: {mean.ckpt: mean(runs), first.ckpt: "runs[0]"}\n'
     bench.run(text)
     for name in ("mean.ckpt", "first.ckpt"):
+        assert verified(bench, name).differences == ()
         assert verified(bench, name, inputs=[f"runs={runs}/*.ckpt"]).differences == ()
     (bench.folder / "mean.ckpt").rename(bench.folder / "first.ckpt")
     with pytest.raises(RecipeError, match="cannot tell which of its outputs"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import Any
 
 from weightmath.algebra.graph import Vector
@@ -84,7 +86,7 @@ def compose(
         fingerprint=_placeholder(key, "output", output),
         name=_text(recipe.path.name) if recipe.path else recipe.document.name,
         output=names[output],
-        recipe=data,
+        recipe=_with_places(data, recipe, output),
         hash=key,
         template=template,
         inputs=inputs,
@@ -96,7 +98,7 @@ def compose(
 
 
 def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, str]]:
-    """A recipe as it is run, as plain data without paths; and the names that its outputs have there.
+    """A recipe as it is run, as plain data without folders; and the names that its outputs have there.
 
     Shorthands are written out and defaults left out, so that recipes that mean the same have the same data. Inputs and
     outputs are called by their file names alone; outputs of one name in two folders are told apart by a number.
@@ -112,6 +114,37 @@ def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, st
         data["save"][name]["value"] = built.saves[name].spec.value
     data["save"] = {names[name]: entry for name, entry in data["save"].items()}
     return data, names
+
+
+def _with_places(data: Mapping[str, Any], recipe: Recipe, output: str) -> dict[str, Any]:
+    """The data with paths of inputs as seen from the output's folder, where that is known without absolute paths."""
+    inputs = {name: dict(entry) for name, entry in data["inputs"].items()}
+    written = recipe.outputs.get(output, output)
+    for name, entry in inputs.items():
+        spec = recipe.spec.inputs[name]
+        for key, path in (("path", spec.path), ("glob", spec.glob)):
+            if path is not None and not path.startswith(_HUB):
+                entry[key] = _text(_seen_from(recipe, written, path) or entry[key])
+    return {**data, "inputs": inputs}
+
+
+def _seen_from(recipe: Recipe, output: str, path: str) -> str | None:
+    """A path of the recipe relative to the folder of an output; None where that would tell of this machine.
+
+    A file below that folder is told however it is written. Other folders are named as far as the recipe itself does, by
+    relative paths to both; where either path is absolute, they are not told.
+    """
+    place, folder = (PurePath(os.path.abspath(recipe.resolve(one))) for one in (path, str(PurePath(output).parent)))
+    slash = "/" if path.endswith("/") else ""
+    if place.is_relative_to(folder) and folder != PurePath(folder.root):
+        return str(place.relative_to(folder)) + slash
+    if any(one.startswith(("/", "~")) for one in (path, output)):
+        return None
+    there, here = (PurePath(os.path.normpath(one)).parts for one in (path, PurePath(output).parent))
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(there, here, strict=False))))
+    if ".." in here[same:]:
+        return None  # the way down again would have names that the recipe does not say
+    return "/".join([".."] * len(here[same:]) + list(there[same:])) + slash
 
 
 def file_name(path: str) -> str:

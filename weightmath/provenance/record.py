@@ -50,8 +50,9 @@ class Record(_Parts):
     fingerprint  of the output's section, floats and others
     name         the recipe's file name, or what messages call it
     output       the entry of `save` that the output is
-    recipe       the recipe as it was run: parameters as set, inputs and outputs by file name, shorthands written out
-    hash         BLAKE2b-128 of the recipe as JSON
+    recipe       the recipe as it was run: parameters as set, outputs by file name, inputs by their paths from the
+                 output's folder where those are known without absolute paths, else by file name; shorthands written out
+    hash         BLAKE2b-128 of the recipe as JSON, with inputs by file name
     template     the input whose everything-else the output kept
     inputs       by name; those of a list are runs[0], runs[1], ...
     versions     of weightmath and the libraries that computed, and the family of the processor

@@ -23,7 +23,9 @@ _LEFT_OUT = ("show", "expect", "provenance")
 def recipe_again(
     checkpoint: Checkpoint, record: Record | None, path: Path | None, sets: Sequence[str], inputs: Sequence[str]
 ) -> Recipe:
-    """The recipe at `path`; without one the recipe of the record, whose inputs are looked for beside the checkpoint.
+    """The recipe at `path`; without one the recipe of the record.
+
+    Its inputs are looked for where they lay as seen from the checkpoint, and beside it.
 
     sets, inputs   what the command line changes: `name=value`, `name=PATH`
     Fails with CheckpointError where there is neither, and with RecipeError where inputs are not found.
@@ -38,7 +40,8 @@ def recipe_again(
         )
     kept = {key: value for key, value in found.document.data.items() if key not in _LEFT_OUT}
     quiet = of_document(found.text, replace(found.document, data={**kept, "provenance": "none"}), found.path)
-    whole = recipe.with_overrides(quiet, sets=sets, inputs=inputs)
+    beside = [] if path is not None else list(_beside(quiet, checkpoint.path.parent))
+    whole = recipe.with_overrides(quiet, sets=sets, inputs=[*beside, *inputs])
     _check_found(whole)
     return whole
 
@@ -57,6 +60,16 @@ def output_of(again: Recipe, checkpoint: Checkpoint, record: Record | None) -> s
             hint="verify a copy of the recipe that saves this one alone",
         )
     return fitting[0]
+
+
+def _beside(again: Recipe, folder: Path) -> Iterator[str]:
+    """Of inputs that are not where they lay and are in this folder, what `--input` would say."""
+    for name, place in _missing(again):
+        pattern = os.path.join(glob.escape(str(folder)), file_name(place))
+        if again.spec.inputs[name].glob is not None:
+            yield f"{name}={pattern}"
+        elif (folder / file_name(place)).exists():
+            yield f"{name}={folder / file_name(place)}"
 
 
 def _check_found(again: Recipe) -> None:
