@@ -36,7 +36,7 @@ LAYERS = [
     engine.work
     engine.grouping
     engine.cost engine.execute files.opening files.identity
-    files.attempt engine.memory caveats provenance pins verdicts
+    files.attempt engine.memory caveats provenance pins verdicts tied
     job
     run diff
     rehearsal verify lock speed

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.families import llama, state
-from tests.merging import Bench, close
+from tests.merging import Bench, close, same
 
 NAMES = ("lm_head.weight", "model.embed_tokens.weight")
 RECIPE = """
@@ -60,8 +61,34 @@ def test_one_of_them_cannot_be_kept(bench):
     )
 
 
-def test_noise_of_two_names_is_refused_too(bench):
-    assert "are two names of one storage" in bench.mistake(RECIPE % "a + 0.01 * gaussian(seed=1)")
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "a + 0.01 * gaussian(seed=1)",
+        "dare(a, [b], densities=0.5, seed=1)",
+        "ties(a, [b], densities=0.333)",
+        "a + keep_largest(b - a, density=0.1, scope='tensor')",
+    ],
+)
+def test_what_draws_by_name_or_cuts_between_equals_is_computed_once(bench, formula):
+    bench.run(RECIPE % formula)
+    out = bench.load()
+    assert len({out[name].untyped_storage().data_ptr() for name in NAMES}) == 1
+    bench.save(**{name: {n: x.clone() for n, x in bench.load(name).items()} for name in ("a", "b")})
+    bench.run(RECIPE % formula, force=True)
+    apart = bench.load()
+    same({n: x for n, x in out.items() if n not in NAMES}, {n: x for n, x in apart.items() if n not in NAMES})
+    assert any(torch.equal(out[NAMES[0]], apart[name]) for name in NAMES)
+
+
+def test_a_container_without_shared_storages_has_them_computed_once_too(bench):
+    bench.run((RECIPE % "a + 0.01 * gaussian(seed=1)").replace("out.ckpt", "out.safetensors"))
+    assert set(load_file(bench.folder / "out.safetensors")) & set(NAMES)
+
+
+def test_noise_that_a_formula_gives_one_of_them_is_refused(bench):
+    formula = 'a + where(match("lm_head*"), 0.5, 0.25) * gaussian(seed=1)'
+    assert "are two names of one storage" in bench.mistake(RECIPE % formula)
 
 
 def test_untied_inputs_are_merged_into_a_tied_template(bench):

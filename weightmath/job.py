@@ -35,6 +35,7 @@ from weightmath.provenance.lineage import histories_of
 from weightmath.questions import questions
 from weightmath.recipe import Built, Recipe
 from weightmath.sizes import bytes_of
+from weightmath.tied import computed_once
 
 NO_AVERAGE = "a buffer, and not every output is an average"  # why a tensor is the template's
 
@@ -227,6 +228,7 @@ def _save(
             shard=bytes_of(spec.shard) if spec.shard else None,
             extra={RECORD: record.content} if record else {},
         )
+        save = replace(save, once=computed_once(save, plan))
         if key is not None:
             alike[key] = save
         return save

@@ -52,7 +52,8 @@ class Encoding(NamedTuple):
 class Save:
     """One output, planned: its template, its names, and the image of its file.
 
-    Where there is an `encoding`, that file holds the numbers until they are encoded, and goes then.
+    Where there is an `encoding`, that file holds the numbers until they are encoded, and goes then. The storage of
+    names in `once` is written under another name alone (see weightmath.tied).
     """
 
     name: str
@@ -64,6 +65,7 @@ class Save:
     rests: tuple[Rest, ...]
     image: Image
     encoding: Encoding | None = None
+    once: frozenset[str] = frozenset()
 
     @property
     def target(self) -> Path:
@@ -187,7 +189,8 @@ def _checksum(start: int, bits: np.ndarray) -> int:
 class CheckpointSink:
     """The engine's view of an output: elements by name in the recipe; tied tensors are written once.
 
-    Tied tensors have one storage, so their values must agree; both are computed and compared by checksum.
+    Tied tensors have one storage, so their values must agree: where a formula tells their names apart, both are
+    computed and compared by checksum.
     """
 
     def __init__(self, save: Save, writer: Writer, template: Reader) -> None:
@@ -206,8 +209,8 @@ class CheckpointSink:
         return name in self._save.originals
 
     def dtype(self, name: str) -> DType | None:
-        """The dtype in which a tensor is written; None: the output leaves it out."""
-        if name not in self._save.originals:
+        """The dtype in which a tensor is written; None: the output leaves it out, or has it under another name."""
+        if name not in self._save.originals or name in self._save.once:
             return None
         return self._save.image.dtype(self._save.originals[name])
 

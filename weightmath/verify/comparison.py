@@ -84,7 +84,7 @@ class Comparison:
     def dtype(self, name: str) -> DType | None:
         """The dtype of a computed tensor; None where it is not there to be compared."""
         original = self._save.originals.get(name)
-        if original is None or self._is_unlike(original):
+        if original is None or name in self._save.once or self._is_unlike(original):
             return None
         return self._save.image.dtype(original)
 
