@@ -119,7 +119,7 @@ def test_a_run_that_fails_by_its_numbers_leaves_nothing(driver: Driver) -> None:
 
 def test_the_second_run_to_one_target_is_refused(driver: Driver) -> None:
     _, digests = driver.undisturbed()
-    driver.send(sleep=0.05)
+    driver.send(sleep=0.1)
     command = [sys.executable, "-m", "weightmath", "run", str(driver.recipe)]
     while not driver.hidden:
         pass
@@ -135,7 +135,7 @@ def test_the_second_run_to_one_target_is_refused(driver: Driver) -> None:
 def test_runs_that_share_one_of_two_targets(driver: Driver) -> None:
     other = driver.folder / "single.yaml"
     other.write_text(HEAD + "save:\n  other.ckpt: b + strength * (b - a)")
-    driver.send(sleep=0.05)
+    driver.send(sleep=0.1)
     while ".other.ckpt.weightmath.part" not in driver.hidden:
         pass
     command = [sys.executable, "-m", "weightmath", "run", str(other)]
