@@ -70,6 +70,17 @@ def test_compare_and_compose(cli: Cli, folder: Path) -> None:
     assert list(folder.glob(".*")) == []
 
 
+def test_compose_with_integers(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "a.delta", "--as", "dense")
+    cli("delta", "make", "chat.ckpt", "code.ckpt", "-o", "b.delta", "--as", "int8")
+    assert "hint: --base BASE" in cli("delta", "compose", "a.delta", "b.delta", "-o", "ab.delta").err
+    ran = cli("delta", "compose", "a.delta", "b.delta", "-o", "ab.delta", "--base", "base.ckpt")
+    assert (ran.code, ran.err) == (0, "")
+    cli("delta", "apply", "base.ckpt", "ab.delta", "-o", "back.ckpt")
+    steps = [torch.load(path, weights_only=False)["state_dict"]["steps"] for path in ("back.ckpt", "code.ckpt")]
+    assert torch.equal(*steps)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

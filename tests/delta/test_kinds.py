@@ -291,6 +291,44 @@ def test_composing_adds(both):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("follows", [True, False])
+def test_composing_deltas_of_numbers_that_keep_integers(folder, monkeypatch, kind, follows):
+    monkeypatch.setattr("weightmath.delta.pieces.PIECE", 500)
+    for number in range(3):
+        steps = {"steps": torch.arange(300) * 7**number, "seen": torch.tensor(number == 1), "n": torch.tensor(number)}
+        torch.save({**state(number, 1e-3), **steps}, f"{number}.pt")
+    base, tuned, last = (section(f"{number}.pt") for number in range(3))
+    delta.make(base, tuned, "a.delta", Options("dense"))
+    delta.make(tuned if follows else base, last, "b.delta", Options("dense"))
+    sides = [delta.open_delta(f"{name}.delta") for name in "ab"]
+    with pytest.raises(LayoutError, match=r"a\.delta: keeps `steps` bit for bit.*\n.*--base BASE"):
+        delta.compose(*sides, "ab.delta", kind)
+    with pytest.raises(LayoutError, match="belongs to another base"):
+        delta.compose(*sides, "ab.delta", kind, base=last)
+    assert not (folder / "ab.delta").exists()
+    made = delta.compose(*sides, "ab.delta", kind, base=base)
+    assert made.records["steps"].is_exact
+    delta.apply(base, [delta.open_delta("ab.delta")], "out.pt")
+    delta.apply(base, sides, "both.pt")
+    out, both = torch.load("out.pt"), torch.load("both.pt")
+    for name, value in both.items():
+        if value.is_floating_point():
+            assert made.records[name].encoder in ("dense", kind.kind) or kind.kind == "auto"
+            if kind == Options("dense"):
+                torch.testing.assert_close(out[name], value)
+        else:
+            assert torch.equal(out[name], value)
+            assert torch.equal(value, torch.load("2.pt")[name])
+
+
+def test_bits_and_numbers_are_not_composed(both):
+    delta.make(*both, "a.delta")
+    delta.make(both[1], both[0], "b.delta", Options("dense"))
+    with pytest.raises(LayoutError, match="is exact and the other one is not"):
+        delta.compose(*(delta.open_delta(f"{name}.delta") for name in "ab"), "ab.delta", base=both[0])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_exact_deltas_compose_to_any_kind(both, kind):
     torch.save({"state_dict": state(2, 1e-3)}, "other.pt")
     delta.make(*both, "a.delta")

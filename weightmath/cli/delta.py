@@ -197,7 +197,7 @@ def compose(
     first: Annotated[Path, typer.Argument(metavar="A", help="The delta from the base to v1.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="The one from v1 to v2, or of the same base.")],
     output: Out,
-    base: Annotated[Path | None, typer.Option(metavar="BASE", help="The base, which exact deltas need.")] = None,
+    base: Annotated[Path | None, typer.Option(metavar="BASE", help="The base, for exact deltas and integers.")] = None,
     kind: As = None,
     density: Density = None,
     threshold: Threshold = None,
@@ -209,7 +209,11 @@ def compose(
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Write one delta that does what A and then B do. Numbers are added; exact ones need their base at hand."""
+    """Write one delta that does what A and then B do.
+
+    Numbers are added. Integers, which all kinds keep exactly, become what applying both makes of them: the later value
+    holds. Exact deltas and integers need their base at hand.
+    """
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta.api import open_delta

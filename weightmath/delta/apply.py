@@ -16,6 +16,7 @@ import numpy as np
 
 from weightmath.checkpoint import Copy, Elements, Section, Writer, plan_image
 from weightmath.checkpoint.ending import Form, form_of
+from weightmath.delta.bits import expected
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.exact import BASE, Link, Stack
@@ -202,6 +203,12 @@ class Sum:
             at_one = [number for number in exact if stack.links[number].scale == 1]
             return stack.bits(at_one[-1], name, start, stop) if at_one else old
         return self._rounded(name, old, self._numbers(name, start, stop, old, changing))
+
+    def seen(self, name: str, start: int, stop: int) -> tuple[Array, Array]:
+        """The same elements, and those that the base's let one expect, as an exact delta of both needs them."""
+        old, new = self._base.tensors[name].entry.dtype, self.dtype(name)
+        known = expected(self._stack.bits(BASE, name, start, stop), old, new, stop - start)
+        return self.bits(name, start, stop), known
 
     def _is_exact(self, number: int, name: str) -> bool:
         record = self._stack.record(number, name)

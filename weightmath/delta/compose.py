@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weightmath.checkpoint import Section, open_checkpoint
+from weightmath.checkpoint import Reader, Section, open_checkpoint
 from weightmath.checkpoint.lock import hidden
-from weightmath.delta.apply import sources_of
+from weightmath.delta.apply import Sum, sources_of
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import Delta, Record
-from weightmath.delta.make import described, make, number_record
+from weightmath.delta.exact import Link, Stack
+from weightmath.delta.make import described, exact_record, make, number_record
 from weightmath.delta.options import Options
 from weightmath.delta.pieces import pieces_of
 from weightmath.delta.restore import restore
@@ -40,10 +42,13 @@ def compose(
 ) -> Delta:
     """Write the sum of two deltas; of exact ones the delta that leads where the second leads.
 
+    Deltas of numbers keep integers (counters of batch normalisations) bit for bit. Those become what applying both
+    makes of them: the value of the later delta that has the tensor holds.
+
     Parameters
         options   the kind that is made; None: exact of exact ones, sparse where both are sparse, else dense
-        base      needed for exact deltas alone, whose bits are seen from it. The file in between lies on the disk
-                  meanwhile, beside the output
+        base      needed where bits are seen from it: for exact deltas, and for those of numbers that keep integers.
+                  Of exact ones the file in between lies on the disk meanwhile, beside the output
     Fails with LayoutError unless the second delta's base is the first one's tuned checkpoint, or the same base;
     RecipeError where an exact delta is wanted of numbers.
     """
@@ -53,13 +58,17 @@ def compose(
     if options is not None and options.kind == "exact":
         raise RecipeError("numbers that are added give no exact delta", where=str(path), hint="--as dense")
     for file in (first, second):
-        if any(record.is_exact for record in file.delta.records.values()):
+        if file.delta.kind == "exact":
             raise LayoutError(
-                "holds exact tensors, which are not numbers to add",
+                "is exact and the other one is not: bits and numbers are not added",
                 where=str(file.path),
                 hint="apply both in one pass: weightmath delta apply BASE A B -o OUT",
             )
-    return _numbers(first, second, Path(path), options, threads, force)
+        exact = [name for name, record in file.delta.records.items() if record.is_exact]
+        if exact and base is None:
+            fact = f"keeps `{exact[0]}` bit for bit, as seen from its base"
+            raise LayoutError(fact, where=str(file.path), hint="--base BASE")
+    return _numbers(first, second, Path(path), options, base, threads, force)
 
 
 def _check_follows(first: DeltaFile, second: DeltaFile) -> None:
@@ -96,7 +105,13 @@ def _exact(
 
 
 def _numbers(
-    first: DeltaFile, second: DeltaFile, path: Path, options: Options | None, threads: int, force: bool
+    first: DeltaFile,
+    second: DeltaFile,
+    path: Path,
+    options: Options | None,
+    base: Section | None,
+    threads: int,
+    force: bool,
 ) -> Delta:
     entries = {name: record.entry for file in (second, first) for name, record in file.delta.records.items()}
     _check_shapes(first, second)
@@ -104,19 +119,34 @@ def _numbers(
     wish = options or Options("sparse" if sparse else "dense")
     with ExitStack() as stack:
         readers = [stack.enter_context(DeltaReader(file)) for file in (first, second)]
-        inputs = [file.path for file in (first, second)]
+        opened = stack.enter_context(base.checkpoint.open()) if base else None
+        applied = _applied(base, opened, readers, threads) if base and opened else None
+        inputs = [*(file.path for file in (first, second)), *(base.checkpoint.files if base else ())]
         writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, force=force))
+        exact = {name for file in (first, second) for name, record in file.delta.records.items() if record.is_exact}
         records: list[Record] = [
-            number_record(writer, entry, _Sum(readers, entry), wish, threads) for entry in entries.values()
+            exact_record(writer, entry._replace(dtype=applied.dtype(name)), partial(applied.seen, name), threads)
+            if applied and name in exact
+            else number_record(writer, entry, _Sum(readers, entry), wish, threads)
+            for name, entry in entries.items()
         ]
         for reader in readers:
             reader.check_unchanged()
+        if opened:
+            opened.check_unchanged()
         follows = first.delta.tuned is not None and second.delta.base.fingerprint == first.delta.tuned.fingerprint
         tuned = second.delta.tuned if follows else None
         about = replace(second.delta, kind=wish.kind, options=wish.given(), base=first.delta.base, tuned=tuned, by=BY)
         delta = described(records, wish, replace(about, whole=None))
         writer.finish(delta)
     return delta
+
+
+def _applied(base: Section, opened: Reader, readers: list[DeltaReader], threads: int) -> Sum:
+    """What applying the deltas makes of the base's tensors; LayoutError for another base than theirs."""
+    sources = sources_of(base, [reader.file for reader in readers], any_base=False, threads=threads)
+    links = [Link(reader, 1.0, source) for reader, source in zip(readers, sources, strict=True)]
+    return Sum(base, Stack(base, opened, links))
 
 
 def _check_shapes(first: DeltaFile, second: DeltaFile) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from weightmath.delta.sides import BY, check_no_delta, side_of
 from weightmath.delta.whole_file import make_whole
 from weightmath.delta.writing import DeltaWriter
 from weightmath.layout import Entry
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def make(
@@ -62,7 +64,7 @@ def make(
         inputs = [file for side in (base, tuned) for file in side.checkpoint.files]
         writer = stack.enter_context(DeltaWriter(path, [pair.entry for pair in pairs], inputs, force=force))
         records = [
-            exact_record(writer, source, pair, threads)
+            exact_record(writer, pair.entry, partial(_exact_bits, source, pair), threads)
             if options.kind == "exact" or not _is_number(pair)
             else number_record(writer, pair.entry, partial(source.pieces, pair, threads), options, threads)
             for pair in pairs
@@ -97,20 +99,24 @@ def number_record(writer: DeltaWriter, entry: Entry, numbers: Numbers, options: 
     return record
 
 
-def exact_record(writer: DeltaWriter, source: Difference, pair: Pair, threads: int) -> Record:
-    """Encode a tensor's bits into the file."""
-    old, new = pair.base.entry.dtype, pair.entry.dtype
+def _exact_bits(source: Difference, pair: Pair, start: int, stop: int) -> tuple[Array, Array]:
+    base, tuned = source.bits(pair, start, stop)
+    return tuned, expected(base, pair.base.entry.dtype, pair.entry.dtype, stop - start)
 
-    def bits(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        base, tuned = source.bits(pair, start, stop)
-        return tuned, expected(base, old, new, stop - start)
 
-    way = best_way(*bits(*sample_of(pair.entry)))
+def exact_record(
+    writer: DeltaWriter, entry: Entry, bits: Callable[[int, int], tuple[Array, Array]], threads: int
+) -> Record:
+    """Encode a tensor's bits into the file.
+
+    bits    of elements [start, stop): those of the tuned tensor, and those that its base's let one expect
+    """
+    way = best_way(*bits(*sample_of(entry)))
 
     def work(piece: Piece) -> bytes:
         tuned, known = bits(piece.start, piece.stop)
         return b"" if np.array_equal(tuned.view(known.dtype), known) else pack(tuned, known, way)
 
-    sizes = tuple(writer.add(content) for content in in_order(work, pieces_of(pair.entry), threads))
-    writer.close_tensor(pair.entry.name, sum(sizes))
-    return Record(pair.entry, way, sizes)
+    sizes = tuple(writer.add(content) for content in in_order(work, pieces_of(entry), threads))
+    writer.close_tensor(entry.name, sum(sizes))
+    return Record(entry, way, sizes)
