@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from tests.families import llama, state
 from tests.merging import Bench, close, same
+from weightmath.reports.run import run_report
 
 NAMES = ("lm_head.weight", "model.embed_tokens.weight")
 RECIPE = """
@@ -71,8 +72,9 @@ def test_one_of_them_cannot_be_kept(bench):
     ],
 )
 def test_what_draws_by_name_or_cuts_between_equals_is_computed_once(bench, formula):
-    bench.run(RECIPE % formula)
+    report = run_report(bench.run(RECIPE % formula))
     out = bench.load()
+    assert report.outputs[0].merged == len(out) - 1
     assert len({out[name].untyped_storage().data_ptr() for name in NAMES}) == 1
     bench.save(**{name: {n: x.clone() for n, x in bench.load(name).items()} for name in ("a", "b")})
     bench.run(RECIPE % formula, force=True)

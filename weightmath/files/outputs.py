@@ -68,6 +68,12 @@ class Save:
     once: frozenset[str] = frozenset()
 
     @property
+    def merged(self) -> list[str]:
+        """Names in the recipe of the floating-point tensors that are computed; of those with one storage only one."""
+        tensors = self.template.tensors
+        return [own for own in self.originals if own not in self.once and tensors[own].entry.dtype.is_float]
+
+    @property
     def target(self) -> Path:
         """The file or folder that the user asked for."""
         return self.encoding.path if self.encoding else self.path

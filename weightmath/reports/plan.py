@@ -310,7 +310,7 @@ def _output(job: Job, save: Save) -> OutputPlan:
         save.template.name,
         job.plan.kind(output.value),
         output.dtype.name if output.dtype else None,
-        sum(save.template.tensors[own].entry.dtype.is_float for own in save.originals),
+        len(save.merged),
         len(save.copied),
     )
 

@@ -103,7 +103,7 @@ def run_report(report: Report) -> RunReport:
 
 
 def _output(save: Save, outcome: Outcome) -> OutputReport:
-    merged = [own for own in save.originals if save.template.tensors[own].entry.dtype.is_float]
+    merged = len(save.merged)
     changes = outcome.tensors.values()
     changed = sum(change.changed > 0 for change in changes)
     return OutputReport(
@@ -111,10 +111,10 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
         path=str(save.target),
         bytes=save.target.stat().st_size if save.encoding else save.image.size,
         template=save.template.name,
-        merged=len(merged),
+        merged=merged,
         copied=len(save.copied),
         changed=changed,
-        unchanged=len(merged) - changed,
+        unchanged=merged - changed,
         elements=sum(change.elements for change in changes),
         elements_changed=sum(change.changed for change in changes),
         retyped=Counter(new.name for new in save.retyped.values()),
