@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,48 @@ def test_methods_and_functions_are_the_ones_of_recipes(tmp_path: Path) -> None:
     assert saved["state_dict"]["layers.0.bias"].dtype == torch.bfloat16
     with pytest.raises(wm.WeightmathError, match="must be in"):
         wm.functions.keep_largest(base - left, 1.5)
+
+
+def test_a_report_is_shown_in_a_line(tmp_path: Path) -> None:
+    base, left = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left"))
+    report = wm.save((base + left) / 2, tmp_path / "m.ckpt")
+    assert repr(report) == f"<{tmp_path}/m.ckpt: 8 of 8 changed; {report.seconds:.2f} s>"
+    report = wm.save(base, tmp_path / "same.ckpt")
+    assert repr(report).endswith("; warning: " + report.warnings[0] + ">")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda v, n, p: wm.repackage(v.astype("int32"), n, p),
+            "`vector` must be an array of float32 or float64, not of",
+        ),
+        (
+            lambda v, n, p: wm.repackage(v.astype(">f4"), n, p),
+            "`vector` must be an array of float32 or float64, not of",
+        ),
+        (lambda v, n, p: wm.repackage(v.tolist(), n, p), "`vector` must be a numpy array of floats, not list"),
+        (lambda v, n, p: wm.unflatten(v.tolist(), n), "`vector` must be a numpy array of floats, not list"),
+        (lambda v, n, p: wm.repackage(v, "base", p), "`layout` must be the Layout that flatten returned, not str"),
+        (lambda v, n, p: wm.save("a", p), "`value` must be a vector, not 'a'"),
+        (lambda v, n, p: wm.save(v, p), r"`value` must be a vector, not array"),
+        (lambda v, n, p: wm.save(wm.open(QUICKSTART / "base.ckpt"), p, template="a"), "`template` must be a vector"),
+    ],
+)
+def test_what_is_no_vector_is_told(tmp_path: Path, make: Callable[..., object], message: str) -> None:
+    with pytest.raises(wm.WeightmathError, match=message):
+        make(*wm.flatten(QUICKSTART / "base.ckpt"), tmp_path / "x.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_repackage_writes_what_it_is_given(tmp_path: Path) -> None:
+    vector, layout = wm.flatten(QUICKSTART / "base.ckpt")
+    vector[0] = np.nan
+    wm.repackage(vector, layout, tmp_path / "nan.ckpt")
+    np.testing.assert_array_equal(wm.flatten(tmp_path / "nan.ckpt")[0], vector)
+    wm.repackage(vector.astype(np.float16), layout, tmp_path / "half.ckpt")
+    np.testing.assert_array_equal(wm.flatten(tmp_path / "half.ckpt")[0], vector.astype(np.float16).astype(np.float32))
 
 
 def test_a_sum_of_models_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

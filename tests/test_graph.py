@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 
+import numpy as np
 import pytest
 
 from weightmath import functions as f
@@ -92,9 +93,24 @@ def test_what_is_a_mask():
     assert not any(each.is_mask for each in (a, a * mask, mask + mask, f.ramp(0, 1), f.keep_largest(a, 0.1), -mask))
 
 
+@pytest.mark.parametrize("number", [np.int64(2), np.float32(2), np.float64(2), np.uint8(2)])
+def test_numbers_of_numpy_are_numbers(number):
+    assert (a + b) / number is (a + b) / 2.0
+    assert number * a is 2.0 * a
+    assert a**number is a**2.0
+    assert (a > number) is (a > 2.0)
+    assert f.lerp(a, b, number / 4) is f.lerp(a, b, 0.5)
+    assert f.gaussian(seed=number) is f.gaussian(seed=2)
+    with pytest.raises(RecipeError, match="division by zero"):
+        a / (number - number)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: a * np.array([1.0]), "cannot be used in arithmetic"),
+        (lambda: np.array([1.0]) * a, "cannot be used in arithmetic"),
+        (lambda: a * np.True_, "cannot be used in arithmetic"),
         (lambda: bool(a), "is neither true nor false"),
         (lambda: a and b, "combine masks with & | ~"),
         (lambda: 0 < a < 1, "is neither true nor false"),

@@ -74,6 +74,9 @@ def save(
     made of. `provenance="none"` leaves out how the output was made. Fails as a recipe does: KindError, LayoutError,
     OutputError, NumericError; no file appears then.
     """
+    _check_vector("value", value)
+    if template is not None:
+        _check_vector("template", template)
     vectors = _inputs_of(value, template)
     first = template if template is not None else _first_model(vectors)
     target = os.path.abspath(path) + "/" * str(path).endswith("/")
@@ -89,6 +92,12 @@ def save(
     built = Built({}, (), (), {target: Output(value, wished)}, {})
     job = job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
     return run(job, threads=threads, memory=memory, force=force)
+
+
+def _check_vector(argument: str, given: object) -> None:
+    if not isinstance(given, Vector):
+        fact = f"`{argument}` must be a vector, not {given!r:.100}"
+        raise RecipeError(fact, hint="wm.open(path) is one, and so is what is computed of some")
 
 
 def _inputs_of(value: Vector, template: Vector | None) -> dict[str, Vector]:

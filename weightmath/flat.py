@@ -19,6 +19,7 @@ from weightmath.kernels import convert
 from weightmath.layout import Layout
 
 _PIECE = 1 << 20
+_FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
 
 def flatten(path: str | Path, section: str | None = None) -> tuple[np.ndarray, Layout]:
@@ -53,7 +54,7 @@ def unflatten(vector: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     """The vector cut into tensors of their original shape and dtype, by name.
 
     bfloat16 and float8, which numpy has not, come as float32 with the values that they round to. Fails with LayoutError
-    for a vector of another length.
+    for a vector of another length, or that is no array of floats.
     """
     _check(vector, layout)
     tensors = {}
@@ -78,9 +79,11 @@ def repackage(
     The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
 
     Everything else survives: nesting, optimizer state, other tensors. `dtype` changes that of the vector's tensors.
-    Fails with LayoutError for a vector of another length or a layout that came from no checkpoint, OutputError where
-    two names of one storage have different numbers, the file exists (unless `force`), is the original, or does not fit
-    the disk. The file appears whole or not at all.
+    What is given is written, every bit of it: NaN and infinities too, which `save` and recipes refuse.
+
+    Fails with LayoutError for a vector of another length, or that is no array of floats, or a layout that came from no
+    checkpoint; OutputError where two names of one storage have different numbers, the file exists (unless `force`), is
+    the original, or does not fit the disk. The file appears whole or not at all.
     """
     _check(vector, layout)
     if not isinstance(layout.template, Section):
@@ -118,5 +121,15 @@ def _check_tied(vector: np.ndarray, layout: Layout, aliases: Mapping[str, str]) 
 
 
 def _check(vector: np.ndarray, layout: Layout) -> None:
+    """LayoutError unless these are floats in one row, one for each element of the layout."""
+    if not isinstance(layout, Layout):
+        fact = f"`layout` must be the Layout that flatten returned, not {type(layout).__name__}"
+        raise LayoutError(fact, hint="vector, layout = wm.flatten(path)")
+    if not isinstance(vector, np.ndarray):
+        fact = f"`vector` must be a numpy array of floats, not {type(vector).__name__}"
+        raise LayoutError(fact, hint="np.asarray(vector, np.float32)")
+    if vector.dtype not in _FLOATS:
+        fact = f"`vector` must be an array of float32 or float64, not of {vector.dtype}"
+        raise LayoutError(fact, hint="vector.astype(np.float32)")
     if vector.shape != (layout.size,):
         raise LayoutError(f"the vector has shape {vector.shape}, and the layout {layout.size} elements")

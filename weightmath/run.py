@@ -33,9 +33,9 @@ from weightmath.recipe import Recipe
 from weightmath.verdicts import check_claims, check_finite, without_base, without_effect
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """What a run did."""
+    """What a run did; it is shown in a line, as its job holds all of every input's headers."""
 
     job: Job
     results: Results
@@ -45,6 +45,12 @@ class Report:
     warnings: tuple[str, ...]
     integers: Mapping[str, str] = field(default_factory=dict)  # tensors where inputs disagreed, and what was done
     resumed: bool = False  # whether it went on where an earlier run was stopped
+
+    def __repr__(self) -> str:
+        changes = {save.target: self.results.outcomes[save.name].tensors.values() for save in self.job.saves}
+        told = [f"{path}: {sum(c.changed > 0 for c in all_)} of {len(all_)} changed" for path, all_ in changes.items()]
+        warned = [f"warning: {text}" for text in self.warnings]
+        return f"<{'; '.join([*told, f'{self.seconds:.2f} s', *warned])}>"
 
 
 def check_start(job: Job, *, threads: int | None = None, memory: int | None = None, force: bool = False) -> Settings:

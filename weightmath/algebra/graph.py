@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 from weakref import WeakValueDictionary
 
 from weightmath.algebra.formulas import FORMULAS
@@ -48,6 +49,7 @@ class Vector:
     """
 
     __slots__ = ("__weakref__", "args", "domain", "op", "options", "source", "static")
+    __array_ufunc__ = None  # numpy leaves `np.float32(2) * a` to the vector, and does not make an array of objects
 
     op: str
     args: tuple[Vector, ...]
@@ -98,7 +100,7 @@ class Vector:
         return elementwise("multiply", other, self)
 
     def __truediv__(self, other: Operand) -> Vector:
-        if isinstance(other, int | float) and other == 0:
+        if is_number(other) and other == 0:
             raise RecipeError("division by zero")
         return elementwise("divide", self, other)
 
@@ -106,7 +108,7 @@ class Vector:
         return elementwise("divide", other, self)
 
     def __pow__(self, exponent: float) -> Vector:
-        if not isinstance(exponent, int | float):
+        if not is_number(exponent):
             raise RecipeError("an exponent must be a plain number")
         return elementwise("power", self, exponent)
 
@@ -181,6 +183,11 @@ def node(op: str, *args: Vector, domain: Domain, source: Input | None = None, **
     return found
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a plain number, numpy's among them; truth values are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def constant(value: float) -> Vector:
     """A number as a node; RecipeError unless it is finite."""
     number = float(value)
@@ -200,7 +207,7 @@ def vector(value: object) -> Vector:
         return value
     if isinstance(value, Table):
         return by_name(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise RecipeError(f"{_describe(value)} cannot be used in arithmetic")
     return constant(value)
 

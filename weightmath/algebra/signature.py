@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from weightmath.algebra.graph import Vector, by_name, node
+from weightmath.algebra.graph import Vector, by_name, is_number, node
 from weightmath.algebra.names import Table
 from weightmath.errors import KindError, RecipeError, at, nearest
 from weightmath.scope import Domain
@@ -296,7 +296,7 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
         for number in _known_numbers(value):
             _check_range(parameter, number)
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         vectors = "a vector, " if parameter.role.word == "vector or number" else ""
         raise RecipeError(
             f"`{parameter.name}` must be {vectors}a number, a table of patterns or a statistic, not `{written(value)}`"
@@ -318,14 +318,14 @@ def _check_range(parameter: Parameter, value: float) -> None:
 
 
 def _to_plain(signature: Signature, parameter: Parameter, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise RecipeError(f"`{parameter.name}` must be a plain number, not `{written(value)}`")
     _check_range(parameter, value)
     return float(value)
 
 
 def _to_whole(signature: Signature, parameter: Parameter, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if not is_number(value) or value != int(value):
         raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`")
     _check_range(parameter, value)
     return int(value)
