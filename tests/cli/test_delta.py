@@ -86,6 +86,10 @@ def test_compose_with_integers(cli: Cli, folder: Path) -> None:
     [
         (("make", "base.ckpt", "chat.ckpt", "-o", "x", "--as", "int4"), "unknown kind of delta `int4`"),
         (("make", "base.ckpt", "chat.ckpt", "-o", "x", "--keep", "most"), "`most` cannot be kept"),
+        (
+            ("make", "base.ckpt", "chat.ckpt", "-o", "x", "--as", "dense", "--dtype", "int9"),
+            "a delta's numbers cannot be int9\n  hint: known: float32 float16 bfloat16",
+        ),
         (("make", "base.ckpt", "bose.ckpt", "-o", "x"), "bose.ckpt: no such file"),
         (("info", "base.ckpt"), "base.ckpt: is no delta file"),
         (("apply", "base.ckpt", "chat.ckpt", "-o", "x.ckpt"), "chat.ckpt: is no delta file"),
@@ -161,6 +165,60 @@ def test_adapters_and_back(cli: Cli, folder: Path) -> None:
     ]
     assert json.loads(cli("delta", "to-lora", "y.delta", "-o", "again", "--json").out)["left_out"] == []
     assert "mkdir -p none" in cli("delta", "to-lora", "y.delta", "-o", "none/a.safetensors").err
+
+
+@pytest.mark.parametrize("output", ["adapter", "lora.safetensors"])
+def test_an_adapter_is_replaced_when_asked(cli: Cli, folder: Path, output: str) -> None:
+    for rank in (2, 1):
+        cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", f"{rank}.delta", "--as", "low-rank", "--rank", rank)
+    assert cli("delta", "to-lora", "2.delta", "-o", output).code == 0
+    ran = cli("delta", "to-lora", "1.delta", "-o", output)
+    assert (ran.code, "--force" in ran.err) == (2, True)
+    assert cli("delta", "to-lora", "1.delta", "-o", output, "--force").code == 0
+    assert cli("delta", "from-lora", output, "base.ckpt", "-o", "back.delta", "--section", "state_dict").code == 0
+    report = json.loads(cli("delta", "info", "back.delta", "--json").out)
+    assert {tensor["rank"] for tensor in report["tensors"]} == {1}
+    assert list(folder.glob(".*")) == []
+
+
+def test_only_an_adapter_is_replaced(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.safetensors", "--as", "low-rank", "--rank", 2)
+    cli("delta", "to-lora", "x.safetensors", "-o", "adapter")
+    Path("adapter/notes.txt").write_text("mine")
+    Path("dir.safetensors").mkdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for output, fact in (
+        ("adapter", "holds more than an adapter (`notes.txt`)"),
+        ("x.safetensors", "is an input"),
+        ("chat.ckpt", "is a file, and the output a folder"),
+        ("dir.safetensors", "is a directory, and the output a file"),
+    ):
+        ran = cli("delta", "to-lora", "x.safetensors", "-o", output, "--force")
+        assert (ran.code, ran.out) == (2, "")
+        assert fact in ran.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_adapters_for_other_bases_are_refused_before_any_work(cli: Cli, folder: Path) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", "low-rank", "--rank", 2)
+    cli("delta", "to-lora", "x.delta", "-o", "adapter")
+    torch.save({"a": torch.ones(3, 3)}, "other.ckpt")
+    for arguments, fact in (
+        (("base.ckpt", "adapter"), "adapter: is a LoRA adapter, and no base for one\n  hint: the adapter comes first"),
+        (("base.ckpt", "chat.ckpt"), "if this is the base: the adapter comes first"),
+        (("adapter", "other.ckpt"), "none of its 1 tensors has a name that ends in .weight"),
+        (("adapter", "x.delta"), "x.delta: is a delta file"),
+    ):
+        ran = cli("delta", "from-lora", *arguments, "-o", "y.delta")
+        assert (ran.code, ran.out) == (2, "")
+        assert fact in ran.err
+
+
+def test_a_delta_says_that_nothing_differs(cli: Cli, folder: Path) -> None:
+    for kind in ("exact", "dense"):
+        same = cli("delta", "make", "base.ckpt", "base.ckpt", "-o", f"{kind}.delta", "--as", kind).out
+        assert "nothing: base and tuned have the same weights" in same
+    assert "differs" not in cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta").out
 
 
 def test_provenance_of_deltas(cli: Cli, folder: Path) -> None:

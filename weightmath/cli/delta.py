@@ -247,12 +247,14 @@ def from_lora(
     """Write a LoRA adapter as a low-rank delta of BASE, to bake in with `delta apply` or to use in recipes."""
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
+        from weightmath.delta.adapter import open_adapter
         from weightmath.delta.writing import check_free
         from weightmath.errors import CheckpointError
 
         if not adapter.exists():
             raise CheckpointError("no such file or folder", where=str(adapter))
         opened = open_checkpoint(base).section(section)
+        open_adapter(adapter, opened)
         check_free(output, [base], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.delta_page import show
@@ -269,6 +271,7 @@ def to_lora(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="PATH", help="A folder; FILE.safetensors: as kohya.")
     ],
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Write a low-rank delta as a LoRA adapter: a PEFT folder, or a file as diffusion programs read it (kohya's names).
@@ -276,17 +279,17 @@ def to_lora(
     Tensors that are no products are left out, and named.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.delta.adapter_writing import check_new
+        from weightmath.delta.adapter_writing import check_free
         from weightmath.delta.api import open_delta
 
         opened = open_delta(path)
-        check_new(output)
+        check_free(output, opened, force=force)
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
         from weightmath.delta.api import to_adapter
         from weightmath.reports.plain import as_json
 
-        left_out = to_adapter(opened, output)
+        left_out = to_adapter(opened, output, force=force)
         if json:
             print(as_json({"path": str(output), "left_out": left_out}))
             return

@@ -32,6 +32,7 @@ def _print(report: DeltaReport, everything: bool) -> None:
         ["size", f"{size_text(report.bytes)}, {100 * report.ratio:.1f}% of the {of}"],
         ["base", f"{report.base.file} {report.base.fingerprint}"],
         ["tuned", f"{report.tuned.file} {report.tuned.fingerprint}" if report.tuned else "-"],
+        *([["differs", "nothing: base and tuned have the same weights"]] if _is_same(report) else []),
         ["error", _error(report.error)],
         ["written by", report.by],
     ]
@@ -56,6 +57,11 @@ def _print(report: DeltaReport, everything: bool) -> None:
     )
     if len(largest) > len(shown):
         page.listed([f"... and {len(largest) - len(shown):,} more tensors: --all prints them"], style="dim")
+
+
+def _is_same(report: DeltaReport) -> bool:
+    mark = report.base.fingerprint
+    return mark is not None and report.tuned is not None and report.tuned.fingerprint == mark
 
 
 def _error(error: float | None) -> str:

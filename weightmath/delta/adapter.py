@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from weightmath.delta.diffusers_names import original
 from weightmath.delta.make import described
 from weightmath.delta.numbers import decode
 from weightmath.delta.options import Options
-from weightmath.delta.sides import BY, side_of
+from weightmath.delta.sides import BY, check_no_delta, side_of
 from weightmath.delta.writing import DeltaWriter
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError, LayoutError, RecipeError, at, nearest
@@ -47,6 +47,7 @@ _PARTS = {
     ".lora_down.weight": "wide", ".lora_up.weight": "tall", ".alpha": "alpha",
 }  # fmt: skip
 _LONGEST = 1 << 20
+_ORDER = "the adapter comes first: weightmath delta from-lora ADAPTER BASE -o FILE"
 _KOHYA = re.compile(r"lora_(unet|te|te1|te2|transformer)_")
 
 
@@ -67,12 +68,7 @@ def from_adapter(
     adapter   a PEFT folder, its adapter_model.safetensors, or a kohya file
     Fails     CheckpointError for what is no LoRA; LayoutError where the base lacks a module, or it has another shape
     """
-    folder = Path(adapter) if Path(adapter).is_dir() else Path(adapter).parent
-    file = folder / WEIGHTS if Path(adapter).is_dir() else Path(adapter)
-    scale = _scale(folder / CONFIG) if file.name == WEIGHTS else _Scale()
-    checkpoint = open_checkpoint(file)
-    pairs = _pairs(checkpoint)
-    targets = {module: _target(module, base, file) for module in pairs}
+    file, scale, checkpoint, pairs, targets = open_adapter(adapter, base)
     with ExitStack() as stack:
         reader = stack.enter_context(checkpoint.open())
         inputs = [file, *base.checkpoint.files]
@@ -87,6 +83,29 @@ def from_adapter(
         delta = replace(described(records, Options("dense"), about), error=None)
         writer.finish(delta)
     return delta
+
+
+class Adapter(NamedTuple):
+    """An adapter as its headers describe it: by module its pair of matrices, and the base's tensor for them."""
+
+    file: Path
+    scale: _Scale
+    checkpoint: Checkpoint
+    pairs: Mapping[str, _Pair]
+    targets: Mapping[str, Entry]
+
+
+def open_adapter(adapter: str | Path, base: Section) -> Adapter:
+    """All that can be refused of an adapter and a base before numbers are read; fails as `from_adapter` does."""
+    check_no_delta(base)
+    if base.tensors and all(name.endswith(tuple(_PARTS)) for name in base.tensors):
+        raise LayoutError("is a LoRA adapter, and no base for one", where=str(base.checkpoint.path), hint=_ORDER)
+    folder = Path(adapter) if Path(adapter).is_dir() else Path(adapter).parent
+    file = folder / WEIGHTS if Path(adapter).is_dir() else Path(adapter)
+    scale = _scale(folder / CONFIG) if file.name == WEIGHTS else _Scale()
+    checkpoint = open_checkpoint(file)
+    pairs = _pairs(checkpoint)
+    return Adapter(file, scale, checkpoint, pairs, {module: _target(module, base, file) for module in pairs})
 
 
 @dataclass(frozen=True)
@@ -146,14 +165,20 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def _pairs(checkpoint: Checkpoint) -> dict[str, _Pair]:
     pairs: dict[str, _Pair] = {}
-    for name in checkpoint.section("").tensors:
+    where, hint = str(checkpoint.path), f"if this is the base: {_ORDER}"
+    if not any(section.name == "" for section in checkpoint.sections):
+        raise CheckpointError("has no tensors at its top level, where adapters have theirs", where=where, hint=hint)
+    names = checkpoint.section("").tensors
+    is_other = not any(name.endswith(tuple(_PARTS)) for name in names)
+    for name in names:
         ending = next((ending for ending in _PARTS if name.endswith(ending)), None)
         if ending is None:
-            raise CheckpointError(f"`{name}` is no part of a plain LoRA", where=str(checkpoint.path))
+            fact = f"`{name}` is no part of a plain LoRA"
+            raise CheckpointError(fact, where=where, hint=hint if is_other else None)
         setattr(pairs.setdefault(name.removesuffix(ending), _Pair()), _PARTS[ending], name)
     for module, pair in pairs.items():
         if not (pair.wide and pair.tall):
-            raise CheckpointError(f"`{module}` has one of two matrices", where=str(checkpoint.path))
+            raise CheckpointError(f"`{module}` has one of two matrices", where=where)
     return pairs
 
 
@@ -168,10 +193,11 @@ def _target(module: str, base: Section, file: Path) -> Entry:
         flat = _KOHYA.sub("", module, count=1)
         found = _called(flat, known) or _called(original(flat) or flat, known)
     if len(found) != 1:
-        fact = f"the base has {'no' if not found else 'more than one'} weight for `{module}`"
-        raise LayoutError(
-            fact, where=str(file), hint=nearest(own, known) or f"it has, for example: {next(iter(known), 'none')}"
-        )
+        what = f"the base {base.checkpoint.path.name}"
+        fact = f"{what} has {'no' if not found else 'more than one'} weight for `{module}`"
+        example = f"it has, for example: {next(iter(known), '')}.weight"
+        nothing = f"none of its {len(base.tensors)} tensors has a name that ends in .weight: is it the right base?"
+        raise LayoutError(fact, where=str(file), hint=nearest(own, known) or (example if known else nothing))
     return found[0]._replace(dtype=FLOAT32)
 
 

@@ -59,18 +59,33 @@ class Part(NamedTuple):
         return int(np.prod(self.shape)) * FLOAT32.itemsize
 
 
-def check_new(path: Path) -> None:
-    """OutputError where an adapter cannot get its name: there is something, or no directory for it."""
-    if path.exists():
-        raise OutputError("exists", where=str(path), hint="choose another name")
+def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
+    """OutputError where an adapter cannot get its name: there is something, or no directory for it.
+
+    force   a file may be replaced by a file, but not the delta, and a folder that holds only an adapter by a folder
+    """
+    where, is_file = str(path), path.suffix == _FILE
+    if path.exists() and not force:
+        raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
+    if path.exists() and path.is_dir() == is_file:
+        fact = "is a directory, and the output a file" if is_file else "is a file, and the output a folder"
+        raise OutputError(fact, where=where, hint="choose another name")
+    if path.is_file() and os.path.samefile(path, file.path):
+        fact = "is an input: an output never replaces an input"
+        raise OutputError(fact, where=where, hint="choose another name")
+    others = sorted(one.name for one in path.iterdir() if one.name not in (WEIGHTS, CONFIG)) if path.is_dir() else []
+    if others:
+        fact = f"holds more than an adapter (`{others[0]}`), and would be lost as a whole"
+        raise OutputError(fact, where=where, hint="choose another name, or remove the folder yourself")
     if not path.parent.is_dir():
         raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
 
 
-def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
+def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> list[str]:
     """Write an adapter; the names of tensors of the delta that it cannot hold, being no products.
 
     path    a name that ends in .safetensors is a file as kohya's, anything else a PEFT folder
+    force   replace an adapter of that name. A folder steps aside first: for a moment there is none under the name
     Tensors that the delta leaves as they are take no part. What an embedding is, PEFT's alone, is told by its name.
     Fails   LayoutError if no tensor is a product, OutputError if there is something of that name
     """
@@ -79,8 +94,8 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
     if not records:
         hint = "weightmath delta make BASE TUNED -o FILE --as low-rank --rank 8"
         raise LayoutError("holds no products of two matrices", where=str(file.path), hint=hint)
-    check_new(path)
-    part = hidden(path, "part")
+    check_free(path, file, force=force)
+    part, old = hidden(path, "part"), hidden(path, "old")
     try:
         if path.suffix == _FILE:
             renamed = is_stable_diffusion_1_or_2(file.delta.records)
@@ -90,13 +105,26 @@ def to_adapter(file: DeltaFile, path: str | Path) -> list[str]:
             _write_tensors(file, records, _peft_parts, part / WEIGHTS)
             (part / CONFIG).write_text(json.dumps(_config(records), indent=2) + "\n")
             sync_folder(part)
+        if path.is_dir():
+            _remove(old)
+            os.rename(path, old)
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
     finally:
-        part.unlink(missing_ok=True) if part.is_file() else shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.rename(old, path)
+        _remove(old)
+        _remove(part)
     return [name for name, record in file.delta.records.items() if name not in records and record.norm != 0]
+
+
+def _remove(path: Path) -> None:
+    if path.is_file() or path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_product(record: Record) -> bool:

@@ -58,7 +58,7 @@ class Options:
                 raise RecipeError(f"`{name}` must be above 0, not {value}")
         if self.rank is not None and self.rank < 1:
             raise RecipeError(f"`rank` must be 1 or more, not {self.rank}")
-        if self.dtype is not None and dtype(self.dtype).name not in _STORED:
+        if self.dtype is not None and not _is_stored(self.dtype):
             raise RecipeError(f"a delta's numbers cannot be {self.dtype}", hint="known: " + " ".join(_STORED))
         if self.density is not None and self.threshold is not None:
             raise RecipeError("`density` and `threshold` both choose what is kept", hint="give one")
@@ -83,6 +83,13 @@ class Options:
         """Those that are not None, without the kind."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "kind"}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_stored(name: str) -> bool:
+    try:
+        return dtype(name).name in _STORED
+    except RecipeError:  # whose hint would name dtypes that cannot be stored
+        return False
 
 
 def _check_share(name: str, value: float | None) -> None:
