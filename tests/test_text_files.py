@@ -1,5 +1,7 @@
 """Text files appear whole or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ def test_a_text_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> 
         write_whole(tmp_path / "r.yaml", "new \ud800")
     assert (tmp_path / "r.yaml").read_text() == "old"
     assert names(tmp_path) == ["r.yaml"]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_what_the_system_refuses_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OutputError) as caught:
+        write_whole(tmp_path / "x.yaml", "text")
+    assert str(caught.value) == f"{tmp_path}/x.yaml: cannot be written: {os.strerror(code)}"
 
 
 @pytest.mark.parametrize(

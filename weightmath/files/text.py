@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from weightmath.errors import OutputError
@@ -24,7 +25,10 @@ def check_free(
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text as it is; a file that is there is replaced in one step, and keeps its mode."""
+    """Write a text as it is; a file that is there is replaced in one step, and keeps its mode.
+
+    Fails with OutputError, which names the file that is meant, where the system does not let it be written.
+    """
     target = path.resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -32,5 +36,8 @@ def write_whole(path: Path, text: str) -> None:
         if target.exists():
             part.chmod(target.stat().st_mode)
         os.replace(part, target)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a system that is read-only says so of a file that is not there, too
+            part.unlink()
