@@ -30,7 +30,7 @@ def plan_fresh_zip(section: Section, wishes: Wishes) -> Image:
     sizes = [content_size(content) for content in contents.values()]
     places = lay_out([f"{ROOT}/{name}" for name in contents], sizes)
     extents = map(Extent, repeat(0), places.offsets.tolist(), sizes)
-    parts = list(zip(extents, contents.values(), strict=False))
+    parts = list(zip(extents, contents.values(), strict=True))
     file = File("", places.size)
     seal = ZipSeal(places, len(contents), None)
     return assemble(section.checkpoint, [file], parts, aliases=flat.computed_aliases, seal=seal)

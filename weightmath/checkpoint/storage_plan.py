@@ -129,7 +129,7 @@ def _plan(
         _check_one_dtype(users, written, dtypes)
     canonical, aliases = _untie(written)
     _check_apart(canonical, [tensor for tensor in users if tensor.number not in chosen])
-    return StoragePlan(first.storage, old, new if retyped else old, canonical, aliases)
+    return StoragePlan(first.storage, old, new, canonical, aliases)
 
 
 def _check_one_dtype(users: Sequence[TensorInfo], written: Sequence[TensorInfo], dtypes: Mapping[str, DType]) -> None:

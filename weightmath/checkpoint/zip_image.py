@@ -75,7 +75,7 @@ def _assemble(
     sizes = [content_size(content) for content in contents.values()]
     places = lay_out([f"{source.root}/{name}" for name in contents], sizes, source.alignment)
     extents = map(Extent, repeat(0), places.offsets.tolist(), sizes)
-    parts = list(zip(extents, contents.values(), strict=False))
+    parts = list(zip(extents, contents.values(), strict=True))
     seal = ZipSeal(places, len(names), _identity(section, source, names))
     if seal.identity is not None:
         del parts[seal.identity.number]

@@ -18,7 +18,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
-from weightmath.engine.frame import Call, Frame, Piece, piece_of, pieces
+from weightmath.engine.frame import Call, Frame, Piece, parts, piece_of, pieces
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.outcome import Outcome
@@ -30,7 +30,7 @@ from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
-from weightmath.scope import TILE, Domain, rows_are_cut, tiles_of
+from weightmath.scope import TILE, Domain
 
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
 # from the system's copy in to the system's copy out. A chunk is what is handed to a helper and noted in a journal.
@@ -217,19 +217,12 @@ class _Run:
         self, program: Program, pieces: tuple[Piece, ...]
     ) -> Iterator[tuple[tuple[int, int], tuple[Piece, ...]]]:
         """A chunk, or a larger one of one tensor in runs of a few tiles; and the shape of each, (rows, columns)."""
-        whole = pieces[0]
         if len(pieces) > 1:
             yield (1, sum(piece.stop - piece.start for piece in pieces)), pieces
             return
-        entry = self.plan.layout.entries[whole.entry]
         together = PART_TILES if program.registers <= _REGISTERS_OF_TWO_TILES else 1
-        tiles, row, is_cut = tiles_of(entry, whole.start, whole.stop), entry.row_size, rows_are_cut(entry)
-        for at in range(0, len(tiles), together):
-            first, start, _ = tiles[at]
-            last, _, stop = tiles[min(at + together, len(tiles)) - 1]
-            size = stop - start
-            shape = (1, size) if is_cut else (size // row, row)
-            yield shape, (Piece(whole.entry, first, last, start, stop, start // row),)
+        for shape, part in parts(pieces[0], self.plan.layout.entries[pieces[0].entry], together):
+            yield shape, (part,)
 
     def _prepared(
         self, program: Program, shape: tuple[int, int], pieces: tuple[Piece, ...]

@@ -20,7 +20,7 @@ from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.plan import Plan
 from weightmath.engine.tables import Tables
 from weightmath.layout import Entry
-from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count, tile_span
+from weightmath.scope import TILE, Tile, rows_are_cut, tile, tile_count, tile_span, tiles_of
 
 
 class Piece(NamedTuple):
@@ -51,6 +51,16 @@ def piece_of(entry: int, shape: Entry, first: int, last: int) -> Piece:
     """The piece that consists of the tiles from `first` to `last`, which is included."""
     start, stop = tile_span(shape, first)[0], tile_span(shape, last)[1]
     return Piece(entry, first, last, start, stop, start // shape.row_size)
+
+
+def parts(whole: Piece, shape: Entry, together: int) -> Iterator[tuple[tuple[int, int], Piece]]:
+    """A piece in runs of up to so many tiles, and the shape of each: (rows, columns)."""
+    tiles, row, is_cut = tiles_of(shape, whole.start, whole.stop), shape.row_size, rows_are_cut(shape)
+    for at in range(0, len(tiles), together):
+        first, start, _ = tiles[at]
+        last, _, stop = tiles[min(at + together, len(tiles)) - 1]
+        size = stop - start
+        yield (1, size) if is_cut else (size // row, row), Piece(whole.entry, first, last, start, stop, start // row)
 
 
 class Raw(NamedTuple):

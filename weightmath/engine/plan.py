@@ -317,8 +317,7 @@ def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[
             wide.setdefault(before, []).append(node)
     kept = _kept(request)
     for node in kept:
-        last_kept = facts.ready[node]
-        wide.setdefault(last_kept, [])
+        wide.setdefault(facts.ready[node], [])
     passes = []
     for number in range(max([last, *wide]) + 1):
         outputs = request.outputs if number == last else ()

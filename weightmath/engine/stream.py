@@ -27,6 +27,8 @@ from weightmath.kernels.scratch import borrow
 from weightmath.scope import tile_span
 
 Progress = Callable[[int], None]
+Fill = Callable[[int, np.ndarray], None]  # reads elements of one tensor, from that one on, as many as the array takes
+Put = Callable[[int, np.ndarray], int | None]  # writes elements of one tensor, from that one on; their checksum
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
 
 
@@ -36,8 +38,8 @@ class Source(Protocol):
     def dtype(self, name: str) -> DType:
         """The dtype in which a tensor is stored."""
 
-    def reading(self, name: str) -> Callable[[int, np.ndarray], None]:
-        """What reads elements of a tensor, from one on, as raw bits: as many as the 1-D array takes."""
+    def reading(self, name: str) -> Fill:
+        """What reads elements of a tensor as raw bits, into 1-D arrays."""
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         """Some tensors of one dtype, from their first elements on, each into its span of a 1-D array."""
@@ -55,11 +57,8 @@ class Sink(Protocol):
     def dtype(self, name: str) -> DType | None:
         """The dtype in which a tensor is stored; None: it is not written."""
 
-    def writing(self, name: str) -> Callable[[int, np.ndarray], int | None]:
-        """What writes elements of a tensor, from one on, as raw bits.
-
-        It returns their checksum, or None where `holds` could not tell.
-        """
+    def writing(self, name: str) -> Put:
+        """What writes elements of a tensor as raw bits; it returns None for a checksum where `holds` could not tell."""
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> Sequence[int | None]:
         """Some tensors of one dtype, from their first elements on, each in its span; their checksums."""
@@ -75,7 +74,7 @@ class Sink(Protocol):
         """Jobs that copy what the template keeps."""
 
     def copy(self, job: Any) -> tuple[int, int | None]:
-        """Do one of the jobs; the bytes copied, and their checksum as `write` returns it."""
+        """Do one of the jobs; the bytes copied, and their checksum, or None as for what is written."""
 
     def adopt_copy(self, job: Any, crc: int) -> bool:
         """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""
@@ -88,7 +87,11 @@ class Sink(Protocol):
 
 
 class Io:
-    """Bytes in and out for the frames of all threads."""
+    """Bytes in and out for the frames of all threads.
+
+    Frames are bound to inputs and outputs here, and these to a tensor while its parts come by: a Source to the Reader
+    of its file, a Sink to a Writer, each by way of what takes digests of all that passes.
+    """
 
     def __init__(self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink]) -> None:
         self._plan = plan

@@ -173,8 +173,9 @@ class _Sink(CheckpointSink):
         see = self._digests.seeing(self._originals[name])
 
         def write(start: int, bits: Bits) -> int:
+            crc = put(start, bits)
             see(start, bits)
-            return put(start, bits)
+            return crc
 
         return write
 

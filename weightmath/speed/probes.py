@@ -20,6 +20,7 @@ from weightmath.engine.cost import operations
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, Output, Plan, Request, Watched, make_plan
+from weightmath.engine.stream import Fill, Put
 from weightmath.functions.statistics import reduction
 from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
@@ -76,13 +77,13 @@ class _Memory:
     def dtype(self, name: str) -> DType:
         return self._dtype
 
-    def reading(self, name: str) -> Callable[[int, np.ndarray], None]:
+    def reading(self, name: str) -> Fill:
         return self._read
 
     def _read(self, start: int, out: np.ndarray) -> None:
         out[:] = self._bits[: len(out)]
 
-    def writing(self, name: str) -> Callable[[int, np.ndarray], None]:
+    def writing(self, name: str) -> Put:
         return self._write
 
     def _write(self, start: int, bits: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 
 from weightmath.checkpoint import Reader, Section
 from weightmath.dtypes import DType
+from weightmath.engine.stream import Put
 from weightmath.files.outputs import Rest, Save, bits_of_rest
 from weightmath.kernels import convert
 from weightmath.scope import tile, tile_count
@@ -88,7 +89,7 @@ class Comparison:
             return None
         return self._save.image.dtype(original)
 
-    def writing(self, name: str) -> Callable[[int, Bits], None]:
+    def writing(self, name: str) -> Put:
         """What compares elements of a tensor, from one on."""
         original = self._save.originals[name]
         return _nothing if self._is_unlike(original) else partial(self._compare, original)
