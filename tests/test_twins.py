@@ -206,3 +206,11 @@ def test_mistakes(bench, given, expected):
     bench.save(sd=dict.fromkeys(names, tensor))
     message = bench.mistake(f"inputs: {{a: {{path: sd.ckpt, {given}}}}}\nsave: {{out.ckpt: a}}")
     assert message.replace("`betas` and `model.betas`", "`x` and `y`") == f"merge.yaml:1: inputs.a: {expected}"
+
+
+def test_tensors_that_are_not_plain_are_told(bench):
+    contents = {name: {"w": torch.rand(3), "s": torch.eye(3).to_sparse()} for name in ("a", "b")}
+    bench.save(**{name: {"state_dict": content, "epoch": 1} for name, content in contents.items()})
+    report = bench.run("inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out.ckpt: a + 2 * (b - a)}")
+    assert report.warnings == ("`s`: not plain tensors, so they stay the template's",)
+    assert torch.equal(bench.load()["s"].to_dense(), torch.eye(3))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from weightmath.algebra.graph import Vector
 from weightmath.checkpoint import TensorInfo
-from weightmath.checkpoint.description import dotted
+from weightmath.checkpoint.description import Opaque, dotted
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
 from weightmath.files import buffers
@@ -17,6 +18,7 @@ from weightmath.files.outputs import Save, holder_of, left_out
 from weightmath.files.subject import Subject
 from weightmath.recipe import Recipe
 
+_REBUILT = "torch._utils._rebuild_"  # what torch makes tensors with
 _LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
 
 
@@ -44,6 +46,7 @@ def caveats(
         if plan.kind(output.value) != "delta":
             found += _batch_statistics(save, changed)
         found += _left_behind(recipe, save)
+        found += _not_understood(save)
     return tuple(dict.fromkeys(found))
 
 
@@ -96,6 +99,18 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
             f"{recipe.where('save', save.name)}: the output holds the tensors of the section only; {names} of "
             f"{save.template.checkpoint.path.name} stay behind; say so with keep: weights, or keep the container"
         )
+
+
+def _not_understood(save: Save) -> Iterator[str]:
+    """A warning where tensors stay the template's that torch has and we do not: quantized, sparse and nested ones."""
+    inside: Any = save.template.checkpoint.tree
+    for key in holder_of(save.template.section):
+        inside = inside.get(key) if isinstance(inside, dict) else None
+    others = inside.items() if isinstance(inside, dict) else ()
+    kept = [name for name, one in others if isinstance(one, Opaque) and one.name.startswith(_REBUILT)]
+    if kept:
+        names, more = ", ".join(f"`{name}`" for name in kept[:3]), len(kept) - 3
+        yield f"{names}{f' and {more} more' if more > 0 else ''}: not plain tensors, so they stay the template's"
 
 
 def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
