@@ -84,6 +84,13 @@ def _functions() -> str:
     return "\n".join(["| function | what it gives |", "|---|---|", *rows]) + "\n"
 
 
+def _keys(part: str) -> str:
+    from weightmath.schema import KEYS
+
+    rows = [f"| `{key}` | {_cell(what)} |" for key, what in KEYS[part].items()]
+    return "\n".join(["| key | what it says |", "|---|---|", *rows]) + "\n"
+
+
 def _measured(name: str, results: Path = RESULTS) -> str:
     return markdown.PARTS[name](parsed(json.loads(results.read_text())))
 
@@ -101,6 +108,9 @@ PARTS = {
     "gallery": _gallery,
     "methods": _methods,
     "functions": _functions,
+    "keys of a recipe": partial(_keys, "RecipeSpec"),
+    "keys of an input": partial(_keys, "InputSpec"),
+    "keys of an output": partial(_keys, "SaveSpec"),
 }
 
 

@@ -28,7 +28,7 @@ def _cut(x: Vector, density: Density, scope: str, order: str) -> Vector:
 
 @function
 def keep_largest(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
-    """The floor(density n) elements of largest magnitude of each cell, 0 for the others.
+    """The floor(density n) elements, at least one, of largest magnitude of each cell, 0 for the others.
 
     `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
     Recipe: `skill: keep_largest(chat - base, 0.2, scope="tensor")`
@@ -38,7 +38,7 @@ def keep_largest(x: AnyVector, density: Density, *, scope: Scope = "global") -> 
 
 @function
 def keep_smallest(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
-    """The floor(density n) elements of smallest magnitude of each cell, 0 for the others.
+    """The floor(density n) elements, at least one, of smallest magnitude of each cell, 0 for the others.
 
     `density`: 0 to 1, a number or a table per tensor; it may not differ within one cell.
     Recipe: `calm: base + keep_smallest(chat - base, 0.99)`
@@ -48,7 +48,7 @@ def keep_smallest(x: AnyVector, density: Density, *, scope: Scope = "global") ->
 
 @function
 def largest_mask(x: AnyVector, density: Density, *, scope: Scope = "global") -> Vector:
-    """The mask of the floor(density n) elements of largest magnitude of each cell.
+    """The mask of the floor(density n) elements, at least one, of largest magnitude of each cell.
 
     Recipe: `graft: where(largest_mask(chat - base, 0.1), chat, base)`
     """
