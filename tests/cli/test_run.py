@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,10 +137,20 @@ def test_a_wrong_sum_is_refused_before_any_work(cli: Cli, folder: Path, monkeypa
     ran = cli("run", "pinned.yaml")
     assert ran.code == 2
     assert "pinned.yaml:1: inputs.a.sha256: base.ckpt: is not what the recipe pins" in ran.err
-    reads = []
-    monkeypatch.setattr("weightmath.pins.sha256_of", lambda path: reads.append(path) or "0" * 64)
+    sums = iter(["0" * 64])  # one: it is not read once to refuse and once to run
+    monkeypatch.setattr("weightmath.pins.sha256_of", lambda path: next(sums))
     assert cli("run", "pinned.yaml").code == 0
-    assert len(reads) == 1  # not once to refuse and once to run
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_directory_that_cannot_be_written_is_refused(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
+    ran = cli(command, "recipe.yaml")
+    assert ran.code == 2
+    assert "merged.ckpt: its directory cannot be written to\n  hint: choose another directory" in ran.err
 
 
 def test_without_a_recipe(cli: Cli, folder: Path) -> None:

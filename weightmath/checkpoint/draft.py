@@ -198,6 +198,8 @@ def check_target(path: Path, image: Image, *, force: bool) -> None:
     where = str(path)
     if not path.parent.is_dir():
         raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError("its directory cannot be written to", where=where, hint="choose another directory")
     if not path.exists():
         return
     if path.is_dir() and not image.is_folder:
