@@ -30,7 +30,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "missing": "What to do about tensors that an input lacks: error, or read the template's.",
         "extra": "What to do about tensors that only an input has: error, or ignore them.",
         "integers": "Policy for tensors outside the vector, for all or by pattern: template, error, max, sum.",
-        "buffers": "Whether float buffers follow the formula: merge, template; without it, if all outputs are averages.",
+        "buffers": "Whether float buffers follow the formula: merge, template; without it for averages alone.",
         "fit": 'Patterns of tensors of which the leading rows that all inputs have are merged: {"*embed*": rows}.',
         "compute": "What is computed in; float32, or float64 where an input is.",
         "nonfinite": "What to do about NaN and infinities in an output: error, or allow them.",
