@@ -122,6 +122,15 @@ def test_the_record_counts_tensors_of_another_dtype(cli: Cli, folder: Path) -> N
     assert (output["elements_changed"], output["retyped"]) == (0, {"bfloat16": 4})
 
 
+def test_a_storage_of_two_names_counts_once(cli: Cli, folder: Path) -> None:
+    shared = torch.ones(3)
+    torch.save({"a": shared, "b": shared, "n": torch.tensor(1)}, folder / "tied.ckpt")
+    (folder / "convert.yaml").write_text("inputs: {a: tied.ckpt}\nsave: {out.ckpt: {value: a, dtype: bf16}}\n")
+    out = cli("run", "convert.yaml").out
+    assert "  merged       1 tensor: " in out
+    assert "  stored       1 tensor as bfloat16" in out
+
+
 def test_the_template_is_used_though_no_formula_names_it(cli: Cli, folder: Path) -> None:
     text = "inputs: {base: base.ckpt, chat: chat.ckpt}\nsave: {out.ckpt: chat}\n"
     (folder / "graft.yaml").write_text(text)

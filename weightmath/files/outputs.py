@@ -80,12 +80,11 @@ class Save:
 
     @property
     def retyped(self) -> dict[str, DType]:
-        """Computed tensors that are stored in another dtype than the template's, by their names in the file."""
+        """Of `merged`, the tensors that are stored in another dtype than the template's, and which."""
         if self.encoding is not None:
             return {}
-        stored = {original: self.image.dtype(original) for original in self.originals.values()}
-        tensors = self.template.section.tensors
-        return {original: new for original, new in stored.items() if new != tensors[original].entry.dtype}
+        stored = {own: self.image.dtype(self.originals[own]) for own in self.merged}
+        return {own: new for own, new in stored.items() if new != self.template.tensors[own].entry.dtype}
 
 
 def plan_save(
