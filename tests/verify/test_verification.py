@@ -183,7 +183,7 @@ def test_inputs_are_looked_for_beside_it_and_can_be_given(bench):
     ("recipe", "base", "output"),
     [
         ("r", "models/base.ckpt", "out.ckpt"),
-        ("r", "../models/base.ckpt", "../out/x/out.ckpt"),
+        ("r", "../out/models/base.ckpt", "../out/out.ckpt"),
         ("r", "b.ckpt", "o.ckpt"),
     ],
 )

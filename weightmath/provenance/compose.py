@@ -8,7 +8,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -117,7 +116,7 @@ def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, st
 
 
 def _with_places(data: Mapping[str, Any], recipe: Recipe, output: str) -> dict[str, Any]:
-    """The data with paths of inputs as seen from the output's folder, where that is known without absolute paths."""
+    """The data with paths of inputs as seen from the output's folder, where they lie below it."""
     inputs = {name: dict(entry) for name, entry in data["inputs"].items()}
     written = recipe.outputs.get(output, output)
     for name, entry in inputs.items():
@@ -129,22 +128,12 @@ def _with_places(data: Mapping[str, Any], recipe: Recipe, output: str) -> dict[s
 
 
 def _seen_from(recipe: Recipe, output: str, path: str) -> str | None:
-    """A path of the recipe relative to the folder of an output; None where that would tell of this machine.
-
-    A file below that folder is told however it is written. Other folders are named as far as the recipe itself does, by
-    relative paths to both; where either path is absolute, they are not told.
-    """
+    """A path of the recipe relative to the folder of an output, if it lies below that: other folders are not told."""
     place, folder = (PurePath(os.path.abspath(recipe.resolve(one))) for one in (path, str(PurePath(output).parent)))
     slash = "/" if path.endswith("/") else ""
-    if place.is_relative_to(folder) and folder != PurePath(folder.root):
-        return str(place.relative_to(folder)) + slash
-    if any(one.startswith(("/", "~")) for one in (path, output)):
+    if not place.is_relative_to(folder) or folder == PurePath(folder.root):
         return None
-    there, here = (PurePath(os.path.normpath(one)).parts for one in (path, PurePath(output).parent))
-    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(there, here, strict=False))))
-    if ".." in here[same:]:
-        return None  # the way down again would have names that the recipe does not say
-    return "/".join([".."] * len(here[same:]) + list(there[same:])) + slash
+    return str(place.relative_to(folder)) + slash
 
 
 def file_name(path: str) -> str:
