@@ -15,11 +15,10 @@ from pathlib import Path
 from tests.bench.cases import CASES, Case, chosen
 from tests.bench.measure import ProgramError
 from tests.bench.peers import PEERS, Peer
-from tests.bench.record import OtherMachineError, Record, read, write
+from tests.bench.record import OtherMachineError, Record, read, this_machine, write
 from tests.bench.results import Wishes, answers, calibrate, forecasts, measured
 from tests.bench.table import show
 from tests.bench.workload import Kind, Models
-from weightmath.speed.machine import this_machine
 
 # Bytes of a model of size 1. Full: 1.07e9 values of half precision, as many as Stable Diffusion 1.5 has.
 SCALES = {"tiny": 2_000_000, "small": 64_000_000, "medium": 533_000_000, "full": 2_132_000_000}

@@ -18,14 +18,13 @@ from safetensors.torch import load_file
 from tests.bench import cases, compressor, peers, record, results, workload
 from tests.bench.cases import CASES, Case
 from tests.bench.measure import Cost, Program, ProgramError, Spread, alternate, ratios, run
-from tests.bench.record import Record
+from tests.bench.record import Record, this_machine
 from tests.bench.results import Result, growth
 from tests.bench.workload import Kind, Models
 from weightmath.delta.api import open_delta
 from weightmath.delta.planes import compressed, unpacked
 from weightmath.job import prepare
 from weightmath.run import load
-from weightmath.speed.machine import this_machine
 
 # Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50
