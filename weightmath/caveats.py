@@ -93,10 +93,9 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
 
 def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
     if save.left_behind:
-        first, rest = save.left_behind[:3], len(save.left_behind) - 3
-        names = ", ".join(f"`{name}`" for name in first) + (f" and {rest} more" if rest > 0 else "")
         yield (
-            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only; {names} of "
+            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only; "
+            f"{_some(save.left_behind)} of "
             f"{save.template.checkpoint.path.name} stay behind; say so with keep: weights, or keep the container"
         )
 
@@ -109,8 +108,13 @@ def _not_understood(save: Save) -> Iterator[str]:
     others = inside.items() if isinstance(inside, dict) else ()
     kept = [name for name, one in others if isinstance(one, Opaque) and one.name.startswith(_REBUILT)]
     if kept:
-        names, more = ", ".join(f"`{name}`" for name in kept[:3]), len(kept) - 3
-        yield f"{names}{f' and {more} more' if more > 0 else ''}: not plain tensors, so they stay the template's"
+        yield f"{_some(kept)}: not plain tensors, so they stay the template's"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first three, and how many there are besides."""
+    rest = len(names) - 3
+    return ", ".join(f"`{name}`" for name in names[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
