@@ -35,6 +35,7 @@ LAYERS = [
     engine.program engine.wide_selection effects engine.done
     engine.work
     engine.grouping
+    engine.order
     engine.cost engine.execute files.opening files.identity
     files.attempt engine.memory caveats provenance pins verdicts tied
     job

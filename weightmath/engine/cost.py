@@ -54,7 +54,7 @@ def operations(plan: Plan) -> dict[str, float]:
         width = plan.compute_dtypes[group.entries[0]].itemsize / 4
         shape = plan.layout.entries[group.entries[0]].shape
         for number, program in enumerate(group.programs):
-            last = number == len(group.programs) - 1
+            last = number == group.last
             elements = width * _elements(group, wanted, plan, last=last)
             counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
@@ -89,7 +89,7 @@ def _of_program(group: Group, number: int, wanted: Wanted, plan: Plan) -> Iterat
             yield from _of_node(node, shape)
     for node in program.completes:
         yield from _of_node(node, shape)
-    if number == len(group.programs) - 1:
+    if number == group.last:
         yield from (("tally", 1) for _ in wanted.selecting(first))
         for output in wanted.outputs:
             if plan.facts.present[output.value][first]:
@@ -142,7 +142,7 @@ def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     total = 0
     name = plan.layout.names[group.entries[0]]  # entries that are computed alike are stored alike
     for number, program in enumerate(group.programs):
-        last = number == len(group.programs) - 1
+        last = number == group.last
         elements = _elements(group, wanted, plan, last=last)
         total += elements * sum(_width(node, name) for node in program.reads)
     return total
@@ -152,8 +152,7 @@ def _elements(group: Group, wanted: Wanted, plan: Plan, *, last: bool) -> int:
     """Elements that a program goes through: all of its entries, or those of the tiles that some sample needs."""
     if not (wanted.sampling and last):
         return sum(map(plan.layout.sizes.__getitem__, group.entries))
-    sampled = ((e, {n for one in wanted.selections for n in one.sampled_tiles(e)}) for e in group.entries)
-    tiles = (tile(plan.layout.entries[entry], number) for entry, numbers in sampled for number in numbers)
+    tiles = (tile(plan.layout.entries[e], number) for e in group.entries for number in wanted.sampled_tiles(e))
     return sum(one.stop - one.start for one in tiles)
 
 

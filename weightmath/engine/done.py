@@ -36,9 +36,10 @@ class Journal(Protocol):
 class Done:
     """The journal in the words of one plan; without one, nothing is done and nothing is noted."""
 
-    def __init__(self, plan: Plan, io: Io, journal: Journal | None) -> None:
+    def __init__(self, plan: Plan, io: Io, tables: Tables, journal: Journal | None) -> None:
         self._plan = plan
         self._io = io
+        self._tables = tables
         self._journal = journal
         self._numbers = {node: number for number, node in enumerate(plan.nodes)}
 
@@ -62,21 +63,24 @@ class Done:
         self._io.adopt(_written(chunk))
         return chunk
 
-    def note_round(self, key: str, nodes: Sequence[Vector], entries: Sequence[int], tables: Tables) -> None:
+    def note_round(self, key: str, nodes: Sequence[Vector], entries: Sequence[int]) -> None:
         """Note the statistics that a round has worked out."""
         if self._journal is not None:
             statistics = [node for node in nodes if node.op in STATISTICS]
-            self._note(key, [Kept(node, entry, tables.local[node][entry]) for node in statistics for entry in entries])
+            known = self._tables.local
+            self._note(key, [Kept(node, entry, known[node][entry]) for node in statistics for entry in entries])
 
-    def round(self, key: str, nodes: Sequence[Vector], through: bool) -> list[Kept] | None:
-        """The statistics of a round that is done; None if it must be done (again).
+    def round(self, key: str, nodes: Sequence[Vector], through: bool) -> bool:
+        """Whether a round is done; the statistics that it has worked out are then known.
 
         A round that works out whole tensors, which are not noted, is done only if what uses them is: `through`.
         """
         if not through and any(node.op in WHOLE_TENSOR for node in nodes):
-            return None
+            return False
         found: list[Kept] | None = self._find(key)
-        return found
+        for kept in found or ():
+            self._tables.keep(*kept)
+        return found is not None
 
     def note_copy(self, key: str, nbytes: int, crc: int | None) -> None:
         """Note that a job has copied so many bytes with this checksum."""

@@ -1,9 +1,4 @@
-"""The only loop over chunks: groups of tensors go through their programs, chunk by chunk, on all threads.
-
-A tensor whose own statistics are needed goes through *rounds*: each round reads it once more, while it is still in the
-page cache. Between a tensor's round and its next stands a round of the next tensor, so that threads seldom wait for
-each other.
-"""
+"""The only loop over chunks: groups of tensors go through their programs, chunk by chunk, on all threads."""
 
 from __future__ import annotations
 
@@ -18,18 +13,19 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
-from weightmath.engine.frame import Call, Frame, Piece, parts, piece_of, pieces
+from weightmath.engine.frame import Call, Frame, Piece, parts
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
+from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
-from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Output, Pass, Plan
+from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
 from weightmath.engine.watch import statistics_of, watched_value
 from weightmath.engine.wide_selection import WideSelection
-from weightmath.engine.work import CopyJob, Group, Unit, Wanted
+from weightmath.engine.work import CopyJob, Unit, Wanted
 from weightmath.scope import TILE, Domain
 
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
@@ -116,15 +112,13 @@ class _Run:
     ) -> None:
         self.plan = plan
         self.settings = settings
-        self.sinks = sinks
         self.progress = progress
-        self.only = only
         self.tables = Tables(plan)
         self.io = Io(plan, sources, sinks)
-        self.done = Done(plan, self.io, journal)
+        self.done = Done(plan, self.io, self.tables, journal)
         self.grouping = Grouping(plan)
+        self.order = Order(plan, sinks, self.done, settings.chunk, only)
         self.selections: dict[Vector, WideSelection] = {}  # under way
-        self.reading = 0  # number of the reading, from 1
         self.own = threading.local()  # each thread's frames of the present reading
         self.computing = threading.Semaphore(settings.threads)
 
@@ -146,13 +140,13 @@ class _Run:
         return reads
 
     def _read_once(self, wanted: Wanted) -> None:
-        self.reading += 1
         self.own = threading.local()
         # Samples are small, and stay where they are collected.
         worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
         count = self.settings.threads - 1 if worth else 0
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
-            crew = Crew(self._stages(wanted), partial(self._work, helpers), self._complete)
+            stages = self.order.stages(self.grouping.groups(wanted), wanted)
+            crew = Crew(stages, partial(self._work, helpers), self._complete)
             # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.
             crew.run(helpers.threads + 1 if helpers.threads else self.settings.threads)
             for seen in helpers.dismiss():
@@ -168,8 +162,10 @@ class _Run:
 
     def _work(self, helpers: Helpers, item: Unit | CopyJob) -> None:
         if isinstance(item, CopyJob):
-            nbytes, crc = item.sink.copy(item.job)
-            self.done.note_copy(item.key, nbytes, crc)
+            nbytes = item.done
+            if nbytes is None:
+                nbytes, crc = item.sink.copy(item.job)
+                self.done.note_copy(item.key, nbytes, crc)
             self.progress(nbytes)
             return
         packed = None if item.done else self._helped(helpers, item)
@@ -251,80 +247,8 @@ class _Run:
         for node in group.programs[number].completes:
             for entry in group.entries:
                 self.tables.complete(node, entry)
-        if number < len(group.programs) - 1:
-            self.done.note_round(
-                self._round_key(group, number), group.programs[number].completes, group.entries, self.tables
-            )
+        if number < group.last:
+            self.done.note_round(group.round_key(number), group.programs[number].completes, group.entries)
         if not any(program.steps for program in group.programs[number + 1 :]):  # the last one that has work
             for program in group.programs:
                 self.tables.forget(program.completes, group.entries)
-
-    # --- the order of work
-
-    def _stages(self, wanted: Wanted) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
-        """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
-        waiting: list[tuple[Group, list[list[Unit]]]] = []
-        for group in self.grouping.groups(wanted):
-            if wanted.outputs and self.only is not None and self.only.keys().isdisjoint(group.entries):
-                continue
-            waiting.append((group, self._rounds(group, wanted)))
-            yield from self._due(waiting)
-        while waiting:
-            yield from self._due(waiting)
-        yield CopyJob.stage, list(self._copies(wanted.outputs))
-
-    def _due(self, waiting: list[tuple[Group, list[list[Unit]]]]) -> Iterator[tuple[Any, list[Unit | CopyJob]]]:
-        """The next round of each waiting group, newest first; groups that are through leave."""
-        for group, rounds in reversed(waiting):
-            yield (group, len(group.programs) - len(rounds)), list(rounds.pop(0))
-        waiting[:] = [(group, rounds) for group, rounds in waiting if rounds]
-
-    def _copies(self, outputs: Sequence[Output]) -> Iterator[CopyJob]:
-        """What is only copied and is not done."""
-        for place, output in enumerate(outputs):
-            sink = self.sinks[output.name]
-            for number, job in enumerate(sink.copies):
-                key = f"output {place} copy {number}"
-                copied = self.done.copy(key, sink, job)
-                if copied is None:
-                    yield CopyJob(sink, job, key)
-                else:
-                    self.progress(copied)
-
-    def _rounds(self, group: Group, wanted: Wanted) -> list[list[Unit]]:
-        """The units of each round of a group; a round that is done has none."""
-        *before, last = (self._units(group, number, wanted) for number in range(len(group.programs)))
-        through = all(unit.done is not None for unit in last)
-        rounds = [last]
-        for number in reversed(range(len(before))):
-            found = self.done.round(self._round_key(group, number), group.programs[number].completes, through)
-            for kept in found or ():
-                self.tables.keep(*kept)
-            rounds.insert(0, before[number] if found is None else [])
-            through = through and found is not None
-        return rounds
-
-    def _round_key(self, group: Group, number: int) -> str:
-        return f"{self.reading}.{group.entries[0]} round {number}"
-
-    def _units(self, group: Group, number: int, wanted: Wanted) -> list[Unit]:
-        """The chunks of a round; those of the last one are noted, but for samples."""
-        if not group.programs[number].steps:  # all that was wanted is known after the rounds before
-            return []
-        chunks = self._chunks(group, number, wanted)
-        if wanted.sampling or number < len(group.programs) - 1:
-            return [Unit(group, number, chunk) for chunk in chunks]
-        keys = [f"{self.reading}.{chunk[0].entry}.{chunk[0].first_tile}" for chunk in chunks]
-        return [Unit(group, number, chunk, key, self.done.chunk(key)) for key, chunk in zip(keys, chunks, strict=True)]
-
-    def _chunks(self, group: Group, number: int, wanted: Wanted) -> list[tuple[Piece, ...]]:
-        if len(group.entries) > 1:
-            return [tuple(piece for e in group.entries for piece in pieces(e, self.plan.layout.entries[e], TILE))]
-        entry = group.entries[0]
-        shape = self.plan.layout.entries[entry]
-        if wanted.sampling and number == len(group.programs) - 1:
-            tiles = sorted({n for selection in wanted.selections for n in selection.sampled_tiles(entry)})
-            return [(piece_of(entry, shape, n, n),) for n in tiles]
-        if wanted.outputs and self.only is not None and number == len(group.programs) - 1:
-            return [(piece_of(entry, shape, n, n),) for n in self.only[entry]]
-        return [(piece,) for piece in pieces(entry, shape, self.settings.chunk)]

@@ -5,7 +5,7 @@ Small tensors that are computed alike share a chunk. What a pass has worked out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,12 +31,14 @@ class Grouping:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
+        self._reading = 0  # number of the reading, from 1
 
     def groups(self, wanted: Wanted) -> Iterator[Group]:
         """Entries in the order of work; small ones with the same program share a group."""
+        self._reading += 1
         cache: dict[Any, tuple[Program, ...]] = {}
         pack: list[int] = []
-        packed = number = 0
+        packed = 0
         programs: tuple[Program, ...] = ()
         own: tuple[Program, ...] = ()
         keys, sizes, last = self.plan.group_keys, self.plan.layout.sizes, None
@@ -48,18 +50,20 @@ class Grouping:
                 continue
             packable = len(own) == 1 and own[0].packable and size <= TILE and not wanted.sampling
             if pack and not (packable and own is programs and packed + size <= TILE):
-                yield Group(number, tuple(pack), programs)
-                number, pack, packed = number + 1, [], 0
+                yield self._group(pack, programs)
+                pack, packed = [], 0
             if packable:
                 pack.append(entry)
                 packed, programs = packed + size, own
             else:
-                yield Group(number, (entry,), own)
-                number += 1
+                yield self._group([entry], own)
         if pack:
-            yield Group(number, tuple(pack), programs)
+            yield self._group(pack, programs)
         if not wanted.sampling:
             self._remember(cache)
+
+    def _group(self, entries: Sequence[int], programs: tuple[Program, ...]) -> Group:
+        return Group(f"{self._reading}.{entries[0]}", tuple(entries), programs)
 
     def programs(self, entry: int, wanted: Wanted, cache: dict[Any, tuple[Program, ...]]) -> tuple[Program, ...]:
         """The programs of an entry, one for each round; the cache, of one reading, has those of entries like it."""

@@ -32,14 +32,27 @@ class Wanted:
             return tuple(selection for selection in self.selections if selection.sampled_tiles(entry))
         return tuple(selection for selection in self.selections if selection.takes(entry))
 
+    def sampled_tiles(self, entry: int) -> list[int]:
+        """Numbers of this entry's tiles that some sample consists of."""
+        return sorted({number for selection in self.selections for number in selection.sampled_tiles(entry)})
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Entries that go through their rounds together: one tensor, or some small ones."""
 
-    number: int
+    key: str  # in the journal
     entries: tuple[int, ...]
     programs: tuple[Program, ...]  # one per round
+
+    @property
+    def last(self) -> int:
+        """The number of the last round."""
+        return len(self.programs) - 1
+
+    def round_key(self, number: int) -> str:
+        """The key of what a round works out."""
+        return f"{self.key} round {number}"
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class CopyJob:
-    """A stretch of the template that an output keeps."""
+    """A stretch of the template that an output keeps; `done` are its bytes if it is copied already."""
 
     sink: Sink
     job: Any
     key: str
+    done: int | None
     stage = "copies"
     after = None
