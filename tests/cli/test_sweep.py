@@ -60,8 +60,8 @@ def test_a_sweep_shows_its_points_and_the_best(cli: Cli, varied: Path) -> None:
     assert [float(line.split()[0]) for line in lines[2:5]] == [0, 0.5, 1]
     assert [float(line.split()[1]) for line in lines[2:5]] == pytest.approx([ends[0], sum(ends) / 2, ends[1]], rel=1e-4)
     assert lines[6] == "best"
-    assert lines[-1].strip() == f"kept as m_{best}.ckpt"
-    assert first(varied / f"m_{best}.ckpt") == ends[best]
+    assert lines[-1].strip() == f"kept as varied_m_{best}.ckpt"
+    assert first(varied / f"varied_m_{best}.ckpt") == ends[best]
     again = cli("sweep", "varied.yaml")
     assert (again.code, again.err.splitlines()[0]) == (
         2, "error: varied.jsonl: exists, and results are never overwritten"
@@ -74,7 +74,7 @@ def test_json_is_the_documented_record(cli: Cli, varied: Path) -> None:
     ran = cli("sweep", "varied.yaml", "--keep", "all", "-o", "out", "--json")
     report = TypeAdapter(StudyReport).validate_json(ran.out)
     assert as_json(report) + "\n" == ran.out
-    assert [row.checkpoint for row in report.rows] == ["m_0.ckpt", "m_0.5.ckpt", "m_1.ckpt"]
+    assert [row.checkpoint for row in report.rows] == ["out_m_0.ckpt", "out_m_0.5.ckpt", "out_m_1.ckpt"]
     assert (report.what, report.table, report.csv, report.goal) == ("sweep", "out.jsonl", "out.csv", {"first": "max"})
 
 

@@ -131,7 +131,7 @@ def test_killed_and_gone_on_with(here: Path) -> None:
     assert rows(found) == rows(search("r.yaml", budget=14, out="whole", keep="none"))
     best = found.best()
     assert best is not None
-    (kept,) = here.glob("m_*.ckpt")
+    (kept,) = here.glob("cut_m_*.ckpt")
     state = torch.load(kept, weights_only=True)["state_dict"]
     assert (float(state["x"]), float(state["y"])) == pytest.approx((best.params["x"], best.params["y"]))
 

@@ -18,7 +18,7 @@ import torch
 import weightmath as wm
 from weightmath.errors import MetricError, OutputError, RecipeError, TableError, WeightmathError
 from weightmath.lab.sweep import sweep
-from weightmath.lab.table import Table, read
+from weightmath.lab.table import Table, kept_beside, read
 
 # Of every point the path that the metric got, and the sum of its squares: what a line through two models must give.
 # The standard library alone: a program that imports torch takes a second to start.
@@ -87,7 +87,7 @@ def test_every_point_is_what_numpy_says_and_the_best_is_kept(here: Path) -> None
     same(table, here)
     assert len(set((here / "seen").read_text().splitlines())) == len((here / "seen").read_text().splitlines()) == 10
     best = min(expected(here), key=lambda one: one[2])
-    name = f"m_{best[0]:g}_{best[1]:g}.ckpt"
+    name = f"out_m_{best[0]:g}_{best[1]:g}.ckpt"
     assert names(here) == BEFORE | {"seen", "out.jsonl", "out.csv", name}
     assert table.best().params == {"alpha": best[0], "shift": best[1]}  # type: ignore[union-attr]
     a, b = vector(here / "a.ckpt"), vector(here / "b.ckpt")
@@ -102,20 +102,46 @@ def test_every_point_is_what_numpy_says_and_the_best_is_kept(here: Path) -> None
 def test_all_are_kept_and_the_table_says_where(here: Path) -> None:
     (here / "tables").mkdir()
     table = sweep(here / "r.yaml", out=here / "tables" / "out", keep="all")
-    assert [row.checkpoint for row in table.rows] == [f"../m_{a:g}_{s:g}.ckpt" for a, s, _ in expected(here)]
+    assert [row.checkpoint for row in table.rows] == [f"out_m_{a:g}_{s:g}.ckpt" for a, s, _ in expected(here)]
     a, b = vector(here / "a.ckpt"), vector(here / "b.ckpt")
     for row in table.rows:
         kept = vector(here / "tables" / str(row.checkpoint))
         np.testing.assert_array_equal(kept, a + float(row.params["alpha"]) * (b - a) + float(row.params["shift"]))
-    again = wm.open(here / "m_0.5_1.ckpt")
-    assert again is not None
+
+
+def test_tables_of_one_recipe_keep_theirs_apart(here: Path) -> None:
+    (here / "r.yaml").write_text(RECIPE.replace("m_{alpha}_{shift}", "m"))
+    for stem, best in (("low", min), ("high", max)):
+        sweep(here / "r.yaml", goal=best.__name__, of=["energy"], metric=energy_of, out=here / stem)
+        kept = vector(here / f"{stem}_m.ckpt")
+        assert float((kept**2).sum()) == pytest.approx(best(energy for *_, energy in expected(here)))
+
+
+def test_a_name_that_is_the_table_s_already_stays(here: Path) -> None:
+    assert kept_beside(here / "m.jsonl", "m_0.5.ckpt") == here / "m_0.5.ckpt"
+    assert kept_beside(here / "run.1", "m.ckpt") == here / "run.1_m.ckpt"
+    assert kept_beside("out", "sub/m/") == Path("sub/out_m")
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+def test_recipe_and_table_may_lie_in_other_folders(here: Path, monkeypatch: pytest.MonkeyPatch, keep: Any) -> None:
+    monkeypatch.chdir(here)
+    for folder in ("recipes", "tables"):
+        (here / folder).mkdir()
+    (here / "recipes" / "r.yaml").write_text(RECIPE.replace("a.ckpt", "../a.ckpt").replace("b.ckpt", "../b.ckpt"))
+    table = sweep(
+        "recipes/r.yaml", metric=f"{sys.executable} eval.py {{checkpoint}}", of=["energy"], out="tables/t", keep=keep
+    )
+    same(table, here)
+    assert len(list((here / "tables").glob("t_m_*.ckpt"))) == (10 if keep == "all" else 1)
+
+
+def energy_of(state: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {"energy": sum(float((x**2).sum()) for x in state.values())}
 
 
 def test_a_function_needs_no_file(here: Path) -> None:
-    def energy(state: dict[str, torch.Tensor]) -> float:
-        return sum(float((x**2).sum()) for x in state.values())
-
-    table = sweep(here / "r.yaml", metric=energy, of=["energy"], goal="min", keep="none")
+    table = sweep(here / "r.yaml", metric=energy_of, of=["energy"], goal="min", keep="none")
     same(table, here)
     assert names(here) == BEFORE
 
@@ -147,7 +173,7 @@ def test_show_is_measured_too_and_may_be_all(here: Path) -> None:
 
 
 def without_seconds(path: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text().replace(f"{path.stem}_", "").splitlines()]
     rows = sorted(lines[1:], key=lambda row: row["index"])
     return [lines[0], *({key: value for key, value in row.items() if key != "seconds"} for row in rows)]
 
@@ -178,14 +204,12 @@ def test_killed_and_gone_on_with_equals_undisturbed(here: Path, keep: Any) -> No
         process.communicate()
         assert wanted <= lines(here / "cut.jsonl") < 22
     sweep(here / "r.yaml", out=here / "cut", keep=keep, resume=True)
-    cut = {path.name: path.read_bytes() for path in here.glob("m_*")}
+    cut = {path.name: path.read_bytes() for path in here.glob("cut_m_*")}
     seen = (here / "seen").read_text().splitlines()
     assert len(seen) - 21 <= 2  # a point that was being measured at a kill is measured again, and no other is
-    for path in here.glob("m_*"):
-        path.unlink()
     sweep(here / "r.yaml", out=here / "whole", keep=keep)
     assert without_seconds(here / "cut.jsonl") == without_seconds(here / "whole.jsonl")
-    assert cut == {path.name: path.read_bytes() for path in here.glob("m_*")}
+    assert cut == {path.name.replace("whole", "cut"): path.read_bytes() for path in here.glob("whole_m_*")}
     assert len(cut) == (21 if keep == "all" else 1)
     assert not [name for name in names(here) if name.startswith(".")]
 
@@ -205,7 +229,7 @@ def test_interrupted_it_says_how_to_go_on(here: Path) -> None:
         "error: interrupted\n  hint: no output was written; "
         f"{points} points are in r.jsonl: --resume goes on from there\n"
     )
-    assert not [name for name in names(here) if name.startswith((".", "m_"))]
+    assert not [name for name in names(here) if name.startswith((".", "r_"))]
 
 
 def lines(path: Path) -> int:
@@ -227,7 +251,7 @@ def test_what_is_done_is_not_made_again(here: Path) -> None:
 def test_a_file_that_is_not_the_sweep_s_own_is_never_replaced(here: Path) -> None:
     sweep(here / "r.yaml", out=here / "out", keep="none")
     best = min(expected(here), key=lambda one: one[2])
-    path = here / f"m_{best[0]:g}_{best[1]:g}.ckpt"
+    path = here / f"out_m_{best[0]:g}_{best[1]:g}.ckpt"
     path.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists"):
         sweep(here / "r.yaml", out=here / "out", keep="best", resume=True)
@@ -269,8 +293,8 @@ def test_what_is_refused_before_any_work(here: Path) -> None:
     assert "inputs.b: c.ckpt: no such file" in refused(here, RECIPE.replace("b: b.ckpt", "b: c.ckpt"))
     assert "which only you can allow" in refused(here, RECIPE.partition("metric")[0] + "metric: 'eval:f'")
     assert "none: its directory does not exist\n  hint: mkdir -p " in refused(here, RECIPE.replace("'m_", "'none/m_"))
-    (here / "m_0_0.ckpt").touch()
-    assert "m_0_0.ckpt: exists\n" in refused(here, RECIPE)
+    (here / "out_m_0_0.ckpt").touch()
+    assert "out_m_0_0.ckpt: exists\n" in refused(here, RECIPE)
     assert "nothing says which point is best" in refused(
         here, RECIPE.partition("metric")[0] + "show: norm(a)", keep="best"
     )

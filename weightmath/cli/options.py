@@ -74,7 +74,7 @@ AllowCode = Annotated[bool, typer.Option("--allow-code", help="Import a metric's
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Evaluations at one time.")]
 Keep = Annotated[
     Literal["best", "all", "none"] | None,
-    typer.Option("--keep", help="Whose checkpoints are kept; the best one's, where there is a metric."),
+    typer.Option("--keep", help="Whose checkpoints are kept, as STEM_NAME; the best one's, where there is a metric."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the results table that is there.")]
 Stem = Annotated[

@@ -93,16 +93,16 @@ class Ground:
         """The output's name in the recipe."""
         return next(iter(self.recipe.spec.save))
 
-    def at(self, params: Mapping[str, Setting], name: str | None = None) -> Recipe:
-        """The recipe with these parameters, whose output has this name. RecipeError for one that is none."""
+    def at(self, params: Mapping[str, Setting], name: str, path: Path) -> Recipe:
+        """The recipe with these parameters, whose output has this name and path. RecipeError for one that is none."""
         spec = self.recipe.spec
         unknown = [key for key in params if key not in spec.params]
         if unknown:
             raise RecipeError(f"`{unknown[0]}` is no parameter of the recipe", where=self.recipe.where("params"))
-        saved = spec.save[self.output]
-        called = name or self.output
-        changes = {"params": {**spec.params, **params}, "save": {called: saved}}
-        return replace(self.recipe, spec=spec.model_copy(update=changes), outputs={called: called})
+        changes = {"params": {**spec.params, **params}, "save": {name: spec.save[self.output]}}
+        # A recipe's own paths are relative to its folder, and this one is not.
+        written = f"{path.absolute()}{'/' * name.endswith('/')}"
+        return replace(self.recipe, spec=spec.model_copy(update=changes), outputs={name: written})
 
 
 def ground_of(source: Recipe) -> Ground:
@@ -148,10 +148,10 @@ def _job(ground: Ground, points: Sequence[Point], place: Place, provenance: bool
     places: dict[Vector, str] = {}
     for point in points:
         name, path = place(point)
-        own = ground.at(point.params, name)
+        own = ground.at(point.params, name, path)
         built = recipe.build(own, vectors, known)
         saves[name] = Output(built.saves[name].value, built.saves[name].spec, own)
-        paths[name] = str(path) + "/" * name.endswith("/")
+        paths |= own.outputs
         show += built.show
         expect += [(f"{text} at {point}", value) for text, value in built.expect]
         places |= built.places

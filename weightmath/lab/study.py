@@ -22,7 +22,7 @@ from weightmath.lab.appender import Appender, check_free, head_there
 from weightmath.lab.metric import Metric
 from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.lab.scratch import scratch
-from weightmath.lab.table import Goal, Head, Row, Table, paths
+from weightmath.lab.table import Goal, Head, Row, Table, kept_beside, paths
 from weightmath.recipe import Recipe, text_of
 from weightmath.recipe.vary import Setting, filled, places_in
 from weightmath.run import run
@@ -34,7 +34,7 @@ Keep = Literal["best", "all", "none"]
 class Study:
     """A study, prepared: everything that can be refused before any work has been.
 
-    keep      which points' files are kept, under the name in `save` with parameters in place of braces
+    keep      which points' files are kept
     stem      where the table is: STEM.jsonl, STEM.csv; None: nowhere, it is only returned
     resume    go on with the table that is there
     force     files of points that are there are the study's own, of before it was stopped
@@ -52,14 +52,14 @@ class Study:
     warnings: tuple[str, ...]
 
     def place(self, point: Point) -> tuple[str, Path]:
-        """The name and path of a point's file."""
+        """The name of a point's file, as in `save` with parameters in place of braces, and its path."""
         values = {**self.source.spec.params, **point.params}
         try:
             name = filled(self.ground.output, values)
         except RecipeError as error:
             error.where = self.source.where("save", self.ground.output)
             raise
-        return name, self.source.resolve(name)
+        return name, self.source.resolve(name) if self.stem is None else kept_beside(self.stem, name)
 
 
 def study_of(
@@ -224,10 +224,11 @@ def _row(one: Measured, folder: Path | None, about: Mapping[str, Any]) -> Row:
 
 
 def keep_best(study: Study, table: Table, work: Work) -> Path | None:
-    """Make the best point's checkpoint, under the name that `save` gives it; None where none is kept, or is best."""
+    """Make the best point's checkpoint; None where none is kept, or is best."""
     best = table.best() if study.keep == "best" else None
     if best is None:
         return None
     name, path = study.place(Point(best.index, best.params))
-    run(prepare(study.ground.at(best.params, name)), threads=work.threads, memory=work.memory, force=study.force)
+    job = prepare(study.ground.at(best.params, name, path))
+    run(job, threads=work.threads, memory=work.memory, force=study.force)
     return path

@@ -153,8 +153,8 @@ def sweep(
                  that returns a number or a mapping of numbers; None: the recipe's own
         of       which of several numbers count, the first above all
         goal     "max" or "min"; None: as the recipe says, else "max"
-        keep     whose checkpoints are kept, under the name in `save`: "best", "all" or "none"; None: the best where
-                 there is a metric
+        keep     whose checkpoints are kept, beside the table as STEM_NAME, or without a table as NAME, which is that
+                 in `save`: "best", "all" or "none"; None: the best where there is a metric
         out      stem of the table's files, `out.jsonl` and `out.csv`; None: no files
         resume   go on with the table at `out`
         jobs     evaluations at one time: programs, or calls of a function in threads of this process

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,6 +127,16 @@ def paths(stem: str | Path) -> tuple[Path, Path]:
     if base.name in ("", ".."):
         raise TableError("is a folder, and no name of a table", where=str(stem), hint="STEM of STEM.jsonl and STEM.csv")
     return base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.csv")
+
+
+def kept_beside(stem: str | Path, name: str) -> Path:
+    """The path of a checkpoint that a table keeps: `STEM_NAME`, so that no two tables keep theirs as one file.
+
+    A name that begins with the table's stays as it is, and one with folders is in them, seen from the table.
+    """
+    table, named = paths(stem)[0], Path(os.path.expanduser(name))
+    mark = f"{table.stem}_"
+    return table.parent / (named if named.name.startswith(mark) else named.with_name(mark + named.name))
 
 
 def read(path: str | Path) -> Table:

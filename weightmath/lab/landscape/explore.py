@@ -48,10 +48,10 @@ def prepare_view(
 
 
 def _save(view: View, stem: Path | None) -> str:
-    """The file of a point: the table's name, the point's parameters, the ending of the first checkpoint."""
+    """The name of a point's file: the table's, the point's parameters, the ending of the first checkpoint."""
     first = next(iter(view.paths.values())).name.lower()
     ending = max((known for known in ENDINGS if first.endswith(known)), key=len, default="/")
-    base = Path(view.what) if stem is None else paths(stem)[0].with_suffix("")
+    base = view.what if stem is None else paths(stem)[0].stem
     return f"{base}_{'_'.join(f'{{{name}}}' for name in view.formula.params)}{ending}"
 
 
