@@ -3,7 +3,7 @@
 Each mixture is one equation: its counted work times the unknown seconds per unit are the seconds that it took. Formulas
 in memory (`probes`) tell how operations compare; runs on files tell of files, and how much more all operations take
 there, where reading and writing drive their arrays out of the caches: 1.4 to 2.3 times as much, by the formula. Solved
-by least squares.
+by least squares. Of several times the median counts: the least is that of a machine at its best.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -32,9 +33,9 @@ from weightmath.speed.machine import Machine, this_machine
 from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
 
 _ROUNDS = 3
-_ELEMENTS = 12_000_000  # of the models in files: larger than the caches of most processors
-_MANY, _FEW = 1000, 300  # small tensors, and elements of each
-_SOME, _MORE = 80, 100_000  # tensors that have a chunk of their own, and elements of each
+_ELEMENTS = 24_000_000  # of the models in files: larger than the caches of most processors
+_MANY, _FEW = 3000, 300  # small tensors, and elements of each
+_SOME, _MORE = 160, 100_000  # tensors that have a chunk of their own, and elements of each
 _SHARED = (16384, 4096)  # so much that the start of helpers, 20 ms, hardly counts
 _BUFFER = 1 << 20
 _ARITHMETIC = "arithmetic"
@@ -106,7 +107,7 @@ def _of_children() -> float:
 def _disk(folder: Path) -> tuple[float, float]:
     """Seconds per byte to flush a file to the disk, and to read it from there."""
     path = folder / "disk"
-    size = 4 * _ELEMENTS
+    size = 2 * _ELEMENTS
     with path.open("wb", buffering=0) as file:
         piece = os.urandom(_BUFFER)
         for _ in range(size // _BUFFER):
@@ -129,7 +130,7 @@ def _runs(folder: Path) -> Iterator[Timed]:
 
     On small files, on ones of many small tensors, of some larger ones and of one that is as large as all of these, and
     on ones with a large tensor that is only copied, and looked at for the fingerprints: so that no arithmetic hides
-    what its bytes cost.
+    what its bytes cost. In float16, as most models are.
     """
     for letter in "abcd":
         _write(folder / f"small-{letter}.safetensors", {"merged": 1})
@@ -143,19 +144,19 @@ def _runs(folder: Path) -> Iterator[Timed]:
 
 
 def _write(path: Path, sizes: Mapping[str, int]) -> None:
-    """A safetensors file of float32 tensors of so many elements each."""
-    stops = [4 * size for size in accumulate(sizes.values())]
+    """A safetensors file of float16 tensors of so many elements each."""
+    stops = [2 * size for size in accumulate(sizes.values())]
     entries = {
-        name: {"dtype": "F32", "shape": [size], "data_offsets": [stop - 4 * size, stop]}
+        name: {"dtype": "F16", "shape": [size], "data_offsets": [stop - 2 * size, stop]}
         for (name, size), stop in zip(sizes.items(), stops, strict=True)
     }
     head = json.dumps(entries).encode()
-    values = np.random.default_rng(0).random(sum(sizes.values()), np.float32)
+    values = np.random.default_rng(0).random(sum(sizes.values()), np.float32).astype(np.float16)
     path.write_bytes(len(head).to_bytes(8, "little") + head + values.tobytes())
 
 
 def _run(folder: Path, name: str, formula: str) -> Timed:
-    """The least time of the processor that a recipe takes on one thread, from its text to its output."""
+    """The time of the processor that a recipe takes on one thread, from its text to its output."""
     letters = re.findall(r"\b[abcd]\b", formula)
     inputs = "".join(f"  {letter}: {name}-{letter}.safetensors\n" for letter in dict.fromkeys(letters))
     path = folder / "recipe.yaml"
@@ -166,7 +167,7 @@ def _run(folder: Path, name: str, formula: str) -> Timed:
         job = prepare(load(path))
         run(job, threads=1, force=True)
         seconds.append(time.process_time() - started)
-    return Timed(work(job, moved(job)), min(seconds))
+    return Timed(work(job, moved(job)), median(seconds))
 
 
 def _shared() -> float:
@@ -176,5 +177,6 @@ def _shared() -> float:
         return 1.0
     x, y = (memory_input(name, 1, DTYPES["float16"], _SHARED) for name in "xy")
     formula = probe([x + 0.5 * (y - x) * functions.abs(y) / (1 + functions.abs(x))], compared=True)
-    alone, together = (min(formula.seconds(count, time.perf_counter) for _ in range(_ROUNDS)) for count in (1, threads))
+    times = ([formula.seconds(count, time.perf_counter) for _ in range(_ROUNDS)] for count in (1, threads))
+    alone, together = map(median, times)
     return float(np.clip((1 - together / alone) / (1 - 1 / threads), 0, 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -116,12 +117,12 @@ class _Memory:
 
 
 def timed(probes: Sequence[Probe], rounds: int) -> list[Timed]:
-    """The least times of probes, which take turns: what else a machine does for a while then hits none of them alone.
+    """The median times of probes, which take turns: what else a machine does for a while then hits none of them alone.
 
     By the processor's time, since that minds others the least.
     """
     seconds = [[probe.seconds(1, time.process_time) for probe in probes] for _ in range(rounds)]
-    return [Timed(probe.work(), min(taken)) for probe, taken in zip(probes, zip(*seconds, strict=True), strict=True)]
+    return [Timed(probe.work(), median(taken)) for probe, taken in zip(probes, zip(*seconds, strict=True), strict=True)]
 
 
 def probes() -> Iterator[Probe]:
