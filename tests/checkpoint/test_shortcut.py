@@ -93,10 +93,10 @@ def test_a_stale_memo_number_is_not_believed(tmp_path: Path) -> None:
 
 def described_after(first: bytes, data: bytes) -> str:
     """All that a description says, or how it fails, of a pickle that follows another."""
-    parsed, runs = read_to_describe(first)
+    parsed, passages = read_to_describe(first)
     known = dissect(parsed, {}).known
     try:
-        return repr(dissect(read_to_describe(data, runs)[0], known).structure)
+        return repr(dissect(read_to_describe(data, passages)[0], known).structure)
     except CheckpointError as error:
         return f"error: {error.what}"
 
@@ -110,7 +110,7 @@ def test_what_fine_tunes_have_in_common_is_one_object(tmp_path: Path) -> None:
     """Whichever length their numbers have."""
     (first, known), second = read_to_describe(fine_tune(tmp_path, 1)), fine_tune(tmp_path, 70_000)
     again, found = read_to_describe(second, known)
-    assert [found[head] is run for head, run in known.items()] == [True]
+    assert [found[head] is passage for head, passage in known.items()] == [True]
     one = dissect(first, {})
     two = dissect(again, one.known)
     assert two.structure.tree["epoch"] == 70_000
@@ -125,12 +125,13 @@ def many_tensors(path: Path, epoch: object = 1) -> bytes:
     return pickle_of({"epoch": epoch, "state": state, "tied": state["w2400"], "view": state["w7"].view(1, 1)}, path)
 
 
-def test_a_state_dict_of_many_batches_is_one_run(tmp_path: Path) -> None:
+def test_a_state_dict_of_many_batches_is_one_passage(tmp_path: Path) -> None:
     one, two = many_tensors(tmp_path), many_tensors(tmp_path, 70_000)
-    runs = read_to_describe(one)[1]
-    assert [len(run.made) for run in runs.values()] == [2498]  # the first names the classes, and the second begins it
+    passages = read_to_describe(one)[1]
+    # The first names the classes, and the second begins it.
+    assert [len(passage.made) for passage in passages.values()] == [2498]
     assert outcome(shortcut, one) == outcome(read_pickle, one)
-    assert [runs[head] is run for head, run in read_to_describe(two, runs)[1].items()] == [True]
+    assert [passages[head] is passage for head, passage in read_to_describe(two, passages)[1].items()] == [True]
     assert described_after(one, two) == outcome(read_pickle, two)
 
 
@@ -188,8 +189,8 @@ def test_what_comes_after_what_is_in_common(tmp_path: Path) -> None:
     state = {f"blocks.{i}.w": torch.zeros(3, 2) for i in range(40)}
     after = {"view": state["blocks.20.w"][1:], "tied": state["blocks.30.w"], "name": [*state][10]}
     one, two = (pickle_of({"epoch": epoch, "state_dict": state, "after": after}, tmp_path) for epoch in (1, 2))
-    runs = read_to_describe(one)[1]
-    assert [runs[head] is run for head, run in read_to_describe(two, runs)[1].items()] == [True]
+    passages = read_to_describe(one)[1]
+    assert [passages[head] is passage for head, passage in read_to_describe(two, passages)[1].items()] == [True]
     assert described_after(one, two) == outcome(read_pickle, two)
 
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from weightmath.checkpoint.machine import HANDLERS, Machine, Pickle, run
 from weightmath.checkpoint.nodes import Container, Global, Value
 from weightmath.checkpoint.opcodes import read_pickle
+from weightmath.checkpoint.passages import FEW, HEAD, Memo, Passage, Passages
 from weightmath.checkpoint.rebuild import V2, Form, StorageReference, Tensor, check_inside, storage_dtype, tensor_of
-from weightmath.checkpoint.runs import FEW, HEAD, Memo, Run, Runs
 from weightmath.errors import CheckpointError
 
 _PIECES = {"GET": rb"(?:h.|j.{4})", "PUT": rb"(?:q.|r.{4})", "INT": rb"(?:K.|M..|J.{4})"}
@@ -46,14 +46,14 @@ _REDUCE, _MEMOIZE = 0x52, 0x94
 _NEXT_BATCH = b"u("  # SETITEMS, MARK: a pickler sets a thousand entries of a mapping at a time
 
 
-def read_to_describe(data: bytes, known: Runs | None = None) -> tuple[Pickle, Runs]:
+def read_to_describe(data: bytes, known: Passages | None = None) -> tuple[Pickle, Passages]:
     """The content of a pickle, in which most tensors are `Tensor` values and not the calls that rebuild them.
 
-    Also the runs in it, for the next pickle; `known` are those of another one.
+    Also the passages in it, for the next pickle; `known` are those of another one.
     """
     machine = _Machine(data, known or {})
     try:
-        return run(machine, _HANDLERS, 0), machine.runs
+        return run(machine, _HANDLERS, 0), machine.passages
     except CheckpointError:
         return read_pickle(data), {}
 
@@ -70,38 +70,38 @@ class _Machine(Machine):
 
     highest   the highest memo number so far: those inside a skipped tensor must be fresh, above it
     shared    by the bytes that say so; they read the memo, and hold while no entry there is replaced
-    known     runs of another pickle
-    runs      those of this one
+    known     passages of another pickle
+    passages  those of this one
     """
 
-    __slots__ = ("highest", "known", "run_memo", "runs", "shared")
+    __slots__ = ("highest", "known", "passage_memo", "passages", "shared")
 
-    def __init__(self, data: bytes, known: Runs) -> None:
+    def __init__(self, data: bytes, known: Passages) -> None:
         super().__init__(data)
-        self.memo = self.run_memo = Memo()
+        self.memo = self.passage_memo = Memo()
         self.highest = -1
         self.shared: dict[tuple[bytes | None, ...], _Shared] = {}
         self.known = known
-        self.runs: Runs = {}  # another dict: what the next pickle may know is of this one
+        self.passages: Passages = {}  # another dict: what the next pickle may know is of this one
 
     def before(self) -> tuple[int, bool]:
         """The highest memo number, and whether a key comes next of a mapping below the mark."""
         below = self.marks[-1][0] if self.marks else []
         return self.highest, bool(below) and isinstance(below[-1], Container) and len(self.stack) % 2 == 0
 
-    def take(self, run: Run, at: int) -> int:
-        """Do what reading the bytes of a run does; the end of them."""
-        self.stack += run.values
-        self.starts += [at] * len(run.values)
-        self.pids += run.values[1::2]
-        self.highest = run.after
-        if len(run.made) < FEW:
-            for row in range(len(run.made)):
-                self.memo.update(run.memo(row))
+    def take(self, passage: Passage, at: int) -> int:
+        """Do what reading the bytes of a passage does; the end of them."""
+        self.stack += passage.values
+        self.starts += [at] * len(passage.values)
+        self.pids += passage.values[1::2]
+        self.highest = passage.after
+        if len(passage.made) < FEW:
+            for row in range(len(passage.made)):
+                self.memo.update(passage.memo(row))
         else:
-            self.run_memo.runs.append(run)
-            self.runs[run.raw[:HEAD]] = run
-        return at + len(run.raw)
+            self.passage_memo.passages.append(passage)
+            self.passages[passage.raw[:HEAD]] = passage
+        return at + len(passage.raw)
 
 
 def _put(machine: Machine, at: int) -> int:
@@ -129,13 +129,13 @@ def _get(machine: Machine, at: int) -> int:
             machine.pids.append(tensor)
             machine.memo |= {first: tensor.key, last: tensor}
             end_of_first = found.end()
-            run = _recalled(machine, end_of_first) or _named_tensors(machine, machine.data[at:end], end_of_first)
-            return machine.take(run, end_of_first) if run else end_of_first
+            passage = _recalled(machine, end_of_first) or _named_tensors(machine, machine.data[at:end], end_of_first)
+            return machine.take(passage, end_of_first) if passage else end_of_first
     machine.push(value, at)
     return end
 
 
-def _named_tensors(machine: _Machine, rebuild: bytes, first: int) -> Run | None:
+def _named_tensors(machine: _Machine, rebuild: bytes, first: int) -> Passage | None:
     """The names and tensors that follow, as in a state dict. `rebuild` is the read of the function's name."""
     data, before = machine.data, machine.before()
     values: list[Value] = []
@@ -157,17 +157,17 @@ def _named_tensors(machine: _Machine, rebuild: bytes, first: int) -> Run | None:
     if end == first:
         return None
     reads = _read_so_far(machine, rebuild) if len(made) >= FEW else {}
-    return Run(data[first:end], reads, before, machine.highest, values, named, made)
+    return Passage(data[first:end], reads, before, machine.highest, values, named, made)
 
 
-def _recalled(machine: _Machine, at: int) -> Run | None:
-    """The run that is known from another pickle, if this one has the same bytes and they mean the same here."""
-    run = machine.known.get(machine.data[at : at + HEAD])
-    if run is None or run.before != machine.before() or not machine.data.startswith(run.raw, at):
+def _recalled(machine: _Machine, at: int) -> Passage | None:
+    """The passage that is known from another pickle, if this one has the same bytes and they mean the same here."""
+    passage = machine.known.get(machine.data[at : at + HEAD])
+    if passage is None or passage.before != machine.before() or not machine.data.startswith(passage.raw, at):
         return None
-    if any(_comparable(machine.memo.get(number)) != told for number, told in run.reads.items()):
+    if any(_comparable(machine.memo.get(number)) != told for number, told in passage.reads.items()):
         return None
-    return run
+    return passage
 
 
 def _read_so_far(machine: _Machine, rebuild: bytes) -> dict[int, tuple[object, ...]]:

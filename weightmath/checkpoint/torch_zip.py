@@ -12,9 +12,9 @@ import numpy as np
 
 from weightmath.checkpoint.description import Checkpoint, PathKey, Place, Stamp
 from weightmath.checkpoint.opcodes import read_pickle
+from weightmath.checkpoint.passages import Passages
 from weightmath.checkpoint.records import Names, Record, Records, read_bytes, read_directory
 from weightmath.checkpoint.refusal import program_refusal, zip_refusal
-from weightmath.checkpoint.runs import Runs
 from weightmath.checkpoint.shortcut import read_to_describe
 from weightmath.checkpoint.structure import Anatomy, Known, Structure, dissect
 from weightmath.checkpoint.zip_layout import ALIGNMENT, LARGEST_ALIGNMENT
@@ -84,7 +84,7 @@ class _Last:
     """
 
     names: Names = field(default_factory=Names)
-    runs: Runs = field(default_factory=dict)
+    passages: Passages = field(default_factory=dict)
     mappings: dict[tuple[PathKey, ...], Known] = field(default_factory=dict)
 
     def known_names(self, records: Records) -> Records:
@@ -102,7 +102,7 @@ _last = _Last()
 def describe(pickle: bytes) -> Structure:
     """The meaning of a pickle. What two of them have in common is one object in both; of equal ones, all."""
     with paused_collection():
-        content, _last.runs = read_to_describe(pickle, _last.runs)
+        content, _last.passages = read_to_describe(pickle, _last.passages)
         anatomy = dissect(content, _last.mappings)
         _last.mappings = anatomy.known
         return anatomy.structure

@@ -34,7 +34,7 @@ _CALLED: dict[Form | None, str] = {
 
 
 class _Part(NamedTuple):
-    """Bytes of the file: elements of a run, or, without a name, bytes of the rest."""
+    """Bytes of the file: elements of a region, or, without a name, bytes of the rest."""
 
     name: str | None
     start: int
@@ -139,10 +139,10 @@ def _parts(stage: DeltaStage) -> Iterator[_Part]:
     spans = [((record.at or 0), (record.at or 0) + record.entry.nbytes) for record in records]
     if any(stop > start for (_, stop), (start, _) in pairwise(spans)):
         raise CheckpointError("its tensors overlap in the file", where=str(stage.file.path))
-    runs = [(*span, record.entry) for span, record in zip(spans, records, strict=True)]
+    regions = [(*span, record.entry) for span, record in zip(spans, records, strict=True)]
     rest = [(*gap, None) for gap in gaps(spans, stage.whole.size)]
     done = 0
-    for start, stop, entry in sorted([*rest, *runs], key=lambda place: place[:2]):
+    for start, stop, entry in sorted([*rest, *regions], key=lambda place: place[:2]):
         if entry is not None:
             yield from (_Part(entry.name, one.start, one.stop) for one in pieces_of(entry))
         else:

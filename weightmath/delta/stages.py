@@ -1,6 +1,6 @@
-"""Whole checkpoint files as runs of elements and the bytes between them: a base, and what exact deltas make of it.
+"""Whole checkpoint files as regions of elements and the bytes between them: a base, and what exact deltas make of it.
 
-A run is a storage; its name is the dotted path of its first tensor. What lies between the runs (pickles, headers,
+A region is a storage; its name is the dotted path of its first tensor. What lies between the regions (pickles, headers,
 checksums) is the rest. A stage that a delta makes is computed piece by piece from the stage before it, so that a chain
 of deltas needs no file between its links.
 """
@@ -33,7 +33,7 @@ REST_PIECE = 4 << 20
 _AROUND = 1 << 20  # bytes of the known rest before and after a piece that it is compressed against
 
 
-class Run(NamedTuple):
+class Region(NamedTuple):
     """A storage as elements of one dtype, and where in the file they begin."""
 
     entry: Entry
@@ -42,14 +42,14 @@ class Run(NamedTuple):
 
 
 class Stage(Protocol):
-    """A whole file that can be read by runs, and its rest."""
+    """A whole file that can be read by regions, and its rest."""
 
     @property
-    def runs(self) -> Mapping[str, Entry]:
-        """The runs by name."""
+    def regions(self) -> Mapping[str, Entry]:
+        """The regions by name."""
 
     def bits(self, name: str, start: int, stop: int) -> Bits:
-        """Elements of a run; start is the first of a piece, stop at most its end."""
+        """Elements of a region; start is the first of a piece, stop at most its end."""
 
     @property
     def rest_size(self) -> int:
@@ -59,18 +59,18 @@ class Stage(Protocol):
         """Bytes [start, stop) of the rest."""
 
 
-def runs_of(checkpoint: Checkpoint) -> dict[str, Run]:
-    """The runs of a file, in the order of the file; storages that overlap an earlier one stay in the rest."""
+def regions_of(checkpoint: Checkpoint) -> dict[str, Region]:
+    """The regions of a file, in the order of the file; storages that overlap an earlier one stay in the rest."""
     firsts: dict[str, TensorInfo] = {}
     for tensor in checkpoint.tensors:
         firsts.setdefault(tensor.storage.key, tensor)
-    found: dict[str, Run] = {}
+    found: dict[str, Region] = {}
     end = 0
     for key, tensor in sorted(firsts.items(), key=lambda item: checkpoint.places[item[0]].offset):
         place, nbytes = checkpoint.places[key].offset, tensor.storage.nbytes
         if nbytes and place >= end:
             dtype = tensor.entry.dtype if nbytes % tensor.entry.dtype.itemsize == 0 else DTYPES["uint8"]
-            found[tensor.dotted] = Run(Entry(tensor.dotted, (nbytes // dtype.itemsize,), dtype), place, tensor)
+            found[tensor.dotted] = Region(Entry(tensor.dotted, (nbytes // dtype.itemsize,), dtype), place, tensor)
             end = place + nbytes
     return found
 
@@ -103,18 +103,18 @@ class FileStage:
                 hint="--keep weights compares the weights alone",
             )
         self._reader = reader
-        self.located = runs_of(checkpoint)
-        spans = [(run.at, run.at + run.entry.nbytes) for run in self.located.values()]
+        self.located = regions_of(checkpoint)
+        spans = [(region.at, region.at + region.entry.nbytes) for region in self.located.values()]
         self.gaps = gaps(spans, checkpoint.size)
         self._begins = list(accumulate((stop - start for start, stop in self.gaps), initial=0))
 
     @cached_property
-    def runs(self) -> Mapping[str, Entry]:
-        """The runs by name."""
-        return {name: run.entry for name, run in self.located.items()}
+    def regions(self) -> Mapping[str, Entry]:
+        """The regions by name."""
+        return {name: region.entry for name, region in self.located.items()}
 
     def bits(self, name: str, start: int, stop: int) -> Bits:
-        """Elements of a run."""
+        """Elements of a region."""
         entry, at, _ = self.located[name]
         width = entry.dtype.itemsize
         content = self._reader.read_bytes(at + start * width, (stop - start) * width)
@@ -153,12 +153,12 @@ class DeltaStage:
             raise CheckpointError("is of a whole file, and not all of it is exact", where=str(self.file.path))
         if self.rest_size < 0 or len(self.whole.rest) != -(-self.rest_size // REST_PIECE):
             raise CheckpointError("what lies between its tensors has another size", where=str(self.file.path))
-        if not all(record.source is None or record.source in self.before.runs for record in records):
+        if not all(record.source is None or record.source in self.before.regions for record in records):
             raise self._other_file()
 
     @cached_property
-    def runs(self) -> Mapping[str, Entry]:
-        """The runs by name."""
+    def regions(self) -> Mapping[str, Entry]:
+        """The regions by name."""
         return {name: record.entry for name, record in self.file.delta.records.items()}
 
     @property
@@ -168,7 +168,7 @@ class DeltaStage:
         return self.file.delta.whole
 
     def bits(self, name: str, start: int, stop: int) -> Bits:
-        """Elements of a run: its whole piece is decoded."""
+        """Elements of a region: its whole piece is decoded."""
         record = self.file.delta.records[name]
         number = start // step_of(record.entry)
         piece = pieces_of(record.entry)[number] if record.entry.size else None
@@ -184,7 +184,7 @@ class DeltaStage:
     @cached_property
     def rest_size(self) -> int:
         """Bytes of the rest."""
-        return self.whole.size - sum(entry.nbytes for entry in self.runs.values())
+        return self.whole.size - sum(entry.nbytes for entry in self.regions.values())
 
     def rest(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of the rest."""
@@ -228,10 +228,10 @@ class DeltaStage:
 
 
 def known_bits(stage: Stage, source: str | None, entry: Entry, start: int, stop: int) -> Bits:
-    """What a stage lets one expect of elements of a run of the next one, as unsigned integers."""
-    there = stage.runs.get(source) if source is not None else None
+    """What a stage lets one expect of elements of a region of the next one, as unsigned integers."""
+    there = stage.regions.get(source) if source is not None else None
     if source is None or there is None:
         return expected(np.empty(0, entry.dtype.bits), entry.dtype, entry.dtype, stop - start)
-    # Pieces of both begin at the same elements, as those of all runs do.
+    # Pieces of both begin at the same elements, as those of all regions do.
     bits = stage.bits(source, start, min(stop, there.size)) if start < there.size else np.empty(0, there.dtype.bits)
     return expected(bits, there.dtype, entry.dtype, stop - start)

@@ -17,7 +17,7 @@ from weightmath.delta.description import Delta, Record, WholeFile
 from weightmath.delta.pieces import Piece, in_order, pieces_of
 from weightmath.delta.planes import packed_after
 from weightmath.delta.sides import BY, side_of
-from weightmath.delta.stages import FileStage, Run, known_bits, rest_known, rest_pieces
+from weightmath.delta.stages import FileStage, Region, known_bits, rest_known, rest_pieces
 from weightmath.delta.writing import DeltaWriter
 from weightmath.errors import CheckpointError
 
@@ -41,7 +41,7 @@ def make_whole(
             fact = f"has a tensor `{REST}`, which is what delta files call all that is no tensor"
             raise CheckpointError(fact, where=str(tuned.checkpoint.path), hint="--keep weights")
         inputs = [base.checkpoint.path, tuned.checkpoint.path]
-        entries = [run.entry for run in new.located.values()]
+        entries = [region.entry for region in new.located.values()]
         pieces = rest_pieces(new.rest_size)
         writer = stack.enter_context(DeltaWriter(path, entries, inputs, rest=len(pieces), force=force))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, tuned.checkpoint.path)
@@ -60,44 +60,44 @@ def make_whole(
 def _records(
     base: FileStage, tuned: FileStage, sources: dict[str, str], writer: DeltaWriter, threads: int
 ) -> Iterator[Record]:
-    def encoded(job: tuple[Run, Piece, str]) -> tuple[Run, Piece, str, bytes]:
-        run, piece, way = job
-        bits = tuned.bits(run.entry.name, piece.start, piece.stop)
-        known = known_bits(base, sources.get(run.entry.name), run.entry, piece.start, piece.stop)
+    def encoded(job: tuple[Region, Piece, str]) -> tuple[Region, Piece, str, bytes]:
+        region, piece, way = job
+        bits = tuned.bits(region.entry.name, piece.start, piece.stop)
+        known = known_bits(base, sources.get(region.entry.name), region.entry, piece.start, piece.stop)
         same = np.array_equal(bits.view(known.dtype), known)
-        return run, piece, way, b"" if same else pack(bits, known, way)  # type: ignore[arg-type]
+        return region, piece, way, b"" if same else pack(bits, known, way)  # type: ignore[arg-type]
 
-    def jobs() -> Iterator[tuple[Run, Piece, str]]:
-        for run in tuned.located.values():
-            way = _way(base, tuned, sources.get(run.entry.name), run)
-            yield from ((run, piece, way) for piece in pieces_of(run.entry))
+    def jobs() -> Iterator[tuple[Region, Piece, str]]:
+        for region in tuned.located.values():
+            way = _way(base, tuned, sources.get(region.entry.name), region)
+            yield from ((region, piece, way) for piece in pieces_of(region.entry))
 
     sizes: list[int] = []
-    for run, piece, way, content in in_order(encoded, jobs(), threads):
+    for region, piece, way, content in in_order(encoded, jobs(), threads):
         sizes.append(writer.add(content))
-        if piece.stop == run.entry.size:
-            writer.close_tensor(run.entry.name, sum(sizes))
-            yield Record(run.entry, way, tuple(sizes), at=run.at, source=sources.get(run.entry.name))
+        if piece.stop == region.entry.size:
+            writer.close_tensor(region.entry.name, sum(sizes))
+            yield Record(region.entry, way, tuple(sizes), at=region.at, source=sources.get(region.entry.name))
             sizes = []
 
 
-def _way(base: FileStage, tuned: FileStage, source: str | None, run: Run) -> str:
+def _way(base: FileStage, tuned: FileStage, source: str | None, region: Region) -> str:
     if source is None:
         return "plain"
-    start, stop = sample_of(run.entry)
-    return best_way(tuned.bits(run.entry.name, start, stop), known_bits(base, source, run.entry, start, stop))
+    start, stop = sample_of(region.entry)
+    return best_way(tuned.bits(region.entry.name, start, stop), known_bits(base, source, region.entry, start, stop))
 
 
 def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: FileStage) -> dict[str, str]:
-    """For runs of the tuned file, the run of the base that they are seen from."""
-    firsts = {run.tensor.storage.key: name for name, run in base_stage.located.items()}
+    """For regions of the tuned file, the region of the base that they are seen from."""
+    firsts = {region.tensor.storage.key: name for name, region in base_stage.located.items()}
     by_path = {tensor.dotted: tensor for tensor in base.checkpoint.tensors}
     found = {}
-    for name, run in tuned_stage.located.items():
+    for name, region in tuned_stage.located.items():
         same = by_path.get(name)
-        if same is None and tuned.tensors.get(run.tensor.entry.name) is run.tensor:
-            same = base.tensors.get(run.tensor.entry.name)
-        if same is not None and same.offset == run.tensor.offset and same.storage.key in firsts:
+        if same is None and tuned.tensors.get(region.tensor.entry.name) is region.tensor:
+            same = base.tensors.get(region.tensor.entry.name)
+        if same is not None and same.offset == region.tensor.offset and same.storage.key in firsts:
             found[name] = firsts[same.storage.key]
     return found
 

@@ -1,6 +1,6 @@
 """Names and tensors that follow each other in a pickle, as one value: what is read once can be recalled.
 
-Most of a pickle are such runs, and those of fine-tunes of one model are the same.
+Most of a pickle are such passages, and those of fine-tunes of one model are the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 from weightmath.checkpoint.nodes import Value
 from weightmath.checkpoint.rebuild import Tensor
 
-HEAD = 64  # bytes by which a run is looked for
-FEW = 16  # tensors; a shorter run is not remembered
+HEAD = 64  # bytes by which a passage is looked for
+FEW = 16  # tensors; a shorter passage is not remembered
 
 
-class Run(NamedTuple):
+class Passage(NamedTuple):
     """Names and tensors that follow each other, with all that reading them depends on and does.
 
     raw          their bytes
@@ -43,18 +43,18 @@ class Run(NamedTuple):
         return {self.named[row]: name, self.named[row] + 1: tensor.key, self.made[row]: tensor}
 
 
-Runs = dict[bytes, Run]  # by their first bytes
+Passages = dict[bytes, Passage]  # by their first bytes
 
 
 class Memo(dict[int, Value]):
-    """A memo together with what runs put into it: they are many, and hardly one of them is ever read again."""
+    """A memo together with what passages put into it: they are many, and hardly one of them is ever read again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.runs: list[Run] = []
+        self.passages: list[Passage] = []
 
     def __missing__(self, number: int) -> Value:
-        place = bisect_left(self.runs, number, key=lambda run: run.before[0]) - 1
+        place = bisect_left(self.passages, number, key=lambda passage: passage.before[0]) - 1
         if place < 0:
             raise KeyError(number)
-        return self.runs[place].memo(bisect_right(self.runs[place].named, number) - 1)[number]
+        return self.passages[place].memo(bisect_right(self.passages[place].named, number) - 1)[number]
