@@ -83,9 +83,11 @@ def callables() -> dict[str, Callable[..., Any]]:
 def prepare(source: Recipe) -> Job:
     """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs."""
     if source.spec.vary is not None:
-        names = ", ".join(f"`{name}`" for name in source.spec.vary.names)
-        hint = f"weightmath sweep {source.path or 'RECIPE'} measures every point"
-        raise RecipeError(f"{names} varies: the recipe is many", where=source.where("vary"), hint=hint)
+        names = ", ".join(f"`{name}`" for name in source.varying)
+        one = source.settings(source.spec.vary.names)
+        hint = f"{one} makes one; weightmath sweep {source.path or 'RECIPE'} measures every point"
+        fact = f"{names} {'varies' if len(source.varying) == 1 else 'vary'}, and the recipe is many"
+        raise RecipeError(fact, where=source.where("vary"), hint=hint)
     known = callables()
     recipe.check(source, known)
     inputs = open_inputs(source)

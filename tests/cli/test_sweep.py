@@ -106,7 +106,32 @@ def test_a_metric_that_fails_ends_with_1_and_what_is_done_is_kept(cli: Cli, vari
 def test_run_and_plan_say_to_sweep(cli: Cli, varied: Path, command: str) -> None:
     ran = cli(command, "varied.yaml")
     assert ran.code == 2
-    assert "weightmath sweep varied.yaml measures every point" in ran.err
+    assert "`alpha` varies, and the recipe is many" in ran.err
+    assert "hint: --set alpha=0.5 makes one; weightmath sweep varied.yaml measures every point" in ran.err
+
+
+def test_where_all_that_varies_is_set_the_recipe_is_that_of_a_point(cli: Cli, varied: Path) -> None:
+    assert cli("sweep", "varied.yaml", "--keep", "all", "-o", "out").code == 0
+    planned = cli("plan", "varied.yaml", "--set", "alpha=0.5")
+    assert (planned.code, planned.err) == (0, "")
+    assert cli("run", "varied.yaml", "--set", "alpha=0.5").code == 0
+    assert (varied / "m_0.5.ckpt").read_bytes() == (varied / "out_m_0.5.ckpt").read_bytes()
+    assert cli("run", "varied.yaml", "--set", "alpha=0.5", "-o", "x.ckpt").code == 0
+    assert (varied / "x.ckpt").read_bytes() == (varied / "m_0.5.ckpt").read_bytes()
+
+
+def test_where_some_of_what_varies_is_set_the_rest_is_told(cli: Cli, varied: Path) -> None:
+    text = VARIED.replace("params: {alpha: 0.5}", "params: {alpha: 0.5, flag: true, word: a b}")
+    text = text.replace("  alpha: linspace(0, 1, 3)", "  alpha: [0, 1]\n  flag: [true, false]\n  word: [a b, c]")
+    (varied / "varied.yaml").write_text(text)
+    ran = cli("run", "varied.yaml", "--set", "alpha=1")
+    assert ran.code == 2
+    assert ran.err.splitlines()[0] == "error: varied.yaml:3: vary: `flag`, `word` vary, and the recipe is many"
+    assert "hint: --set alpha=1 --set flag=true --set 'word=a b' makes one; " in ran.err
+    assert cli("plan", "varied.yaml", "--set", "alpha=1", "--set", "flag=true", "--set", "word=a b").code == 0
+    swept = cli("sweep", "varied.yaml", "--set", "flag=false")
+    assert "`flag` varies, and cannot be set" in swept.err
+    assert "weightmath run varied.yaml --set alpha=0.5 --set flag=false --set 'word=a b' makes one point" in swept.err
 
 
 def test_check_takes_recipes_that_vary(cli: Cli, varied: Path) -> None:

@@ -145,6 +145,6 @@ def test_run_and_plan_say_to_sweep() -> None:
     with pytest.raises(RecipeError) as caught:
         prepare(loads(RECIPE + "vary: {alpha: [1], kind: [x]}", "r.yaml"))
     assert str(caught.value) == (
-        "r.yaml:5: vary: `alpha`, `kind` varies: the recipe is many\n"
-        "  hint: weightmath sweep RECIPE measures every point"
+        "r.yaml:5: vary: `alpha`, `kind` vary, and the recipe is many\n"
+        "  hint: --set alpha=0.5 --set kind=x makes one; weightmath sweep RECIPE measures every point"
     )

@@ -158,3 +158,10 @@ def test_mistakes_on_the_command_line(expression, inputs, expected):
     with pytest.raises(RecipeError) as caught:
         from_expression(expression, inputs, "o.ckpt")
     assert str(caught.value) == expected
+
+
+def test_two_outputs_that_a_point_makes_one_file_are_refused():
+    text = "inputs: {a: a.ckpt}\nparams: {t: 1}\nvary: {t: [1, 2]}\nsave: {'m_{t}.ckpt': a, m_1.ckpt: a}"
+    with pytest.raises(RecipeError, match="would be one file"):
+        with_overrides(loads(text), sets=["t=1"])
+    assert list(with_overrides(loads(text), sets=["t=2"]).outputs) == ["m_2.ckpt", "m_1.ckpt"]

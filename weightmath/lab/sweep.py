@@ -54,7 +54,9 @@ def recipe_of(source: str | Path | Recipe, sets: Sequence[str] = (), inputs: Seq
         name = change.partition("=")[0]
         if name in vary.names:
             fact = f"`{name}` varies, and cannot be set"
-            raise RecipeError(fact, where=f"--set {change}", hint="`weightmath run` makes one point: take `vary` out")
+            point = with_overrides(found, sets=sets).settings(vary.names)
+            hint = f"weightmath run {found.path or 'RECIPE'} {point} makes one point"
+            raise RecipeError(fact, where=f"--set {change}", hint=hint)
     return with_overrides(found, sets=sets, inputs=inputs)
 
 

@@ -15,7 +15,8 @@ from weightmath.errors import RecipeError, nearest
 from weightmath.recipe import document as yaml_document
 from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
-from weightmath.recipe.recipe import Recipe, of_document
+from weightmath.recipe.recipe import SET, Recipe, of_document
+from weightmath.recipe.vary import filled
 
 EXPRESSION = "-e"  # what messages call the recipe that a command line is
 
@@ -31,8 +32,8 @@ def with_overrides(
         inputs   `name=PATH`; for a list, or to make one, `name=PATTERN`
         outputs  `NAME=PATH`, NAME as in `save`; or `PATH` where the recipe saves one output
 
-    Paths are relative to the current folder, not to the recipe's. Fails with RecipeError for an unknown name, a value
-    of another type, and whatever `load` refuses.
+    Paths are relative to the current folder, not to the recipe's. Where everything that varies is set, the recipe is
+    that of one point. Fails with RecipeError for an unknown name, a value of another type, and whatever `load` refuses.
     """
     data = {**recipe.document.data}
     data["params"] = {**(data.get("params") or {})}
@@ -46,9 +47,24 @@ def with_overrides(
         _check_known(name, recipe, "inputs", f"--input {change}")
         data["inputs"][name] = _read_elsewhere(data["inputs"][name], path)
     changed = of_document(recipe.text, replace(recipe.document, data=data), recipe.path)
-    flags = {"--set": sets, "--input": inputs, "--output": outputs}
-    given = tuple(f"{flag} {change}" for flag, changes in flags.items() for change in changes)
-    return replace(changed, outputs=_moved(recipe, outputs), changes=recipe.changes + given)
+    flags = {SET: sets, "--input ": inputs, "--output ": outputs}
+    given = tuple(f"{flag}{change}" for flag, changes in flags.items() for change in changes)
+    changed = replace(changed, outputs=recipe.outputs, changes=recipe.changes + given)
+    if changed.spec.vary is not None and not changed.varying:
+        changed = _point(changed)
+    return replace(changed, outputs=_moved(changed, outputs))
+
+
+def _point(recipe: Recipe) -> Recipe:
+    """The recipe of the point that its parameters are: nothing varies, and files' names have values for their braces.
+
+    Fails with RecipeError where two outputs would be one file.
+    """
+    names = {name: filled(name, recipe.spec.params) for name in recipe.outputs}
+    replace(recipe, outputs=names)  # checks that they are several files
+    data = {key: value for key, value in recipe.document.data.items() if key not in ("vary", "metric")}
+    data["save"] = {names[name]: output for name, output in data["save"].items()}
+    return replace(of_document(recipe.text, replace(recipe.document, data=data), recipe.path), changes=recipe.changes)
 
 
 def from_expression(expression: str, inputs: Sequence[str], output: str) -> Recipe:

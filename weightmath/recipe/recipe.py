@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
 from weightmath.recipe.spec import RecipeSpec
 from weightmath.recipe.vary import places_in
+
+SET = "--set "  # before each parameter that the command line changes, in `Recipe.changes`
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class Recipe:
                 fact = f"`{written[file]}` and `{name}` would be one file"
                 raise RecipeError(fact, where=self.where("save", name), hint="give each output its own path")
             written[file] = name
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The parameters that vary and that the command line does not set."""
+        given = {change.removeprefix(SET).partition("=")[0] for change in self.changes if change.startswith(SET)}
+        return () if self.spec.vary is None else tuple(name for name in self.spec.vary.names if name not in given)
+
+    def settings(self, names: Iterable[str]) -> str:
+        """What sets these parameters to their values in a command: `--set alpha=0.5 --set beta=1`."""
+        values = {name: self.spec.params[name] for name in names}
+        texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+        return " ".join(SET + shlex.quote(f"{name}={text}") for name, text in texts.items())
 
     def where(self, *path: str | int) -> str:
         """The place of a part for a message: `merge.yaml:9: let.merged`."""
