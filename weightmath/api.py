@@ -46,8 +46,8 @@ def open(
     own = name or re.sub(r"\W+", "_", Path(path).stem)
     opened = open_input(own, path, section=section, naming=Naming(None, tuple(strip), dict(rename or {})))
     subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
-    found = kind or ("delta" if opened.is_delta else "model")
-    return as_vector(opened, opened, subject, Terms(found, "error", "error", part or opened.is_delta))
+    found = kind or ("delta" if opened.is_delta_input else "model")
+    return as_vector(opened, opened, subject, Terms(found, "error", "error", part or opened.is_delta_input))
 
 
 def save(

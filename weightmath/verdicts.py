@@ -73,7 +73,7 @@ def without_base(inputs: Mapping[str, Opened], at_hand: Collection[str]) -> list
 
     A recipe may well mean it: skills are added to other models. Who applies a file by itself must say --any-base.
     """
-    bases = {name: opened.checkpoint.source.delta.base for name, opened in inputs.items() if opened.is_delta}
+    bases = {name: opened.checkpoint.source.delta.base for name, opened in inputs.items() if opened.is_delta_input}
     return [
         f"`{name}` is a delta of {base.file} ({base.fingerprint}), which is none of the inputs"
         for name, base in bases.items()

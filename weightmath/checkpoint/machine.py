@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 from weightmath.checkpoint.nodes import Container, Value
 from weightmath.errors import CheckpointError
 
-Put: TypeAlias = "tuple[int, int, int, Value]"  # position of the opcode, memo number, first byte of the value, value
+# Position of the opcode, memo number, first byte of the value, value.
+MemoPut: TypeAlias = "tuple[int, int, int, Value]"
 
 
 class Pickle(NamedTuple):
@@ -31,7 +32,7 @@ class Pickle(NamedTuple):
     root: Value
     end: int
     pids: list[Value]
-    puts: list[Put]
+    puts: list[MemoPut]
     gets: list[tuple[int, int]]
     frames: list[int]
     plain: bool
@@ -48,7 +49,7 @@ class Machine:
         self.starts: list[int] = []
         self.marks: list[tuple[list[Value], list[int], int]] = []
         self.memo: dict[int, Value] = {}
-        self.puts: list[Put] = []
+        self.puts: list[MemoPut] = []
         self.gets: list[tuple[int, int]] = []
         self.frames: list[int] = []
         self.pids: list[Value] = []

@@ -26,26 +26,26 @@ class Edit(NamedTuple):
     new: bytes
 
 
-class _Put(NamedTuple):
+class _MemoPut(NamedTuple):
     start: int
     stop: int
     number: int
     definition: tuple[int, int]
 
 
-class _Get(NamedTuple):
+class _MemoGet(NamedTuple):
     start: int
     stop: int
-    put: _Put
+    put: _MemoPut
 
 
 class _Definition(NamedTuple):
     start: int
     stop: int
-    put: _Put
+    put: _MemoPut
 
 
-_Point = Edit | _Put | _Get | _Definition
+_Point = Edit | _MemoPut | _MemoGet | _Definition
 
 
 _MEMOIZE, _BINPUT, _LONG_BINPUT, _BINGET = 0x94, 0x71, 0x72, 0x68
@@ -86,8 +86,8 @@ class _Splice:
     def __init__(self, pickle: Pickle, edits: Sequence[Edit]) -> None:
         self.data = pickle.data
         self.output = bytearray()
-        self.memo: dict[int, _Put] = {}
-        self.defined: set[_Put] = set()
+        self.memo: dict[int, _MemoPut] = {}
+        self.defined: set[_MemoPut] = set()
         points: list[_Point] = [*edits, *_memo_points(pickle, edits)]
         points.sort(key=lambda point: (point.start, point.start != point.stop, -point.stop))
         self.points = points
@@ -125,14 +125,14 @@ class _Splice:
             self.output += point.new
         elif isinstance(point, _Definition):
             self.output += emit.get(point.put.number)
-        elif isinstance(point, _Put):
+        elif isinstance(point, _MemoPut):
             self.define(point)
         elif self.memo.get(point.put.number) == point.put:
             self.output += self.data[point.start : point.stop]
         else:
             self.emit(*point.put.definition)
 
-    def define(self, put: _Put) -> None:
+    def define(self, put: _MemoPut) -> None:
         if put in self.defined:
             raise CheckpointError("its pickle uses a memo number twice in a way that cannot be edited")
         self.output += self.data[put.start : put.stop]
@@ -140,21 +140,21 @@ class _Splice:
         self.defined.add(put)
 
 
-def _memo_points(pickle: Pickle, edits: Sequence[Edit]) -> list[_Put | _Get | _Definition]:
+def _memo_points(pickle: Pickle, edits: Sequence[Edit]) -> list[_MemoPut | _MemoGet | _Definition]:
     """The memo's opcodes that an edit can upset: those of numbers defined inside one, or defined twice."""
     watched = _watched_numbers(pickle, edits)
     puts = [_put(pickle, *put) for put in pickle.puts if put[1] in watched]
     gets = [(at, number) for at, number in pickle.gets if number in watched]
-    points: list[_Put | _Get | _Definition] = [_Definition(*put.definition, put) for put in puts]
-    current: dict[int, _Put] = {}
-    merged: list[tuple[int, int, _Put | None]] = [(put.start, put.number, put) for put in puts]
+    points: list[_MemoPut | _MemoGet | _Definition] = [_Definition(*put.definition, put) for put in puts]
+    current: dict[int, _MemoPut] = {}
+    merged: list[tuple[int, int, _MemoPut | None]] = [(put.start, put.number, put) for put in puts]
     merged += [(at, number, None) for at, number in gets]
     for at, number, put in sorted(merged, key=lambda event: event[0]):
         if put is not None:
             current[number] = put
             points.append(put)
         else:
-            points.append(_Get(at, at + (2 if pickle.data[at] == _BINGET else 5), current[number]))
+            points.append(_MemoGet(at, at + (2 if pickle.data[at] == _BINGET else 5), current[number]))
     return points
 
 
@@ -174,7 +174,7 @@ def _watched_numbers(pickle: Pickle, edits: Sequence[Edit]) -> set[int]:
     return watched
 
 
-def _put(pickle: Pickle, at: int, number: int, start: int, value: Value) -> _Put:
+def _put(pickle: Pickle, at: int, number: int, start: int, value: Value) -> _MemoPut:
     stop = at + (2 if pickle.data[at] == _BINPUT else 5)
     grows = isinstance(value, Container) and value.start == start
-    return _Put(at, stop, number, (start, max(stop, value.end) if grows and isinstance(value, Container) else stop))
+    return _MemoPut(at, stop, number, (start, max(stop, value.end) if grows and isinstance(value, Container) else stop))

@@ -37,7 +37,7 @@ LARGEST_ALIGNMENT = 1 << 15  # the filler's length has 16 bits
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class RecordPlaces:
     """Where records lie, one row for each: its header, and its `size` bytes at `offset`."""
 
     names: Sequence[bytes]
@@ -108,7 +108,7 @@ class Places:
         return fields
 
 
-def lay_out(names: Iterable[str], sizes: Sequence[int], alignment: int = ALIGNMENT) -> Places:
+def lay_out(names: Iterable[str], sizes: Sequence[int], alignment: int = ALIGNMENT) -> RecordPlaces:
     """Places of records with these names and sizes, in this order from the start of the file."""
     raw = tuple(name.encode() for name in names)
     lengths, every = np.array(list(map(len, raw)), np.int64), np.array(sizes, np.int64)
@@ -121,7 +121,7 @@ def lay_out(names: Iterable[str], sizes: Sequence[int], alignment: int = ALIGNME
         offsets = np.cumsum(-(-ways // alignment) * alignment)
         found = np.concatenate([np.zeros(1, np.int64), offsets + tails])[:-1]
         if np.array_equal(found >= FULL32, headers >= FULL32):
-            return Places(raw, found, offsets, every)
+            return RecordPlaces(raw, found, offsets, every)
         headers = found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from weightmath.checkpoint.checksum import crc32
-from weightmath.checkpoint.zip_layout import Places
+from weightmath.checkpoint.zip_layout import RecordPlaces
 
 IDENTITY_DIGITS = 20
 
@@ -28,7 +28,7 @@ class ZipSeal:
     identity   of the file, or None; its record is written here, as it depends on all others
     """
 
-    places: Places
+    places: RecordPlaces
     own: int
     identity: Identity | None
 

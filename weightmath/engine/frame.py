@@ -175,7 +175,7 @@ Step = Bound | Callable[[Frame], None]
 
 
 @dataclass(frozen=True)
-class Places:
+class Slots:
     """Where a step finds the values of its operands, and puts its own: an array is there already if that is a vector.
 
     plain   whether all operands are there beforehand too, as kernels take them: such arrays, or constants

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
-from weightmath.engine.frame import Bound, Call, Frame, Places, Step
+from weightmath.engine.frame import Bound, Call, Frame, Slots, Step
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
@@ -24,7 +24,7 @@ Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step
 Home = str | float | None  # the register of a vector, a constant, or None: a step puts a value there
 
 # Operations with a step of their own; all others are formulas.
-_STEPS: Mapping[str, Callable[[Vector, Places], Step]] = {
+_STEPS: Mapping[str, Callable[[Vector, Slots], Step]] = {
     "random": steps.draw,
     "bernoulli": steps.bernoulli,
     "keep": selecting.keep,
@@ -213,11 +213,11 @@ class Compiler:
         def slot(node: Vector) -> int:
             return slots[self.resolve(node)]
 
-        def places(node: Vector) -> Places:
+        def at(node: Vector) -> Slots:
             args = tuple(map(slot, self.below(node)))
-            return Places(slots[node], args, all(homes[arg] is not None for arg in args))
+            return Slots(slots[node], args, all(homes[arg] is not None for arg in args))
 
-        made = [self._step(node, places(node), node in compared) for node in order if node.op != "constant"]
+        made = [self._step(node, at(node), node in compared) for node in order if node.op != "constant"]
         made += [_feed(node, tuple(map(slot, _operands(node))), homes) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
@@ -242,21 +242,21 @@ class Compiler:
             return False
         return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
 
-    def _step(self, node: Vector, places: Places, is_template: bool) -> Step:
+    def _step(self, node: Vector, at: Slots, is_template: bool) -> Step:
         if node.static:
-            return steps.static(node, places)
+            return steps.static(node, at)
         if self.stored(node):
-            return steps.stored(node, places)
+            return steps.stored(node, at)
         if node.op == "input":
-            return steps.read(node, places, is_template=is_template)
+            return steps.read(node, at, is_template=is_template)
         formula = steps.fold if node.domain < Domain.ELEMENT else steps.apply
-        return _STEPS.get(node.op, formula)(node, places)
+        return _STEPS.get(node.op, formula)(node, at)
 
 
 def _feed(node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:
     """The step that hands a statistic its operands."""
     plain = all(isinstance(homes[slot], str) for slot in slots)
-    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Places(-1, slots, plain))
+    return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Slots(-1, slots, plain))
 
 
 def _home(node: Vector, registers: Mapping[Vector, str]) -> Home:

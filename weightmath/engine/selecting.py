@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Frame, Places, Step
+from weightmath.engine.frame import Frame, Slots, Step
 from weightmath.engine.tables import quantile_of
 from weightmath.kernels.bracket import mask_tile
 from weightmath.kernels.elementwise import select
@@ -41,7 +41,7 @@ def keys_of(node: Vector, frame: Frame, slot: int) -> np.ndarray:
     return descending(keys, out=keys) if node.option("order") == "smallest" else keys
 
 
-def quantile(node: Vector, at: Places) -> Step:
+def quantile(node: Vector, at: Slots) -> Step:
     """The quantile of each cell within the chunk."""
 
     def step(frame: Frame) -> None:
@@ -51,7 +51,7 @@ def quantile(node: Vector, at: Places) -> Step:
     return step
 
 
-def cut(node: Vector, at: Places) -> Step:
+def cut(node: Vector, at: Slots) -> Step:
     """Threshold and number of ties for each cell within the chunk."""
 
     def step(frame: Frame) -> None:
@@ -62,7 +62,7 @@ def cut(node: Vector, at: Places) -> Step:
     return step
 
 
-def keep(node: Vector, at: Places) -> Step:
+def keep(node: Vector, at: Slots) -> Step:
     """`keep` and `largest_mask`: what a cut says of each element."""
     cut_node = node.args[1]
 

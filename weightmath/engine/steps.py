@@ -11,7 +11,7 @@ import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS, UFUNCS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Bound, Call, Frame, Places, Raw, Step
+from weightmath.engine.frame import Bound, Call, Frame, Raw, Slots, Step
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
@@ -23,7 +23,7 @@ from weightmath.kernels.solvers import solve
 from weightmath.scope import Domain
 
 
-def static(node: Vector, at: Places) -> Step:
+def static(node: Vector, at: Slots) -> Step:
     """One number for each tensor of the chunk."""
 
     def look_up(frame: Frame) -> None:
@@ -33,7 +33,7 @@ def static(node: Vector, at: Places) -> Step:
     return look_up
 
 
-def stored(node: Vector, at: Places) -> Step:
+def stored(node: Vector, at: Slots) -> Step:
     """A statistic, cut or whole tensor that the tables hold."""
 
     def look_up(frame: Frame) -> None:
@@ -52,7 +52,7 @@ def stored(node: Vector, at: Places) -> Step:
     return look_up
 
 
-def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
+def read(node: Vector, at: Slots, *, is_template: bool = False) -> Step:
     """An input, read and converted; truth values become 0 and 1. A template is also kept as it is stored."""
     slot = f"execute.stored.{at.out}" if is_template else "execute.in"
     is_mask = node.is_mask
@@ -75,7 +75,7 @@ def read(node: Vector, at: Places, *, is_template: bool = False) -> Step:
     return Bound(bind)
 
 
-def apply(node: Vector, at: Places) -> Step:
+def apply(node: Vector, at: Slots) -> Step:
     """An operation element by element."""
     kernel = KERNELS[node.op]
 
@@ -91,7 +91,7 @@ def apply(node: Vector, at: Places) -> Step:
     return Bound(bind) if at.plain else step
 
 
-def fold(node: Vector, at: Places) -> Step:
+def fold(node: Vector, at: Slots) -> Step:
     """Arithmetic of statistics, in float64."""
     formula = FORMULAS[node.op]
 
@@ -102,7 +102,7 @@ def fold(node: Vector, at: Places) -> Step:
     return step
 
 
-def draw(node: Vector, at: Places) -> Step:
+def draw(node: Vector, at: Slots) -> Step:
     """Random numbers of each tensor's own stream."""
     make = getattr(random, node.option("draw"))
 
@@ -114,7 +114,7 @@ def draw(node: Vector, at: Places) -> Step:
     return step
 
 
-def bernoulli(node: Vector, at: Places) -> Step:
+def bernoulli(node: Vector, at: Slots) -> Step:
     """A random mask with one probability, or one per element."""
 
     def step(frame: Frame) -> None:
@@ -131,7 +131,7 @@ def _key(node: Vector, function: str, frame: Frame, entry: int) -> int:
     return random.key(node.option("seed"), function, node.option("label"), frame.plan.layout.names[entry])
 
 
-def reduce_cells(node: Vector, at: Places) -> Step:
+def reduce_cells(node: Vector, at: Slots) -> Step:
     """A statistic of each cell within the chunk."""
     reduction = REDUCTIONS[node.op]
 
@@ -145,7 +145,7 @@ def reduce_cells(node: Vector, at: Places) -> Step:
     return step
 
 
-def coefficients(node: Vector, at: Places) -> Step:
+def coefficients(node: Vector, at: Slots) -> Step:
     """What a solver makes of a Gram matrix."""
 
     def step(frame: Frame) -> None:
@@ -155,7 +155,7 @@ def coefficients(node: Vector, at: Places) -> Step:
     return step
 
 
-def item(node: Vector, at: Places) -> Step:
+def item(node: Vector, at: Slots) -> Step:
     """One of several coefficients."""
 
     def step(frame: Frame) -> None:
@@ -165,7 +165,7 @@ def item(node: Vector, at: Places) -> Step:
     return step
 
 
-def whole_tensor(node: Vector, at: Places) -> Step:
+def whole_tensor(node: Vector, at: Slots) -> Step:
     """A function of a whole tensor, or of whole rows, that is within the chunk."""
 
     def step(frame: Frame) -> None:
@@ -180,7 +180,7 @@ def whole_tensor(node: Vector, at: Places) -> Step:
 # --- steps that hand values on
 
 
-def accumulate(node: Vector, at: Places) -> Step:
+def accumulate(node: Vector, at: Slots) -> Step:
     """Partial states of a statistic, tile by tile."""
     partial = REDUCTIONS[node.op].partial
 
@@ -205,7 +205,7 @@ def accumulate(node: Vector, at: Places) -> Step:
     return Bound(ready) if at.plain else step
 
 
-def gather(node: Vector, at: Places) -> Step:
+def gather(node: Vector, at: Slots) -> Step:
     """Whole tensors, or their keys, for what must see them at once."""
 
     def step(frame: Frame) -> None:

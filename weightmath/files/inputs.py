@@ -46,7 +46,7 @@ class Opened:
         return self.section.checkpoint
 
     @property
-    def is_delta(self) -> bool:
+    def is_delta_input(self) -> bool:
         """Whether it is a delta file: its kind is delta, and what it lacks is 0."""
         return self.checkpoint.container == mark.CONTAINER
 

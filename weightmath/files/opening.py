@@ -54,7 +54,7 @@ class Inputs:
     @property
     def deltas(self) -> list[str]:
         """Inputs that consist of delta files."""
-        return [name for name in self.recipe.spec.inputs if all(opened.is_delta for opened in self.of(name))]
+        return [name for name in self.recipe.spec.inputs if all(opened.is_delta_input for opened in self.of(name))]
 
     def dropped(self, output: str) -> frozenset[str]:
         """Tensors of its template's section that an output leaves out."""
@@ -129,9 +129,9 @@ def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subjec
     found: dict[str, Vector] = {}
     for name, opened in inputs.models.items():
         spec = recipe.spec.inputs[opened.input]
-        kind = spec.kind or ("delta" if opened.is_delta else "model")
+        kind = spec.kind or ("delta" if opened.is_delta_input else "model")
         missing, extra = spec.missing or recipe.spec.missing, spec.extra or recipe.spec.extra
-        terms = Terms(kind, missing, extra, spec.part or opened.is_delta)
+        terms = Terms(kind, missing, extra, spec.part or opened.is_delta_input)
         try:
             found[name] = as_vector(opened, template, subject, terms)
         except WeightmathError as error:

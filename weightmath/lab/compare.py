@@ -98,7 +98,7 @@ def _check(checkpoints: Sequence[str | Path], density: float | None) -> None:
 
 def _check_no_deltas(opened: Sequence[Opened]) -> None:
     for one in opened:
-        if one.is_delta:
+        if one.is_delta_input:
             fact = "a delta file is a change already, and with a base the changes of models are compared"
             raise KindError(fact, where=str(one.checkpoint.path), hint="compare delta files without a base")
 

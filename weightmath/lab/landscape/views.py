@@ -115,7 +115,7 @@ def along(a: str | Path, others: Sequence[str | Path], *, points: int = 11, reac
     paths = {"a": Path(a), **ends}
     models = open_models(paths)
     given = models.inputs.models
-    leads = {name: f"d{name}" if given[f"d{name}"].is_delta else f"d{name} - a" for name in names}
+    leads = {name: f"d{name}" if given[f"d{name}"].is_delta_input else f"d{name} - a" for name in names}
     units: tuple[Place, ...] = ((1.0,),) if len(names) == 1 else ((1.0, 0.0), (0.0, 1.0))
     about = {
         "models": _marked(paths, {"a": (0.0,) * len(names), **dict(zip(ends, units, strict=True))}),
