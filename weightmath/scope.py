@@ -150,14 +150,15 @@ def tile_span(entry: Entry, number: int) -> tuple[int, int]:
     return number * step, min((number + 1) * step, size)
 
 
-def tiles_of(entry: Entry, start: int, stop: int) -> list[tuple[int, int, int]]:
+@lru_cache(maxsize=16)  # all that read, write and look at a part ask for the same
+def tiles_of(entry: Entry, start: int, stop: int) -> tuple[tuple[int, int, int], ...]:
     """The tiles that elements start..stop lie in: the number of each, its first element, and the last + 1."""
     if start >= stop:
-        return []
+        return ()
     size, _, step, of_row, _ = _grid(entry.shape, TILE)
     if of_row:
-        return [(n, *tile_span(entry, n)) for n in range(tile_at(entry, start), tile_at(entry, stop - 1) + 1)]
-    return [(n, n * step, min((n + 1) * step, size)) for n in range(start // step, (stop - 1) // step + 1)]
+        return tuple([(n, *tile_span(entry, n)) for n in range(tile_at(entry, start), tile_at(entry, stop - 1) + 1)])
+    return tuple([(n, n * step, min((n + 1) * step, size)) for n in range(start // step, (stop - 1) // step + 1)])
 
 
 def tile_at(entry: Entry, element: int) -> int:
