@@ -53,11 +53,14 @@ def compare(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
+        from weightmath.errors import RecipeError
         from weightmath.files.text import check_free, write_whole
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
         from weightmath.reports.plain import as_json
 
+        if csv is None and force:
+            raise RecipeError("--force replaces a file, and none is written", hint="--csv FILE, or leave it out")
         if csv is not None:
             check_free(csv, force=force, directory="--csv names a file")
         with progress_bar("comparing", wanted=not json) as progress:

@@ -77,6 +77,9 @@ def make(
         if keep not in ("all", "weights"):
             raise RecipeError(f"`{keep}` cannot be kept", where="--keep", hint="all, or weights")
         wish = _options(kind, density, threshold, rank, energy, dtype, max_error)
+        if keep == "weights" and wish.kind != "exact":
+            fact = "is for exact deltas: the other kinds hold weights alone"
+            raise RecipeError(fact, where="--keep", hint="leave it out")
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         check_no_delta(start)
         check_no_delta(end)

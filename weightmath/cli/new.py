@@ -33,12 +33,25 @@ def new(kind: Kind = None, output: Output = None, force: options.Force = False, 
     with failing(REFUSED, as_json=json):
         from weightmath.gallery import starter, starters
 
+        _check_used(kind, output, force=force, as_json=json)
         if kind is None:
             _list(starters(), as_json=json)
         elif output == "-":
             print(starter(kind).text, end="")
         else:
             _write(starter(kind), Path(output or starter(kind).file_name), force=force, as_json=json)
+
+
+def _check_used(kind: str | None, output: str | None, *, force: bool, as_json: bool) -> None:
+    """Refuse options that would do nothing."""
+    from weightmath.errors import RecipeError
+
+    if kind is None and (output is not None or force):
+        idle = "--force" if output is None else "--output"
+        raise RecipeError(f"{idle} is about a recipe that is written, and none is named", hint="weightmath new KIND")
+    if output == "-" and (force or as_json):
+        idle = "--force replaces a file" if force else "--json is about a file"
+        raise RecipeError(f"{idle}, and `-o -` prints the recipe itself", hint="keep one")
 
 
 def _list(known: dict[str, Starter], *, as_json: bool) -> None:

@@ -33,9 +33,13 @@ def provenance(
         with loading():
             from weightmath import recipe
             from weightmath.checkpoint import open_checkpoint
+            from weightmath.errors import RecipeError
             from weightmath.reports.plain import as_json
             from weightmath.reports.provenance import known_provenance, provenance_report
 
+        if as_recipe and (json or everything):
+            idle = "--json" if json else "--all"
+            raise RecipeError(f"--recipe prints the recipe alone, and {idle} the whole record", hint="keep one")
         checkpoint = open_checkpoint(path)
         if json:
             print(as_json(provenance_report(checkpoint)))

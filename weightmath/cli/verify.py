@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Sample = Annotated[
     str | None, typer.Option("--sample", metavar="SHARE", help="Compare a share of the tiles only: 1%, 0.05.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Chooses the sample.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Chooses the sample (0).", show_default=False)]
 OtherRecipe = Annotated[
     Path | None, typer.Option("--recipe", metavar="RECIPE", help="What made it, in place of what it carries.")
 ]
@@ -29,7 +29,7 @@ _NAMES_SHOWN = 12
 def verify(
     path: options.Checkpoint,
     sample: Sample = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     recipe: OtherRecipe = None,
     sets: options.Set = None,
     inputs: options.Input = None,
@@ -48,10 +48,13 @@ def verify(
         with loading():
             from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_share, parse_size
+            from weightmath.errors import RecipeError
             from weightmath.reports.plain import as_json
             from weightmath.reports.verification import verify_report
             from weightmath.verify.verification import verify as verified
 
+        if seed is not None and sample is None:
+            raise RecipeError("--seed chooses a sample, and all is compared", hint="--sample 1%, or leave it out")
         with progress_bar("verifying", wanted=not json) as progress:
             found = verified(
                 path,
@@ -59,7 +62,7 @@ def verify(
                 sets=sets or (),
                 inputs=inputs or (),
                 share=parse_share(sample) if sample else None,
-                seed=seed,
+                seed=seed or 0,
                 threads=threads,
                 memory=parse_size(memory) if memory else None,
                 progress=progress,

@@ -144,7 +144,8 @@ def prepare_soup(
 
     rule    None: greedy where there is a metric, else uniform
     Fails   as `prepare` and `check_start` do, with TableError as `check_free`, and with RecipeError for one model, a
-            model that is named twice, the greedy rule without a metric, `top` without scores
+            model that is named twice, the greedy rule without a metric, `top` without scores, scores that choose
+            nothing, `resume` where nothing is noted
     """
     chosen: Rule = rule or ("greedy" if metric else "uniform")
     if len(models) < 2 or len({path.resolve() for path in models}) < len(models):
@@ -154,6 +155,11 @@ def prepare_soup(
         raise RecipeError("the greedy rule compares averages, which only a metric can measure", hint=hint)
     if top is not None and (chosen == "greedy" or not (metric or scores)):
         raise RecipeError("the best are averaged by the uniform rule, and need scores", hint="--uniform --scores FILE")
+    if scores and metric is None and top is None:
+        hint = "--top N averages the best; --metric 'python eval.py {checkpoint}' keeps those that help"
+        raise RecipeError("scores alone choose nothing: all models are averaged", hint=hint)
+    if resume and not (metric or scores):
+        raise RecipeError("--resume goes on with scores that are noted, and nothing is measured", hint="leave it out")
     if top is not None and not 1 <= top <= len(models):
         raise RecipeError(f"there are {len(models)} models, of which {top} cannot be the best")
     soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force, resume)

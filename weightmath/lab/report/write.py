@@ -56,6 +56,8 @@ def report(
         raise RecipeError("nothing to report", hint="weightmath report results.jsonl -o report.html")
     if page is None and not folders:
         raise RecipeError("nowhere to write to", hint="-o report.html, or --svg FOLDER, or --png FOLDER")
+    if title is not None and page is None:
+        raise RecipeError("the title is the page's, and there are pictures only", hint="-o report.html")
     sections = tuple(section_of(path) for path in results)
     charts = _named(sections)
     target = None if page is None else Path(page)
