@@ -89,8 +89,6 @@ class TensorInfo(NamedTuple):
     offset: int
     stride: tuple[int, ...]
     contiguous: bool
-    requires_grad: bool
-    is_parameter: bool
     number: int
 
     @property

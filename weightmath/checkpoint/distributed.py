@@ -188,9 +188,7 @@ def _add(found: _Found, files: _Files, name: str, value: Value, saved: Saved) ->
     else:
         found.blocks[name] = blocks
     storage = Storage(name, entry.nbytes, "cpu")
-    tensor = TensorInfo(
-        entry, path, storage, 0, c_stride(entry.shape), True, stored.requires_grad, False, len(found.tensors)
-    )
+    tensor = TensorInfo(entry, path, storage, 0, c_stride(entry.shape), True, len(found.tensors))
     found.tensors.append(tensor)
     found.hang(path, tensor)
 

@@ -32,7 +32,6 @@ class Stored(NamedTuple):
 
     dtype: DType
     shape: tuple[int, ...]
-    requires_grad: bool
     boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
@@ -67,27 +66,25 @@ def is_object(value: Value) -> bool:
 def stored_tensor(value: Value) -> Stored:
     """A tensor's entry; CheckpointError where it is malformed, or of a dtype that is not known."""
     fields = _fields(value, "TensorStorageMetadata")
-    properties = _properties(fields.get("properties"))
+    dtype = _dtype(fields.get("properties"))
     chunks = fields.get("chunks")
     boxes = [_fields(chunk, "ChunkStorageMetadata") for chunk in (chunks.items if isinstance(chunks, List) else [])]
-    dtype = properties[0]
     known = DTYPES.get(dtype.name) if isinstance(dtype, Global) and dtype.module == "torch" else None
     if known is None:
         raise CheckpointError(f"has dtype {dtype}, which weightmath does not know")
     return Stored(
         known,
         _size(fields.get("size")),
-        properties[2] is True,
         [(_size(box.get("offsets")), _size(box.get("sizes"))) for box in boxes],
     )
 
 
-def _properties(value: Value) -> list[Value]:
-    """Dtype, layout, whether it needs a gradient, and more."""
+def _dtype(value: Value) -> Value:
+    """The first of a tensor's properties."""
     state = value.states[0] if isinstance(value, Call) and value.states else None
-    if not isinstance(state, Tuple) or len(state.items) < 3:
+    if not isinstance(state, Tuple) or not state.items:
         raise _malformed("the properties of a tensor")
-    return state.items
+    return state.items[0]
 
 
 def _items(value: Value) -> Iterator[tuple[Index, Item]]:

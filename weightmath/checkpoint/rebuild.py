@@ -56,8 +56,6 @@ class Form(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    requires_grad: bool
-    is_parameter: bool
 
 
 class Tensor(NamedTuple):
@@ -100,22 +98,16 @@ def tensor_of(value: Value) -> Tensor | None:
 
     CheckpointError if it is one, but malformed: wrong types, negative sizes, or elements outside its storage.
     """
-    if isinstance(value, Tensor):
-        return value
-    inner, requires_grad = _parameter(value)
-    if requires_grad is None:
-        rebuild = rebuild_of(value)
-        return rebuild and _tensor(rebuild)
-    tensor = inner if isinstance(inner, Tensor) else None
-    rebuild = rebuild_of(inner)
-    tensor = _tensor(rebuild) if rebuild else tensor
-    return tensor and Tensor(tensor.key, tensor.form._replace(requires_grad=requires_grad, is_parameter=True))
+    inner = _unwrapped(value)
+    if isinstance(inner, Tensor):
+        return inner
+    rebuild = rebuild_of(value)
+    return rebuild and _tensor(rebuild)
 
 
 def rebuild_of(value: Value) -> Rebuild | None:
     """How a call rebuilds a tensor or parameter; None if it does not."""
-    inner, requires_grad = _parameter(value)
-    call = value if requires_grad is None else inner
+    call = _unwrapped(value)
     if not isinstance(call, Call) or not isinstance(call.arguments, Tuple):
         return None
     function, span, arguments = call.function, (call.start, call.middle), call.arguments
@@ -129,13 +121,12 @@ def rebuild_of(value: Value) -> Rebuild | None:
     return Rebuild(span, function.name, arguments) if known and isinstance(function, Global) else None
 
 
-def _parameter(value: Value) -> tuple[Value, bool | None]:
-    """The tensor inside `_rebuild_parameter(tensor, requires_grad, hooks)`, and that flag; else None for the flag."""
+def _unwrapped(value: Value) -> Value:
+    """The tensor inside `_rebuild_parameter(tensor, requires_grad, hooks)`; what is no such call, as it is."""
     if not (isinstance(value, Call) and isinstance(value.arguments, Tuple) and len(value.arguments.items) > 1):
-        return None, None
-    if not any(_is(value.function, "torch._utils", name) for name in _PARAMETERS):
-        return None, None
-    return value.arguments.items[0], value.arguments.items[1] is True
+        return value
+    is_parameter = any(_is(value.function, "torch._utils", name) for name in _PARAMETERS)
+    return value.arguments.items[0] if is_parameter else value
 
 
 def _is(function: Value, module: str, name: str) -> bool:
@@ -155,8 +146,7 @@ def _tensor(rebuild: Rebuild) -> Tensor | None:
     offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
     if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
         raise CheckpointError("a tensor's shape is malformed")
-    requires_grad = len(items) > 4 and items[4] is True
-    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride, requires_grad, False)
+    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride)
     check_inside(form)
     return Tensor(storage.key, form)
 

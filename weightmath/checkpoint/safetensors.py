@@ -159,7 +159,7 @@ def _are_counts(value: object) -> bool:
 
 def _info(entry: Entry, number: int) -> TensorInfo:
     storage = Storage(entry.name, entry.nbytes, "cpu")
-    return TensorInfo(entry, (entry.name,), storage, 0, c_stride(entry.shape), True, False, False, number)
+    return TensorInfo(entry, (entry.name,), storage, 0, c_stride(entry.shape), True, number)
 
 
 def _tied(header: Header, tensors: list[TensorInfo]) -> list[TensorInfo]:
@@ -169,7 +169,7 @@ def _tied(header: Header, tensors: list[TensorInfo]) -> list[TensorInfo]:
     return [
         TensorInfo(
             Entry(name, stored[of].entry.shape, stored[of].entry.dtype), (name,), stored[of].storage, 0,
-            stored[of].stride, True, False, False, number,
+            stored[of].stride, True, number,
         )
         for number, (name, of) in enumerate(ties.items(), len(tensors))
     ]  # fmt: skip

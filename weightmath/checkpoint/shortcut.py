@@ -31,11 +31,11 @@ _PATTERN = (
     rb"(?:(?P<device>GET)|(?P<place>X(?P<place_size>.)\0\0\0(?P<place_name>[a-z]+(?::\d+)?)))(?P<put1>PUT|)"
     rb"(?P<elements>INT)t(?P<put2>PUT)Q(?P<from>(?P<offset>INT)(?P<shape>\)|\(?INT+[\x85-\x87t]))(?P<put3>PUT|)"
     rb"(?P<stride>\)|\(?INT+[\x85-\x87t])(?P<put4>PUT|)"
-    rb"(?P<how>(?P<grad>[\x88\x89])(?P<hooks>GET)\))R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
+    rb"[\x88\x89](?P<hooks>GET)\)R(?P<put5>PUT)t(?P<put6>PUT)R(?P<put7>PUT)"
 )
 _TENSOR = re.compile(re.sub(rb"GET|PUT|INT", lambda piece: _PIECES[piece[0].decode()], _PATTERN), re.DOTALL)
 _group = _TENSOR.groupindex.__getitem__
-_SHARED = ("what", "device", "place", "elements", "from", "stride", "how")
+_SHARED = ("what", "device", "place", "elements", "from", "stride", "hooks")
 _OWN = ("rebuild", "key_size", "key")
 _PUTS = ("named", *(f"put{number}" for number in range(8)))
 _PARTS = tuple(map(_group, (*_SHARED, *_OWN, *_PUTS)))
@@ -232,7 +232,7 @@ def _shared(machine: _Machine, found: re.Match[bytes]) -> _Shared | None:
     if dtype is None or offset < 0:
         return None
     reads = tuple(_number(get) for get in found.group("word", "kind", "device", "hooks") if get)
-    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride, found["grad"] == b"\x88", False)
+    form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride)
     check_inside(form)
     return _Shared(form, reads)
 

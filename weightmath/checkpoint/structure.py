@@ -177,12 +177,10 @@ class _Walk:
         return Opaque(_class_name(call), content[0] if len(content) == 1 else content or None)
 
     def tensor(self, tensor: Tensor, node: Value, path: tuple[PathKey, ...]) -> TensorInfo:
-        nbytes, device, dtype, offset, shape, stride, requires_grad, is_parameter = tensor.form
+        nbytes, device, dtype, offset, shape, stride = tensor.form
         entry, storage = Entry(str(path[-1]) if path else "", shape, dtype), self.storage(tensor.key, nbytes, device)
-        info = TensorInfo(
-            entry, path, storage, offset, stride, is_contiguous(shape, stride), requires_grad,
-            is_parameter, len(self.tensors),
-        )  # fmt: skip
+        contiguous = is_contiguous(shape, stride)
+        info = TensorInfo(entry, path, storage, offset, stride, contiguous, len(self.tensors))
         self.tensors.append(info)
         self.nodes.append(node)
         return info

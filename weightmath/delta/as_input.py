@@ -88,5 +88,5 @@ def _tensors(file: DeltaFile) -> dict[str, TensorInfo]:
         if not record.is_exact:
             entry = record.entry._replace(dtype=FLOAT32)
             storage = Storage(name, entry.nbytes, "cpu")
-            found[name] = TensorInfo(entry, (name,), storage, 0, c_stride(entry.shape), True, False, False, len(found))
+            found[name] = TensorInfo(entry, (name,), storage, 0, c_stride(entry.shape), True, len(found))
     return found
