@@ -99,8 +99,8 @@ def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = Non
 
 
 class _Walk:
-    def __init__(self, pickle: Pickle, others: dict[tuple[PathKey, ...], Known]) -> None:
-        self.of_another = others
+    def __init__(self, pickle: Pickle, of_another: dict[tuple[PathKey, ...], Known]) -> None:
+        self.of_another = of_another
         self.known: dict[tuple[PathKey, ...], Known] = {}
         self.tensors: list[TensorInfo] = []
         self.nodes: list[Value] = []
@@ -211,9 +211,8 @@ class _Walk:
     def state_dict(self, names: list[Value], nodes: list[Value], path: tuple[PathKey, ...]) -> State | None:
         """The content of a mapping from names, all different, to nothing but tensors; None of any other mapping."""
         known = self.of_another.get(path)
-        if known is not None and known[:3] == (len(self.tensors), names, nodes) and self.takes_over(known):
-            self.known[path] = known
-            return known.content
+        if known is not None and self.is_shared(known, names, nodes):
+            return self.share(known, path)
         pairs = zip(names, nodes, strict=True)
         # Names alone: 1 and True are equal as keys, and not the same.
         tensors = {name: node for name, node in pairs if isinstance(name, str) and isinstance(node, Tensor)}
@@ -227,15 +226,19 @@ class _Walk:
             self.known[path] = Known(first, names, nodes, content, own)
         return content
 
-    def takes_over(self, known: Known) -> bool:
-        """Whether a mapping that another pickle has too is that of this one; no, where its storages were met before."""
-        if not self.storages.keys().isdisjoint(known.storages):
-            return False
+    def is_shared(self, known: Known, names: list[Value], nodes: list[Value]) -> bool:
+        """Whether another pickle has the same mapping; not, where its storages were met before."""
+        is_same = known[:3] == (len(self.tensors), names, nodes)
+        return is_same and self.storages.keys().isdisjoint(known.storages)
+
+    def share(self, known: Known, path: tuple[PathKey, ...]) -> State:
+        """The content of a mapping that another pickle has too, all of which is noted here as it was there."""
+        self.known[path] = known
         self.storages |= known.storages
         self.tensors += known.content.values()
         self.nodes += known.nodes
         self.visits_left -= len(known.nodes)
-        return True
+        return known.content
 
     def key(self, key: Value, number: int) -> PathKey:
         if isinstance(key, (str, int)):
