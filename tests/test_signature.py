@@ -17,7 +17,6 @@ from weightmath.algebra.signature import (
     Model,
     Number,
     PerModel,
-    Positive,
     Role,
     Scope,
     Seed,
@@ -30,6 +29,7 @@ from weightmath.layout import Layout
 
 a, b = (input_vector(Input(name, Layout(()))) for name in "ab")
 Choice = Annotated[str, Role("text", choices=("linear", "cosine"))]
+Positive = Annotated[Vector | float, Role("number", 0, low_open=True)]
 
 
 def merge(
@@ -74,7 +74,7 @@ def test_what_a_signature_says():
         (Role("number"), "", [-1e9, 1e9], []),
         (Role("number", 0, 1), "in [0, 1]", [0, 1, 0.5], [-0.1, 1.1]),
         (Role("number", 0, low_open=True), "in (0, inf)", [1e-9, 1e9], [0, -1]),
-        (Role("number", high=1, high_open=True), "in (-inf, 1)", [-5, 0.9], [1, 2]),
+        (Role("number", high=1), "in (-inf, 1]", [-5, 1], [1.1, 2]),
         (Role("text", choices=("a", "b")), "a | b", [], []),
     ],
 )

@@ -98,12 +98,6 @@ def test_writes_into_a_given_array(make, dtype):
     assert make(KEY, 5, 1006, dtype).dtype == dtype
 
 
-def test_bernoulli_writes_into_a_given_array():
-    out = np.empty(1001, bool)
-    assert random.bernoulli(KEY, 5, 1006, 0.5, out) is out
-    np.testing.assert_array_equal(out, random.bernoulli(KEY, 5, 1006, 0.5))
-
-
 def test_masks_nest_and_are_uniform_numbers_below_p():
     u = random.uniform(KEY, 0, N, "float64")
     smaller = random.bernoulli(KEY, 0, N, 0.1)

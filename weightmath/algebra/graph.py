@@ -65,12 +65,12 @@ class Vector:
             raise RecipeError(f"index {index} is outside a list of {len(self.args[0].args)}")
         return node("item", self, domain=self.domain, index=index % len(self.args[0].args))
 
-    def option(self, name: str, default: Any = None) -> Any:
-        """The option of that name."""
+    def option(self, name: str) -> Any:
+        """The option of that name, or None."""
         for key, value in self.options:  # a few at most
             if key == name:
                 return value
-        return default
+        return None
 
     @property
     def is_mask(self) -> bool:

@@ -23,13 +23,12 @@ from weightmath.scope import Scope as ScopeRule
 
 @dataclass(frozen=True)
 class Role:
-    """What one argument must be: its word in messages, and a range for numbers (a bound that is open is excluded)."""
+    """What one argument must be: its word in messages, and a range for numbers, without `low` where it is open."""
 
     word: str
     low: float | None = None
     high: float | None = None
     low_open: bool = False
-    high_open: bool = False
     choices: tuple[str, ...] = ()
 
     @property
@@ -40,13 +39,13 @@ class Role:
         if self.low is None and self.high is None:
             return ""
         low = "(-inf" if self.low is None else f"{'(' if self.low_open else '['}{self.low:g}"
-        high = "inf)" if self.high is None else f"{self.high:g}{')' if self.high_open else ']'}"
+        high = "inf)" if self.high is None else f"{self.high:g}]"
         return f"in {low}, {high}"
 
     def holds(self, value: float) -> bool:
         """Whether a number lies in the range."""
         above = self.low is None or value > self.low or (value == self.low and not self.low_open)
-        below = self.high is None or value < self.high or (value == self.high and not self.high_open)
+        below = self.high is None or value <= self.high
         return above and below
 
 
@@ -59,7 +58,6 @@ Number: TypeAlias = Annotated[Vector | float, Role("number")]
 Share: TypeAlias = Annotated[Vector | float, Role("number", 0, 1)]
 Chance: TypeAlias = Annotated[Any, Role("vector or number", 0, 1)]
 Density: TypeAlias = Annotated[Vector | float, Role("number", 0, 1)]
-Positive: TypeAlias = Annotated[Vector | float, Role("number", 0, low_open=True)]
 NonNegative: TypeAlias = Annotated[Vector | float, Role("number", 0)]
 Plain: TypeAlias = Annotated[float, Role("plain number")]
 PlainShare: TypeAlias = Annotated[float, Role("plain number", 0, 1)]

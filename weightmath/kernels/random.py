@@ -86,13 +86,13 @@ def uniform(key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarr
     return number
 
 
-def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray) -> np.ndarray:
     """Elements `start` to `stop` of a mask (bool) that is true with probability p: where word / 2^32 < p.
 
     `p` is one number or an array with one per element; 1 is always true, 0 never. The masks of one key nest: what
-    is kept at some p is kept at every larger p. `out`, where given, is a 1-D bool array to write to.
+    is kept at some p is kept at every larger p.
     """
-    mask = _room(start, stop, bool, out)
+    mask = np.empty(stop - start, bool)
     if np.ndim(p) == 0:
         # A whole number is less than the limit where it is less than the next whole number, which compares faster.
         limit = math.ceil(min(p, 1.0) * 2.0**32) if p > 0 else 0
