@@ -123,7 +123,7 @@ merge.yaml:9: let.x: unknown function `scald`
 merge.yaml:9: let.x: unknown function `__import__`
   __import__('os')
   ^^^^^^^^^^^^^^^^
-  hint: `weightmath functions` and `weightmath methods` list all""",
+  hint: the functions here are: scaled""",
     "a + scaled": """\
 merge.yaml:9: let.x: `scaled` is a function, and here it is not called
   a + scaled

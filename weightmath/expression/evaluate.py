@@ -47,6 +47,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 SCOPES = ("row", "tensor", "layer", "global")
+_FEW = 8  # functions that a message lists
 # Below it float64 holds every whole number.
 _EXACT = 2**53
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?")  # as text, with a comma perhaps
@@ -139,13 +140,14 @@ def _unknown_name(name: str, names: Collection[str], callables: Collection[str])
         return RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
     if name in SCOPES:
         return RecipeError(f"unknown name `{name}`", hint=f'a text stands in quotes: "{name}"')
-    return RecipeError(f"unknown name `{name}`", hint=nearest(name, [*names, *callables]))
+    return RecipeError(f"unknown name `{name}`", hint=nearest(name, names))
 
 
 def _unknown_function(function: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
     if function in names:
         return RecipeError(f"`{function}` is not a function", hint="is a `*` missing before the bracket?")
-    hint = nearest(function, callables) or "`weightmath functions` and `weightmath methods` list all"
+    few = f"the functions here are: {' '.join(callables)}" if len(callables) <= _FEW else None
+    hint = nearest(function, callables) or few or "`weightmath functions` and `weightmath methods` list all"
     return RecipeError(f"unknown function `{function}`", hint=hint)
 
 

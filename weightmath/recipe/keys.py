@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from weightmath import dtypes
-from weightmath.errors import RecipeError
+from weightmath.errors import RecipeError, nearest
 from weightmath.expression import RESERVED
 from weightmath.fingerprint import is_fingerprint
 from weightmath.layout import Patterns
@@ -18,7 +18,7 @@ from weightmath.regular import regular
 from weightmath.sizes import bytes_of
 
 ENTRY = "entry:"
-_WEIGHTS = " ".join(name for name, known in dtypes.DTYPES.items() if known.is_float)
+_WEIGHTS = [name for name, known in dtypes.DTYPES.items() if known.is_float]
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
@@ -63,9 +63,10 @@ def _dtype(name: str) -> str:
     try:
         known = dtypes.dtype(name)
     except RecipeError as error:
-        raise fault(error.what, error.hint) from None
+        close = nearest(name, [*_WEIGHTS, *dtypes.ALIASES])
+        raise fault(error.what, close or f"those that hold weights: {' '.join(_WEIGHTS)}") from None
     if not known.is_float:
-        raise fault(f"`{name}` does not hold weights", f"those that do: {_WEIGHTS}")
+        raise fault(f"`{name}` does not hold weights", f"those that do: {' '.join(_WEIGHTS)}")
     return known.name
 
 

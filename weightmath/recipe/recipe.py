@@ -18,7 +18,7 @@ from weightmath.recipe import spec_errors
 from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
 from weightmath.recipe.spec import RecipeSpec
-from weightmath.recipe.vary import places_in
+from weightmath.recipe.vary import Setting, places_in
 
 SET = "--set "  # before each parameter that the command line changes, in `Recipe.changes`
 
@@ -139,7 +139,7 @@ def load(path: str | Path) -> Recipe:
     try:
         text = file.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        hint = nearest(file.name, [other.name for other in _neighbours(file)])
+        hint = nearest(file.name, _recipes_beside(file))
         raise RecipeError("there is no such file", where=str(path), hint=hint) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -148,8 +148,11 @@ def load(path: str | Path) -> Recipe:
     return loads(text, str(path), file)
 
 
-def _neighbours(file: Path) -> list[Path]:
-    return sorted(file.parent.iterdir()) if file.parent.is_dir() else []
+def _recipes_beside(file: Path) -> list[str]:
+    """Recipes in its folder with names like its own: a common ending makes no two alike."""
+    beside = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
+    recipes = [other for other in beside if other.suffix in (".yaml", ".yml", file.suffix)]
+    return [other.name for other in recipes if nearest(file.stem, [other.stem])]
 
 
 def loads(text: str, name: str = "recipe", path: Path | None = None) -> Recipe:
@@ -196,10 +199,11 @@ def _check_vary(recipe: Recipe) -> None:
             hint = "vary: {alpha: 'linspace(0, 1, 11)'}"
             raise RecipeError("there is a `metric` and nothing varies", where=recipe.where("metric"), hint=hint)
         return
+    single = [name for name, value in spec.params.items() if isinstance(value, Setting)]
     for name in spec.vary.names:
         place = recipe.where("vary", name)
         if name not in spec.params:
-            hint = nearest(name, spec.params) or f"params: {{{name}: 0}}"
+            hint = nearest(name, single) or f"params: {{{name}: 0}}"
             raise RecipeError(f"`{name}` varies and is no parameter", where=place, hint=hint)
         known, given = type_of(spec.params[name]), {type_of(value) for value in spec.vary.values_of(name)}
         if given != {known}:
@@ -208,7 +212,7 @@ def _check_vary(recipe: Recipe) -> None:
     for output in spec.save:
         for name in places_in(output):
             if name not in spec.params:
-                hint = nearest(name, spec.params) or f"those that can: {' '.join(spec.params)}"
+                hint = nearest(name, single) or f"those that can: {' '.join(single)}"
                 fact = f"`{{{name}}}` in a file's name is no parameter"
                 raise RecipeError(fact, where=recipe.where("save", output), hint=hint)
 

@@ -11,7 +11,7 @@ from weightmath.errors import RecipeError, nearest
 from weightmath.recipe.document import Document, Path
 from weightmath.recipe.keys import Keys, shown
 from weightmath.recipe.metric import MetricSpec
-from weightmath.recipe.spec import InputSpec, RecipeSpec, SaveSpec
+from weightmath.recipe.spec import AsSpec, InputSpec, RecipeSpec, SaveSpec
 from weightmath.recipe.vary import VarySpec
 
 # What other tools, or common sense, call our keys.
@@ -107,7 +107,7 @@ def _example(key: str) -> str | None:
 def _known_keys(path: Path, key: str) -> str:
     model: type[Keys] = RecipeSpec
     if len(path) > 1:
-        model = _PARTS.get(str(path[0]), SaveSpec)
+        model = AsSpec if "as" in path[2:-1] else _PARTS.get(str(path[0]), SaveSpec)
     known = [field.alias or name for name, field in model.model_fields.items()]
     if _OTHER_WORDS.get(key) in known:
         return f"it is called `{_OTHER_WORDS[key]}` here"
