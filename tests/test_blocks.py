@@ -147,7 +147,7 @@ def test_the_table_of_tensors_per_block():
         (
             "sd15",
             "BASE=1",
-            "no number for IN00, IN01, IN02, IN03 and 21 more blocks\n"
+            "no number for IN00, IN01, IN02, IN03 and 21 more\n"
             "  hint: otherwise=0 gives 0 to the blocks that are not listed",
         ),
     ],

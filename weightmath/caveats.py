@@ -11,6 +11,7 @@ from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import Opaque, dotted
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
+from weightmath.errors import listed
 from weightmath.files import buffers
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs
@@ -112,9 +113,7 @@ def _not_understood(save: Save) -> Iterator[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first three, and how many there are besides."""
-    rest = len(names) - 3
-    return ", ".join(f"`{name}`" for name in names[:3]) + (f" and {rest} more" if rest > 0 else "")
+    return listed([f"`{name}`" for name in names], 3)
 
 
 def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Description, Part
 from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import Plan
+from weightmath.errors import listed
 
 _LABELS = 3
 _KEEPS_OR_TAKES = (0.0, 1.0)
@@ -94,9 +95,7 @@ def _claims(one: Description) -> Iterator[tuple[str, list[str]]]:
 def _called(one: Description, chosen: list[Part], number: float) -> str:
     if not one.name:
         return one.rule if number else _complement(one.rule)
-    labels = ", ".join(part.label for part in chosen[:_LABELS])
-    more = f" and {len(chosen) - _LABELS} more" if len(chosen) > _LABELS else ""
-    return f"{one.name} {labels}{more}={number:g}"
+    return f"{one.name} {listed([part.label for part in chosen], _LABELS)}={number:g}"
 
 
 def _complement(mask: str) -> str:

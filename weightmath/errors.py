@@ -6,7 +6,7 @@ Low layers raise the fact; the one layer that knows the place adds it with `at`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -94,3 +94,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     short = [word for word in islice(known, _MOST_WORDS) if len(word) <= _LONGEST_WORD]
     close = difflib.get_close_matches(name[:_LONGEST_WORD], short, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else None
+
+
+def listed(words: Sequence[str], most: int) -> str:
+    """The first of some words, and how many there are besides: "a, b, c and 4 more"."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

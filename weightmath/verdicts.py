@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.execute import Results
 from weightmath.engine.outcome import Outcome
-from weightmath.errors import ExpectError, NumericError
+from weightmath.errors import ExpectError, NumericError, listed
 from weightmath.files.inputs import Opened, has_nonfinite
 from weightmath.files.outputs import Save
 from weightmath.questions import Claim
@@ -33,9 +33,8 @@ def _told(bad: Mapping[str, int], inputs: Mapping[str, Opened]) -> str:
     first = next(iter(bad))
     guilty = [f"`{name}`" for name, opened in inputs.items() if has_nonfinite(opened, first)]
     origin = f"; `{first}` has them in {' and '.join(guilty)}" if guilty else ""
-    listed = ", ".join(f"`{tensor}` ({count:,})" for tensor, count in list(bad.items())[:_LISTED])
-    more = f" and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
-    return f"NaN or infinite values in {listed}{more}{origin}"
+    counts = [f"`{tensor}` ({count:,})" for tensor, count in bad.items()]
+    return f"NaN or infinite values in {listed(counts, _LISTED)}{origin}"
 
 
 def check_claims(recipe: Recipe, claims: Iterable[tuple[int, Claim]]) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from weightmath.algebra.names import Description, Numbers, parts
 from weightmath.algebra.show import quoted, shown_number
-from weightmath.errors import RecipeError, nearest
+from weightmath.errors import RecipeError, listed, nearest
 from weightmath.layout import Layout
 
 _NETWORK = re.compile(r"(?:model\.)?diffusion_model\.")
@@ -99,7 +99,7 @@ def parse(architecture: str, text: str, otherwise: float | None) -> dict[str, fl
     open_blocks = [block for block in known.blocks if block not in given]
     if open_blocks and otherwise is None:
         raise RecipeError(
-            f"no number for {_listed(open_blocks)}", hint="otherwise=0 gives 0 to the blocks that are not listed"
+            f"no number for {listed(open_blocks, 4)}", hint="otherwise=0 gives 0 to the blocks that are not listed"
         )
     rest = dict.fromkeys(open_blocks, otherwise or 0.0)
     return {block: (given | rest)[block] for block in (*known.blocks, *known.followers) if block in given | rest}
@@ -145,10 +145,6 @@ def _named(known: Architecture, word: str) -> Sequence[str]:
     if len(ends) > 2 or last < first:
         raise RecipeError(f"`{word}` is not of the form FIRST-LAST=number", hint="for example: OUT03-OUT06=0.5")
     return names[first : last + 1]
-
-
-def _listed(names: Sequence[str], shown: int = 4) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more blocks" if len(names) > shown else "")
 
 
 @dataclass(frozen=True)

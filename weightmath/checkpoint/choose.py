@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from weightmath.errors import CheckpointError, nearest
+from weightmath.errors import CheckpointError, listed, nearest
 
 if TYPE_CHECKING:
     from weightmath.checkpoint.description import Checkpoint, Section
@@ -91,10 +91,8 @@ def _named(checkpoint: Checkpoint, name: str) -> Section:
     )
 
 
-def _names(checkpoint: Checkpoint, most: int = 12) -> str:
-    names = [section.name or ". (the top level)" for section in checkpoint.sections]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _names(checkpoint: Checkpoint) -> str:
+    return listed([section.name or ". (the top level)" for section in checkpoint.sections], 12)
 
 
 def twins_of(section: Section, sections: Sequence[Section]) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from weightmath.errors import CheckpointError
+from weightmath.errors import CheckpointError, listed
 
 DISTRIBUTED = ".metadata"
+_LISTED = 6  # names in a message
 _INDICES = (".safetensors.index.json", ".bin.index.json")
 _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # What trainers leave beside the weights.
@@ -34,16 +34,10 @@ def find_model(folder: Path) -> Path:
     for ending in (*_INDICES, _WEIGHTS[0], _WEIGHTS[1:]):
         found = [file for file in files if file.name.endswith(ending) and not file.name.startswith(_OTHERS)]
         if len(found) > 1:
-            raise CheckpointError(
-                f"holds several models: {_listed(found)}", where=str(folder), hint=f"name one: {found[0]}"
-            )
+            names = listed([file.name for file in found], _LISTED)
+            raise CheckpointError(f"holds several models: {names}", where=str(folder), hint=f"name one: {found[0]}")
         if found:
             return found[0]
-    inside = sorted(file.parent for file in folder.glob("*/*") if file.name.endswith((*_INDICES, *_WEIGHTS)))
-    hint = f"its folders do: {_listed(list(dict.fromkeys(inside)))}" if inside else None
+    inside = sorted({file.parent.name for file in folder.glob("*/*") if file.name.endswith((*_INDICES, *_WEIGHTS))})
+    hint = f"its folders do: {listed(inside, _LISTED)}" if inside else None
     raise CheckpointError("is a folder without a model in it", where=str(folder), hint=hint)
-
-
-def _listed(paths: Sequence[Path], most: int = 6) -> str:
-    more = f" and {len(paths) - most} more" if len(paths) > most else ""
-    return ", ".join(path.name for path in paths[:most]) + more
