@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -112,31 +113,52 @@ def verify(
     save = next(save for save in whole.saves if save.name == name)
     job = replace(whole, plan=_plan_of_one(whole.plan, name), saves=(save,))
     settings = settings_for(job.plan, threads, memory)
-    if save.encoding is not None:
-        return _verify_delta(checkpoint, job, record, share, settings, progress)
+    if save.encoding is not None and share is not None:
+        raise RecipeError("a delta file is encoded as a whole, and no sample of it can be made", where="--sample")
     sample = None if share is None else _sample(save, job.plan, share, seed)
-    return _verify_tensors(checkpoint, job, record, sample, settings, progress)
+    marked = record is not None and sample is None
+    if save.encoding is None:
+        found = _compare_tensors(checkpoint, job, sample, settings, progress, marked=marked)
+    else:
+        found = _compare_delta(checkpoint, job, settings, progress, marked=marked)
+    return Verification(
+        checkpoint=checkpoint,
+        job=job,
+        save=save,
+        differences=found.differences,
+        tensors=found.tensors,
+        elements=found.elements,
+        sample=sample,
+        other_inputs={} if record is None else _others(found.marks, record),
+        is_untouched=_is_untouched(found.section, record, settings.threads) if found.differences and record else None,
+        reads=found.reads,
+    )
 
 
-def _verify_tensors(
-    checkpoint: Checkpoint,
-    job: Job,
-    record: Record | None,
-    sample: Sample | None,
-    settings: Settings,
-    progress: Told,
-) -> Verification:
-    """The verification of a checkpoint's tensors, of all or of a sample, by a job of this output alone."""
+class _Compared(NamedTuple):
+    """What a comparison found, in which section; `marks` are the fingerprints of the inputs, if they were taken."""
+
+    differences: tuple[Difference, ...]
+    section: Section
+    tensors: int
+    elements: int
+    marks: Mapping[str, str]
+    reads: int
+
+
+def _compare_tensors(
+    checkpoint: Checkpoint, job: Job, sample: Sample | None, settings: Settings, progress: Told, *, marked: bool
+) -> _Compared:
+    """Compare a checkpoint's tensors, all of them or a sample, with what a job of this output alone makes."""
     (save,) = job.saves
     with ExitStack() as stack:
         readers = open_readers(stack, [checkpoint, *job.checkpoints])
-        watch = Watch(job.inputs, ()) if sample is None and record is not None else None
-        reader = readers[checkpoint.path]
+        watch = Watch(job.inputs, ()) if marked else None
         comparison = Comparison(
             save,
             readers[save.template.checkpoint.path],
             _section(checkpoint, save),
-            reader,
+            readers[checkpoint.path],
             None if sample is None else sample.copied,
         )
         sources = sources_of(job.plan.nodes, readers, watch.source if watch else CheckpointSource)
@@ -144,56 +166,21 @@ def _verify_tensors(
         only = None if sample is None else sample.computed
         meter = Meter(bytes_read(job.plan) + save.image.size, progress)
         results = execute(job.plan, sources, {save.name: comparison}, settings, meter, only=only)
-        others = _others(watch.inputs(readers, settings.threads), record) if watch and record else {}
+        marks = watch.inputs(readers, settings.threads) if watch else {}
         for one in readers.values():
             one.check_unchanged()
-    found = comparison.differences
-    return Verification(
-        checkpoint=checkpoint,
-        job=job,
-        save=save,
-        differences=found,
-        tensors=len(save.originals) + len(save.copied),
-        elements=comparison.elements,
-        sample=sample,
-        other_inputs=others,
-        is_untouched=_is_untouched(comparison.section, record, settings.threads) if found and record else None,
-        reads=results.reads,
-    )
+    tensors = len(save.originals) + len(save.copied)
+    return _Compared(comparison.differences, comparison.section, tensors, comparison.elements, marks, results.reads)
 
 
-def _verify_delta(
-    checkpoint: Checkpoint,
-    job: Job,
-    record: Record | None,
-    share: float | None,
-    settings: Settings,
-    progress: Told,
-) -> Verification:
+def _compare_delta(checkpoint: Checkpoint, job: Job, settings: Settings, progress: Told, *, marked: bool) -> _Compared:
     """The same of an output that is a delta file, which is made again as a whole."""
-    if share is not None:
-        raise RecipeError("a delta file is encoded as a whole, and no sample of it can be made", where="--sample")
     (save,) = job.saves
     found, reads = compare_again(job, save, checkpoint, settings.threads, progress)
-    others = {}
-    if record is not None:
-        marks = {
-            name: fingerprint(one.section, one.prefix, threads=settings.threads) for name, one in job.inputs.items()
-        }
-        others = _others(marks, record)
+    inputs = job.inputs if marked else {}
+    marks = {name: fingerprint(one.section, one.prefix, threads=settings.threads) for name, one in inputs.items()}
     section = checkpoint.section("")
-    return Verification(
-        checkpoint=checkpoint,
-        job=job,
-        save=save,
-        differences=found,
-        tensors=len(section.tensors),
-        elements=section.elements,
-        sample=None,
-        other_inputs=others,
-        is_untouched=_is_untouched(section, record, settings.threads) if found and record else None,
-        reads=reads,
-    )
+    return _Compared(found, section, len(section.tensors), section.elements, marks, reads)
 
 
 def _plan_of_one(plan: Plan, name: str) -> Plan:
