@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.engine.whole import plan_of
 from weightmath import functions as f
@@ -101,3 +106,21 @@ def test_what_readers_hold_counts_for_each_process():
     c = input_vector(replace(b.source, held=64 * MB))
     plain, held = (working_bytes(plan_of(a + x), Settings(threads=2)) for x in (b, c))
     assert held - plain == 2 * 64 * MB
+
+
+def test_what_is_known_of_many_tensors_counts(tmp_path):
+    """Against what a run of its own process takes at most."""
+    for number, name in enumerate("abc"):
+        tensor = np.full(3, number, np.float16)
+        save_file({f"t{i}": tensor for i in range(30_000)}, tmp_path / f"{name}.safetensors")
+    words = ["-e", "a + 0.5 * (b - c)", *(f"{name}={tmp_path / name}.safetensors" for name in "abc")]
+    words += ["-o", str(tmp_path / "out.safetensors"), "--threads", "1", "--json"]
+    said, taken = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "weightmath", command, *words], check=True, capture_output=True
+            ).stdout
+        )
+        for command in ("plan", "run")
+    )
+    assert said["peak_bytes"] == pytest.approx(taken["peak_bytes"], rel=0.2)

@@ -1,8 +1,8 @@
 """How much memory a plan takes, and the chunk and thread counts that fit a budget.
 
 What counts is what threads hold while they compute a part of a chunk: registers, raw bits, and the work arrays of
-kernels; then tables of statistics and the keys that selections collect. None of it grows with the model, but for tables
-(a few numbers per tensor) and, for functions of whole tensors, the largest tensor.
+kernels; then tables of statistics and the keys that selections collect. None of it grows with the model, but for what
+is known of each tensor (descriptions, a few numbers) and, for functions of whole tensors, the largest tensor.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from weightmath.scope import TILE, Domain
 
 _INTERPRETER = 60 << 20  # measured: with numpy and the command line
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
+_DESCRIPTION = 1100  # measured: what is known of a tensor of one input or output, of 100,000 and of a million
 _MOST_THREADS = 8
 _CHUNKS = 64  # of a model, until they are so large that there is nothing to gain: what a helper is told takes 0.4 ms
 _LARGEST_CHUNK = 32  # tiles
 
 
 def working_bytes(plan: Plan, settings: Settings) -> int:
-    """Bytes that a run of this plan holds at most, besides the interpreter and its libraries."""
+    """Bytes that the arithmetic of this plan holds at most: neither the interpreter nor what is known of tensors."""
     width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
     part = min(settings.chunk, PART_TILES * TILE)
     held = sum(node.source.held for node in plan.nodes if node.source is not None)
@@ -35,7 +36,7 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that the process is expected to hold at most."""
-    return _INTERPRETER + working_bytes(plan, settings)
+    return _INTERPRETER + _descriptions(plan) + working_bytes(plan, settings)
 
 
 def _registers(plan: Plan) -> int:
@@ -50,6 +51,11 @@ def _registers(plan: Plan) -> int:
 def _chunk(plan: Plan) -> int:
     """The chunk to choose where memory is no question: some dozens of them, so that threads end together."""
     return TILE * min(max(plan.layout.size // (_CHUNKS * TILE), PART_TILES), _LARGEST_CHUNK)
+
+
+def _descriptions(plan: Plan) -> int:
+    inputs = [node.source.layout for node in plan.nodes if node.source is not None]
+    return (sum(map(len, inputs)) + len(plan.request.outputs) * len(plan.layout)) * _DESCRIPTION
 
 
 def _tables(plan: Plan) -> int:
