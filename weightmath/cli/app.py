@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from weightmath import __version__
+from weightmath.cli.failures import REFUSED, tell
+from weightmath.errors import WeightmathError
 
+# Click's, which typer brings along and does not name by itself.
+_UsageError: Any = typer.BadParameter.__base__
 # In the order of `--help`, with examples that end its page; the pages of a group have their own.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run": (
@@ -100,10 +105,28 @@ def about(
     """Arithmetic on model weights: recipes over PyTorch checkpoints, streamed, exact, safe."""
 
 
+class _Program(TyperGroup):
+    """The program: where `--json` is among the arguments, what is wrong with them is told as all errors are."""
+
+    def main(self, args: Sequence[str] | None = None, **how: Any) -> Any:  # type: ignore[override]
+        given = sys.argv[1:] if args is None else list(args)
+        if "--json" not in given:
+            return super().main(args=given, **how)
+        try:
+            code = super().main(args=given, **how, standalone_mode=False)
+        except _UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "weightmath"
+            told = WeightmathError(error.format_message().removesuffix("."), where=path, hint=f"{path} --help")
+            tell(told, as_json=True)
+            code = REFUSED
+        sys.exit(code or 0)
+
+
 def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """The program with these commands: to import all of them, and to make their options, takes 15 ms."""
     app = typer.Typer(
         name="weightmath",
+        cls=_Program,
         help="Arithmetic on model weights: recipes over PyTorch checkpoints, streamed, exact, safe.",
         epilog="Example:  weightmath run recipe.yaml --set strength=0.7",
         no_args_is_help=True,

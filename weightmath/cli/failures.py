@@ -45,7 +45,8 @@ def refuse(error: WeightmathError, *, as_json: bool) -> None:
     _leave(error, REFUSED, as_json)
 
 
-def _leave(error: WeightmathError, code: int, as_json: bool) -> None:
+def tell(error: WeightmathError, *, as_json: bool) -> None:
+    """Print an error: as text on stderr, or as an object on stdout."""
     if as_json:
         from weightmath.reports.plain import as_json as text_of
 
@@ -53,4 +54,8 @@ def _leave(error: WeightmathError, code: int, as_json: bool) -> None:
     else:
         sys.stdout.flush()
         print(f"error: {printable(str(error))}", file=sys.stderr)
+
+
+def _leave(error: WeightmathError, code: int, as_json: bool) -> None:
+    tell(error, as_json=as_json)
     raise typer.Exit(code) from None
