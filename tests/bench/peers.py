@@ -120,7 +120,7 @@ _MECHA_AVERAGE = "sd_mecha.weighted_sum(sd_mecha.weighted_sum(models[0], models[
 _MECHA_TIES = "models[0] + sd_mecha.ties_sum(*[m - models[0] for m in models[1:]], k=0.2, vote_sgn=True)"
 
 PEERS = (
-    Peer("numpy guide", "numpy", {"average of 3": _guide}, ".ckpt"),
+    Peer("numpy guide", "numpy", {"average of 3": _guide, "100,000 tensors": _guide}, ".ckpt"),
     Peer(
         "mergekit",
         "mergekit",
