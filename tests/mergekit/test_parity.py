@@ -19,6 +19,9 @@ NAMES = ("base", "a", "b", "c")
 # Attention follows one gradient and the MLP another one, in the way that mergekit's examples have it.
 GRADIENTS = "[{filter: self_attn, value: [0, 0.5, 0.3, 0.7, 1]}, {filter: mlp, value: [1, 0.2]}, {value: 0.4}]"
 
+# Shares of which some or all are 1, where mergekit has no epsilon and no outliers.
+SOME, ALL = ("[{filter: mlp, value: 0.5}, {filter: norm, value: 0.995}, {value: 1}]", "[{filter: mlp, value: 1}]")
+
 
 @pytest.fixture(scope="module")
 def kit() -> Iterator[Any]:
@@ -94,6 +97,8 @@ EQUAL = [
     config("dare_ties", "{normalize: true}", **WEIGHTS),
     config("della", **WEIGHTS),
     config("della_linear", **WEIGHTS),
+    config("della", a=f"{{weight: 0.5, density: {ALL}}}", b="{weight: 0.25}"),
+    config("breadcrumbs", "{gamma: 0.2}", a=f"{{weight: 0.5, density: {SOME}}}", b="{weight: 0.25, density: 0.5}"),
     config("breadcrumbs", "{density: 0.9, gamma: 0.1}", **WEIGHTS),
     config("breadcrumbs", **WEIGHTS),
     config("breadcrumbs_ties", "{density: 0.5, gamma: 0.25}", **WEIGHTS),

@@ -172,6 +172,10 @@ def test_refusals(world: World):
     with pytest.raises(RecipeError, match=r"outside 0\.\.1") as caught:
         della(base, models, densities=0.9, epsilons=0.2)
     assert "at most 0.1" in str(caught.value)
+    table = Table((("*.w", 0.5), ("*", 0.98)))
+    with pytest.raises(RecipeError, match=r"the density 0\.98 with epsilon 0\.05 .* outside 0\.\.1"):
+        della(base, models, densities=table)
+    della(base, models, densities=0.67, epsilons=0.33)  # in binary 1 - 0.33 is less than 0.67
     with pytest.raises(RecipeError, match="cannot be `wieghts`") as caught:
         ties(base, models, normalize="wieghts")
     assert "`weights`" in str(caught.value)

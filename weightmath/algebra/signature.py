@@ -291,7 +291,7 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
     if isinstance(value, Table):
         value = by_name(value)
     if isinstance(value, Vector) and value.domain < Domain.ELEMENT:
-        for number in _known_numbers(value):
+        for number in known_numbers(value):
             _check_range(parameter, number)
         return value
     if not is_number(value):
@@ -303,8 +303,10 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
     return float(value)
 
 
-def _known_numbers(value: Vector) -> list[float]:
+def known_numbers(value: Vector | float) -> list[float]:
     """The numbers that are written in a constant or in a rule by names, which its values do not leave."""
+    if not isinstance(value, Vector):
+        return [value]
     if value.op == "constant":
         return [value.option("value")]
     return list(value.option("rule").numbers) if value.op == "by_name" else []

@@ -81,8 +81,12 @@ def _dropped(task: Task, function: str, options: list[Piece], notes: list[str] |
 def _epsilons(task: Task) -> Piece:
     """At density 1 mergekit keeps all, whatever the epsilon."""
     pairs = zip(task.each("density"), task.each("epsilon"), strict=True)
-    kept = [plain(0) if constant(_at_most_one(density)) == 1 else epsilon for density, epsilon in pairs]
+    kept = [_beside(_at_most_one(density), epsilon, _no_spread) for density, epsilon in pairs]
     return per_model(task, "epsilons", "epsilon", kept, 0.05)
+
+
+def _no_spread(density: float, epsilon: float) -> float:
+    return 0.0 if density == 1 else epsilon
 
 
 def _breadcrumbs(task: Task) -> Step:
@@ -107,13 +111,26 @@ def _gammas(task: Task, densities: list[Setting]) -> tuple[list[Setting], list[s
     """What mergekit's gammas come to: it drops fewer outliers where it could not keep the density otherwise."""
     found, notes = [], []
     for model, density, gamma in zip(task.models, densities, task.each("gamma"), strict=True):
-        kept, dropped = constant(density), constant(gamma)
-        if kept is None or dropped is None or kept + dropped <= 1:
-            found.append(gamma)
-            continue
-        found.append(plain(round(1 - kept, 12)))
-        notes.append(f"To keep {kept:g} of `{model}`, mergekit drops fewer outliers than gamma says; so does this.")
+        kept = gamma
+        if _most(density) + _most(gamma) > 1:
+            kept = _beside(density, gamma, lambda share, most: min(most, round(1 - share, 12)))
+            so = "this does not" if kept == gamma else "so does this"
+            notes.append(f"Where gamma leaves less of `{model}` than its density, mergekit drops less; {so}.")
+        found.append(kept)
     return found, notes
+
+
+def _most(setting: Setting) -> float:
+    return max(point for rule in setting for point in rule.points)
+
+
+def _beside(density: Setting, other: Setting, value: Callable[[float, float], float]) -> Setting:
+    """A number that depends on the density of a tensor, by the density's rules; as it is where either is a gradient."""
+    number = constant(other)
+    if number is None or any(len(rule.points) > 1 for rule in density):
+        return other
+    rules = tuple(Rule(rule.filter, (value(rule.points[0], number),)) for rule in density)
+    return other if all(rule.points == (number,) for rule in rules) else rules
 
 
 def _task_arithmetic(task: Task) -> Step:

@@ -42,7 +42,8 @@ def della(
     Scope:      what elements are ranked in: row (default, the paper's) or tensor. A cell of one element has rank 0.5.
     Passes:     1; with "l1", and to rank within a tensor, larger tensors are read again from the page cache. Ranking
                 within a tensor, or in rows above 65,536 elements, holds the whole tensor in memory.
-    Fails:      where base or a model is no model, or a probability would leave 0..1.
+    Fails:      where base or a model is no model, or a probability would leave 0..1; of statistics, and of a table
+                of densities beside one of epsilons, that is not known beforehand.
     Reference:  Deep et al., DELLA-Merging, arXiv 2406.11617.
     Differs:    mergekit calls this della_linear (its `della` is `della_ties`), rescales by "l1", ranks along the second
                 axis, and fails on rows of one element; its epsilon is 0.15. sd-mecha ranks in the tensor.
