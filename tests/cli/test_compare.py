@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_with_a_base(cli: Callable[..., Ran], folder: Path) -> None:
     assert "2 models, as changes from base" in ran.out
     assert "cosine of changes" in ran.out
     assert "base (base)" in ran.out
+
+
+def test_its_tables_fit_a_narrow_terminal(
+    cli: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    paths = [f"epoch={number}-loss=0.{number}1234.ckpt" for number in range(1, 6)]
+    for path in paths:
+        shutil.copy("base.ckpt", path)
+    ran = cli("compare", *paths, "--density", "0.5", "--spectrum")
+    assert ran.code == 0
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert ran.out.count("…") == 0
 
 
 def test_many_models_are_cut_short(cli: Callable[..., Ran], folder: Path) -> None:

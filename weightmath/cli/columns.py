@@ -1,4 +1,7 @@
-"""Rows of cells as aligned lines that fit a width: the last column wraps, wider ones lose their middle."""
+"""Rows of cells as aligned lines that fit a width: the last column wraps, wider ones lose their middle.
+
+Tables with as many columns as there are models or metrics are parted instead, so that their numbers stay whole.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _LAST = 24
 def laid_out(rows: Sequence[Sequence[str]], width: int, right: Collection[int] = ()) -> list[str]:
     """The lines of a table, indented, without trailing spaces.
 
-    rows    cells by row; rows may be shorter than others
+    rows    cells by row; rows may be shorter than others, and a row of one cell is a line of its own above the next
     width   columns that the lines may take; columns of 16 and a last one of 24 are the least
     right   numbers of columns that are aligned to the right
     """
@@ -23,8 +26,30 @@ def laid_out(rows: Sequence[Sequence[str]], width: int, right: Collection[int] =
     return [line for row in rows for line in _lines(row, widths, right)]
 
 
+def parted(rows: Sequence[Sequence[str]], width: int, lead: int = 1) -> list[list[int]]:
+    """The columns of a table in groups that fit the width: one, or several that all begin with the leading columns.
+
+    rows    cells by row, all of one length
+    width   columns that the lines may take; the leading columns lose their middle where they take more than half
+    lead    how many columns lead
+    """
+    widths = _natural(rows)
+    first, room = list(range(lead)), width - len(_INDENT)
+    room -= min(sum(widths[:lead]) + len(_GAP) * (lead - 1), room // 2)
+    groups, taken = [list(first)], 0
+    for column, size in enumerate(widths[lead:], lead):
+        if taken and taken + len(_GAP) + size > room:
+            groups.append(list(first))
+            taken = 0
+        groups[-1].append(column)
+        taken += len(_GAP) + size
+    return groups
+
+
 def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) -> list[str]:
     cells = [_aligned(cell, size, i in right) for i, (cell, size) in enumerate(zip(row, widths, strict=False))]
+    if len(row) == 1 < len(widths):
+        return [_INDENT + row[0]]
     if len(row) < len(widths):
         return [(_INDENT + _GAP.join(cells)).rstrip()]
     start = _INDENT + "".join(cell + _GAP for cell in cells[:-1])
@@ -34,7 +59,8 @@ def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) ->
 
 def _natural(rows: Sequence[Sequence[str]]) -> list[int]:
     count = max((len(row) for row in rows), default=0)
-    return [max((cell_len(row[i]) for row in rows if i < len(row)), default=0) for i in range(count)]
+    across = 0 if count == 1 else 1  # cells of a row that says nothing of the columns' widths
+    return [max((cell_len(row[i]) for row in rows if max(i, across) < len(row)), default=0) for i in range(count)]
 
 
 def _fitted(widths: list[int], available: int) -> list[int]:

@@ -151,7 +151,7 @@ def _print_matrix(page: Page, heading: str, models: Sequence[str], matrix: Matri
     count = len(models) if everything else min(len(models), _MODELS_SHOWN)
     page.heading(heading)
     rows = [[name, *(form.format(number) for number in row[:count])] for name, row in zip(models, matrix, strict=True)]
-    page.table(rows[:count], head=["", *models[:count]], right=range(1, count + 1))
+    page.wide_table(rows[:count], head=["", *models[:count]], right=range(1, count + 1))
     _rest(page, len(models) - count, "models")
 
 
@@ -173,29 +173,26 @@ def _print_parts(
         for one in shown
     ]
     head = [what, *report.models[:count], "lowest cosine", "elements"]
-    page.table(rows, head=head, right=range(1, count + 3))
+    page.wide_table(rows, head=head, right=range(1, count + 3))
     _rest(page, len(parts) - len(shown), f"{what}s")
 
 
 def _print_spectrum(page: Page, report: CompareReport, everything: bool) -> None:
     if report.spectrum is None:
         return
-    page.heading(f"singular values of {report.of}: largest / stable rank / effective rank / rank of 90%")
+    page.heading(f"singular values of {report.of}")
     count = len(report.models) if everything else min(len(report.models), _MODELS_SHOWN)
-    shown = report.spectrum if everything else report.spectrum[:_LAYERS_SHOWN]
-    rows = [
-        [
-            one.name,
-            *(
-                f"{_number(most)} / {stable:.1f} / {effective:.1f} / {ninety}"
-                for most, stable, effective, ninety in zip(
-                    one.largest[:count], one.stable_rank, one.effective_rank, one.rank_90, strict=False
-                )
-            ),
-        ]
-        for one in shown
-    ]
-    page.table(rows, head=["tensor", *report.models[:count]], right=range(1, count + 1))
+    shown = report.spectrum if everything else report.spectrum[: max(_LAYERS_SHOWN // count, 1)]
+    rows: list[list[str]] = []
+    for one in shown:
+        rows.append([one.name])
+        rows += (
+            [f"  {model}", _number(most), f"{stable:.1f}", f"{effective:.1f}", str(ninety)]
+            for model, most, stable, effective, ninety in zip(
+                report.models[:count], one.largest, one.stable_rank, one.effective_rank, one.rank_90, strict=False
+            )
+        )
+    page.table(rows, head=["", "largest", "stable rank", "effective rank", "rank of 90%"], right=range(1, 5))
     _rest(page, len(report.spectrum) - len(shown), "tensors")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from weightmath.cli.columns import laid_out, wrapped
+from weightmath.cli.columns import laid_out, parted, wrapped
 from weightmath.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -73,6 +73,17 @@ class Page:
         shown = [[printable(cell) for cell in row] for row in ([head, *rows] if head else rows)]
         for number, line in enumerate(laid_out(shown, self._width, right)):
             self._print(line, "dim" if head and number == 0 else "")
+
+    def wide_table(
+        self, rows: Sequence[Sequence[str]], *, head: Sequence[str], right: Collection[int] = (), lead: int = 1
+    ) -> None:
+        """A table of any number of columns: those that do not fit go below, beside the leading ones again."""
+        whole = [[printable(cell) for cell in row] for row in (head, *rows)]
+        for number, columns in enumerate(parted(whole, self._width, lead)):
+            if number:
+                self._print()
+            inner, *lines = [[row[column] for column in columns] for row in whole]
+            self.table(lines, head=inner, right=[place for place, column in enumerate(columns) if column in right])
 
     def show(self, renderable: RenderableType) -> None:
         """Anything that rich prints."""

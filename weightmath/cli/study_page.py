@@ -36,19 +36,20 @@ def print_study(report: StudyReport) -> None:
     page.line(f"{report.table}  ({counted(len(report.rows), 'point')})", style="bold")
     rows, order = _chosen(report)
     head = [*report.params, *(_titled(name, report) for name in report.metrics)]
-    page.table([_cells(row, report) for row in rows], head=head, right=range(len(head)))
+    lead = len(report.params)
+    page.wide_table([_cells(row, report) for row in rows], head=head, right=range(len(head)), lead=lead)
     if len(report.rows) > len(rows):
         page.listed([f"... and {len(report.rows) - len(rows):,} more, in {report.csv}; {order}"], style="dim")
     if report.best is not None:
         page.heading("best")
-        page.table([_cells(report.best, report)], head=head, right=range(len(head)))
+        page.wide_table([_cells(report.best, report)], head=head, right=range(len(head)), lead=lead)
         if report.checkpoint:
             page.listed([f"kept as {report.checkpoint}"])
         elif report.best.checkpoint:
             page.listed([f"kept as {report.best.checkpoint}, beside the table"])
         if report.front:
             page.heading(f"Pareto front: no point is better than these in {' and '.join(report.goal)}")
-            page.table([_cells(row, report) for row in report.front], head=head, right=range(len(head)))
+            page.wide_table([_cells(row, report) for row in report.front], head=head, right=range(len(head)), lead=lead)
     page.warnings(report.warnings)
     if report.before:
         page.line()
