@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Ran
 
@@ -82,3 +83,22 @@ def test_what_a_killed_run_has_left_of_a_delta_is_no_obstacle(cli: Cli) -> None:
     Path(".o.delta.weightmath.encoded").write_bytes(b"half")
     assert cli("run", "-e", "b - a", "a=a.ckpt", "b=b.ckpt", "-o", "o.delta").code == 0
     assert [path.name for path in Path().iterdir() if path.name.startswith((".o", "o"))] == ["o.delta"]
+
+
+@pytest.mark.parametrize("inputs", [("base=m.ckpt", "skill=lora"), ("skill=lora", "base=m.ckpt")])
+def test_an_adapter_is_to_be_made_a_delta_first(cli: Cli, inputs: tuple[str, str]) -> None:
+    torch.save({"layers.0.weight": torch.ones(3, 4), "head": torch.ones(2)}, "m.ckpt")
+    pair = {"lora_A.weight": torch.full((1, 4), 2.0), "lora_B.weight": torch.ones(3, 1)}
+    Path("lora").mkdir()
+    save_file(
+        {f"base_model.model.layers.0.{name}": value for name, value in pair.items()}, "lora/adapter_model.safetensors"
+    )
+    Path("lora/adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
+    ran = cli("run", "-e", "base + 0.5 * skill", *inputs, "-o", "o.ckpt")
+    assert ran.code == 2
+    assert "`skill` is a LoRA adapter: factors of a difference, not the difference itself" in ran.err
+    line = "weightmath delta from-lora lora m.ckpt -o skill.delta"
+    assert f"hint: make a delta of it, and read that: {line}\n" in ran.err
+    assert cli(*line.split()[1:]).code == 0
+    assert cli("run", "-e", "base + 0.5 * skill", "base=m.ckpt", "skill=skill.delta", "-o", "o.ckpt").code == 0
+    assert torch.equal(torch.load("o.ckpt")["layers.0.weight"], torch.full((3, 4), 2.0))

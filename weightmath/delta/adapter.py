@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +98,7 @@ class Adapter(NamedTuple):
 def open_adapter(adapter: str | Path, base: Section) -> Adapter:
     """All that can be refused of an adapter and a base before numbers are read; fails as `from_adapter` does."""
     check_no_delta(base)
-    if base.tensors and all(name.endswith(tuple(_PARTS)) for name in base.tensors):
+    if is_adapter(base.tensors):
         raise LayoutError("is a LoRA adapter, and no base for one", where=str(base.checkpoint.path), hint=_ORDER)
     folder = Path(adapter) if Path(adapter).is_dir() else Path(adapter).parent
     file = folder / WEIGHTS if Path(adapter).is_dir() else Path(adapter)
@@ -106,6 +106,11 @@ def open_adapter(adapter: str | Path, base: Section) -> Adapter:
     checkpoint = open_checkpoint(file)
     pairs = _pairs(checkpoint)
     return Adapter(file, scale, checkpoint, pairs, {module: _target(module, base, file) for module in pairs})
+
+
+def is_adapter(names: Collection[str]) -> bool:
+    """Whether tensors of these names are a LoRA adapter's."""
+    return bool(names) and all(name.endswith(tuple(_PARTS)) for name in names)
 
 
 @dataclass(frozen=True)

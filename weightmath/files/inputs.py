@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_
 from weightmath.checkpoint.reader import Fill
 from weightmath.delta import mark
 from weightmath.dtypes import DType
-from weightmath.errors import CheckpointError, LayoutError, WeightmathError, at, nearest
+from weightmath.errors import CheckpointError, KindError, LayoutError, WeightmathError, at, nearest
 from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.subject import Subject
@@ -123,12 +124,13 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
 
     `missing: template` reads what a model lacks from the template, `extra: ignore` leaves out what the template lacks,
     a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails with LayoutError: a table
-    of all differences, and the line that would help.
+    of all differences, and the line that would help; KindError where one of them is a LoRA adapter.
     """
     own = _comparable(opened, subject, terms.kind)
     found = difference(subject.layout, own)
     refused = terms.refused(found)
     if refused:
+        _check_no_adapter(opened, template)
         retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
         what, hint = described(refused, retyped, terms.kind)
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
@@ -143,6 +145,21 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
     origin = Origin(opened, tensors, borrowed)
     return input_vector(Input(opened.name, layout, terms.kind, terms.part, origin, opened.checkpoint.held))
+
+
+def _check_no_adapter(opened: Opened, template: Opened) -> None:
+    """KindError where one of two checkpoints is a LoRA adapter, whose numbers are no vector yet."""
+    # Imported when an input is refused: that takes 15 ms.
+    from weightmath.delta.adapter import is_adapter
+
+    adapters = [one for one in (opened, template) if is_adapter(one.tensors)]
+    if len(adapters) == 1:
+        (adapter,) = adapters
+        base = template if adapter is opened else opened
+        paths = shlex.join(str(one.checkpoint.path) for one in (adapter, base))
+        fact = f"`{adapter.name}` is a LoRA adapter: factors of a difference, not the difference itself"
+        hint = f"make a delta of it, and read that: weightmath delta from-lora {paths} -o {adapter.input}.delta"
+        raise KindError(fact, where=str(opened.checkpoint.path), hint=hint)
 
 
 def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:

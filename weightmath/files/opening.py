@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.algebra.graph import Vector
-from weightmath.errors import RecipeError, WeightmathError
+from weightmath.errors import LayoutError, RecipeError, WeightmathError
 from weightmath.files.choice import Chosen, choose
 from weightmath.files.inputs import Opened, as_vector, open_input, placed
 from weightmath.files.mismatch import Terms
@@ -135,7 +135,7 @@ def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subjec
         try:
             found[name] = as_vector(opened, template, subject, terms)
         except WeightmathError as error:
-            if error.hint and recipe.document.name == EXPRESSION:
+            if error.hint and isinstance(error, LayoutError) and recipe.document.name == EXPRESSION:
                 error.hint = f"-e has no place for it; in a recipe (weightmath new): {error.hint}"
             raise placed(recipe.where("inputs", opened.input), error) from None
     return found
