@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -29,6 +30,22 @@ def test_runs_a_recipe(cli: Cli, folder: Path) -> None:
         torch.testing.assert_close(merged[name], expected)
     assert torch.equal(merged["head"], base["head"])
     assert torch.equal(merged["steps"], base["steps"])
+
+
+def test_a_recipe_may_come_from_standard_input(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(content: bytes, *arguments: object) -> Ran:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return cli(*arguments)
+
+    content = (folder / "recipe.yaml").read_bytes()
+    assert cli("run", "recipe.yaml", "-o", "file.ckpt", "--set", "strength=0.25").code == 0
+    (folder / "recipe.yaml").unlink()
+    assert piped(content, "plan", "-").out.startswith("plan of -\n")
+    assert piped(content, "run", "-", "--set", "strength=0.25").code == 0
+    assert all(map(torch.equal, state(folder / "merged.ckpt").values(), state(folder / "file.ckpt").values()))
+    assert cli("verify", "merged.ckpt").code == 0
+    assert piped(b"inputs: {a: a.ckpt}\nsave: 3", "plan", "-").err.startswith("error: -:2: save: ")
+    assert piped(b"\xff", "run", "-").err == "error: -: is not text: byte 0 is not UTF-8\n"
 
 
 def test_summary_says_what_changed(cli: Cli, folder: Path) -> None:

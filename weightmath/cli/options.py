@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from weightmath.recipe import Recipe
 
 Words = Annotated[
-    list[str], typer.Argument(metavar="RECIPE | NAME=PATH...", help="A recipe; with -e the inputs: a=x.ckpt b=y.ckpt.")
+    list[str],
+    typer.Argument(
+        metavar="RECIPE | NAME=PATH...", help="A recipe, - for standard input; with -e the inputs: a=x.ckpt b=y.ckpt."
+    ),
 ]
 Expression = Annotated[
     str | None, typer.Option("-e", "--expression", help="Compute this instead of a recipe, and save it to --output.")
@@ -98,7 +102,8 @@ def recipe_of(
         if len(words) != 1:
             hint = 'one at a time; or without a recipe: -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt'
             raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
-        return recipe.with_overrides(recipe.load(words[0]), sets=sets or (), inputs=inputs or (), outputs=outputs or ())
+        read = recipe.read(sys.stdin.buffer, "-") if words == ["-"] else recipe.load(words[0])
+        return recipe.with_overrides(read, sets=sets or (), inputs=inputs or (), outputs=outputs or ())
     if outputs is None or len(outputs) != 1:
         raise RecipeError("an expression is saved to one output", where="-e", hint="-o out.ckpt")
     made = recipe.from_expression(expression, words, outputs[0])

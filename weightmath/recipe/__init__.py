@@ -12,6 +12,7 @@ from weightmath.recipe.plain_data import text_of as text_of
 from weightmath.recipe.recipe import Recipe as Recipe
 from weightmath.recipe.recipe import load as load
 from weightmath.recipe.recipe import loads as loads
+from weightmath.recipe.recipe import read as read
 from weightmath.recipe.spec import InputSpec as InputSpec
 from weightmath.recipe.spec import RecipeSpec as RecipeSpec
 from weightmath.recipe.spec import SaveSpec as SaveSpec

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -137,15 +138,13 @@ def load(path: str | Path) -> Recipe:
     """
     file = Path(path)
     try:
-        text = file.read_bytes().decode("utf-8")
+        with file.open("rb") as stream:
+            return read(stream, str(path), file)
     except FileNotFoundError:
         hint = nearest(file.name, _recipes_beside(file))
         raise RecipeError("there is no such file", where=str(path), hint=hint) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(path)) from None
-    return loads(text, str(path), file)
 
 
 def _recipes_beside(file: Path) -> list[str]:
@@ -153,6 +152,18 @@ def _recipes_beside(file: Path) -> list[str]:
     beside = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
     recipes = [other for other in beside if other.suffix in (".yaml", ".yml", file.suffix)]
     return [other.name for other in recipes if nearest(file.stem, [other.stem])]
+
+
+def read(stream: BinaryIO, name: str, path: Path | None = None) -> Recipe:
+    """Read and check the recipe in a stream; `name` is what messages call it.
+
+    Its paths are relative to the folder of `path`, or else to the current one. Fails as `load` does.
+    """
+    try:
+        text = stream.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=name) from None
+    return loads(text, name, path)
 
 
 def loads(text: str, name: str = "recipe", path: Path | None = None) -> Recipe:

@@ -153,7 +153,7 @@ class Refusal:
 class PlanReport:
     """What a run would do.
 
-    recipe         its file, or "-e"
+    recipe         its file, "-" of standard input, or "-e"
     values         entries of `let`, in order
     rules          numbers and masks that names decide: how each was read, and what it gives to which tensors
     within         statistics of a tensor or row, worked out while the tensor is read
@@ -197,7 +197,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
     estimated = estimate(job, bytes_moved, settings.threads, machine) if machine else None
     rough = (bytes_moved.read + bytes_moved.written) / BYTES_PER_SECOND
     return PlanReport(
-        recipe=str(job.recipe.path or "-e"),
+        recipe=str(job.recipe.path or job.recipe.document.name),
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
         lists=tuple(_list(name, chosen) for name, chosen in job.lists.items()),
         values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),
