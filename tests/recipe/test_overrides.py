@@ -99,6 +99,11 @@ def test_mistake(changes, expected):
     assert message(**changes) == expected
 
 
+@pytest.mark.parametrize("change", ["out/", "merged.ckpt=out/"])
+def test_an_output_may_become_a_folder(change):
+    assert with_overrides(loads(RECIPE), outputs=[change]).outputs == {"merged.ckpt": f"{os.path.abspath('out')}/"}
+
+
 def test_several_outputs_must_be_named():
     two = loads(RECIPE + "  delta.ckpt: skill\n")
     with pytest.raises(RecipeError) as caught:

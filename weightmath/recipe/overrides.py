@@ -128,10 +128,10 @@ def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:
     for change in changes:
         name, equals, path = change.partition("=")
         if equals and name in outputs:
-            outputs[name] = _absolute(path)
+            outputs[name] = _target(path)
         elif len(outputs) == 1 and not (equals and nearest(name, outputs)):
             # `epoch=9.ckpt` is a path: only what looks like the output's name is taken for one.
-            outputs = {only: _absolute(change) for only in outputs}
+            outputs = {only: _target(change) for only in outputs}
         else:
             listed = " ".join(f"{known}=PATH" for known in outputs)
             hint = (nearest(name, outputs) if equals else None) or f"say which: {listed}"
@@ -151,6 +151,11 @@ def _read_elsewhere(before: object, path: str) -> dict[str, Any]:
 
 def _is_pattern(path: str) -> bool:
     return glob.has_magic(path) and not os.path.exists(os.path.expanduser(path))
+
+
+def _target(path: str) -> str:
+    """An output's path as it is from anywhere; a folder ends as one."""
+    return _absolute(path) + ("/" if path.endswith("/") else "")
 
 
 def _absolute(path: str) -> str:
