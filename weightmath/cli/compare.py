@@ -10,6 +10,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.quantities import counted, or_dash, share_text
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -93,7 +94,6 @@ def _csv_text(rows: Sequence[Sequence[object]]) -> str:
 
 def _print(report: CompareReport, everything: bool) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted
 
     page = Page()
     against = f", as changes from {report.base}" if report.base else ""
@@ -128,9 +128,9 @@ def _print_models(page: Page, report: CompareReport, everything: bool) -> None:
         "map x",
         "y",
     ]
-    steps, turns = ["", *map(_number, drift.steps)], ["", "", *(f"{turn:.3f}" for turn in drift.turns)]
+    steps, turns = ["", *map(or_dash, drift.steps)], ["", "", *(f"{turn:.3f}" for turn in drift.turns)]
     rows = [
-        [name, _number(norm), _number(change), _number(start), step, turn, _number(x), _number(y)]
+        [name, or_dash(norm), or_dash(change), or_dash(start), step, turn, or_dash(x), or_dash(y)]
         for name, norm, change, start, step, turn, (x, y) in zip(
             report.models,
             report.norms,
@@ -143,7 +143,7 @@ def _print_models(page: Page, report: CompareReport, everything: bool) -> None:
         )
     ]
     if report.map_base is not None:
-        rows.append([f"{report.base} (base)", *[""] * 5, *map(_number, report.map_base)])
+        rows.append([f"{report.base} (base)", *[""] * 5, *map(or_dash, report.map_base)])
     page.table(rows if everything else rows[:_LAYERS_SHOWN], head=head, right=range(1, 8))
 
 
@@ -152,29 +152,27 @@ def _print_matrix(page: Page, heading: str, models: Sequence[str], matrix: Matri
     page.heading(heading)
     rows = [[name, *(form.format(number) for number in row[:count])] for name, row in zip(models, matrix, strict=True)]
     page.wide_table(rows[:count], head=["", *models[:count]], right=range(1, count + 1))
-    _rest(page, len(models) - count, "models")
+    page.rest(len(models) - count, "models")
 
 
 def _print_parts(
     page: Page, what: str, report: CompareReport, parts: Sequence[PartRow], most: int, everything: bool
 ) -> None:
-    from weightmath.cli.quantities import share_text
-
     count = len(report.models) if everything else min(len(report.models), _MODELS_SHOWN)
     page.heading(f"relative change by {what}, against {report.reference}")
     shown = parts if everything else parts[:most]
     rows = [
         [
             one.name,
-            *(_number(change) for change in one.relative_changes[:count]),
-            "-" if one.lowest_cosine is None else f"{one.lowest_cosine:.4f}",
+            *(or_dash(change) for change in one.relative_changes[:count]),
+            or_dash(one.lowest_cosine, ".4f"),
             share_text(one.elements, report.elements),
         ]
         for one in shown
     ]
     head = [what, *report.models[:count], "lowest cosine", "elements"]
     page.wide_table(rows, head=head, right=range(1, count + 3))
-    _rest(page, len(parts) - len(shown), f"{what}s")
+    page.rest(len(parts) - len(shown), f"{what}s")
 
 
 def _print_spectrum(page: Page, report: CompareReport, everything: bool) -> None:
@@ -187,23 +185,14 @@ def _print_spectrum(page: Page, report: CompareReport, everything: bool) -> None
     for one in shown:
         rows.append([one.name])
         rows += (
-            [f"  {model}", _number(most), f"{stable:.1f}", f"{effective:.1f}", str(ninety)]
+            [f"  {model}", or_dash(most), f"{stable:.1f}", f"{effective:.1f}", str(ninety)]
             for model, most, stable, effective, ninety in zip(
                 report.models[:count], one.largest, one.stable_rank, one.effective_rank, one.rank_90, strict=False
             )
         )
     page.table(rows, head=["", "largest", "stable rank", "effective rank", "rank of 90%"], right=range(1, 5))
-    _rest(page, len(report.spectrum) - len(shown), "tensors")
+    page.rest(len(report.spectrum) - len(shown), "tensors")
 
 
 def _change(one: PartRow) -> float:
     return max((float("inf") if change is None else change for change in one.relative_changes), default=0.0)
-
-
-def _rest(page: Page, left_out: int, things: str) -> None:
-    if left_out > 0:
-        page.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -55,8 +55,7 @@ def _print(report: DeltaReport, everything: bool) -> None:
         head=["tensor", "as", "size", "of the tensor", "error", "dtype"],
         right=(2, 3),
     )
-    if len(largest) > len(shown):
-        page.listed([f"... and {len(largest) - len(shown):,} more tensors: --all prints them"], style="dim")
+    page.rest(len(largest) - len(shown), "tensors")
 
 
 def _is_same(report: DeltaReport) -> bool:
@@ -88,5 +87,4 @@ def show_comparison(report: ComparisonReport, everything: bool) -> None:
         head=["tensor", "length A", "length B", "cosine", "same sign", "overlap"],
         right=(1, 2, 3, 4, 5),
     )
-    if len(rows) > len(shown):
-        page.listed([f"... and {len(rows) - len(shown):,} more tensors: --all prints them"], style="dim")
+    page.rest(len(rows) - len(shown), "tensors")

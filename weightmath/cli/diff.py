@@ -11,6 +11,7 @@ import typer
 from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
+from weightmath.cli.quantities import or_dash, share_text
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -53,7 +54,6 @@ def diff(
 
 def _print(report: DiffReport, everything: bool) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import share_text
 
     page = Page()
     page.line(f"{report.first} -> {report.second}", style="bold")
@@ -62,7 +62,7 @@ def _print(report: DiffReport, everything: bool) -> None:
         [
             ["tensors", f"{report.tensors_equal:,} of {report.tensors:,} equal bit for bit"],
             ["elements", f"{report.elements_different:,} of {report.elements:,} different ({share})"],
-            ["distance", f"relative change {_number(report.relative_change)}, cosine {_cosine(report.cosine)}"],
+            ["distance", f"relative change {or_dash(report.relative_change)}, cosine {or_dash(report.cosine, '.6f')}"],
         ]
     )
     _print_names(page, f"only in {report.first}", report.only_first, everything)
@@ -77,7 +77,7 @@ def _print(report: DiffReport, everything: bool) -> None:
     page.heading("the largest changes")
     head = ["tensor", "change", "cosine", "largest", "different", "dtype"]
     page.table([_tensor(one) for one in shown], head=head, right=(1, 2, 3, 4))
-    _rest(page, len(largest) - len(shown), "tensors")
+    page.rest(len(largest) - len(shown), "tensors")
 
 
 def _print_names(page: Page, heading: str, names: Sequence[str], everything: bool) -> None:
@@ -85,7 +85,7 @@ def _print_names(page: Page, heading: str, names: Sequence[str], everything: boo
         page.heading(f"{heading} ({len(names):,})")
         shown = names if everything else names[:_NAMES_SHOWN]
         page.listed(shown)
-        _rest(page, len(names) - len(shown), "tensors")
+        page.rest(len(names) - len(shown), "tensors")
 
 
 def _print_layers(page: Page, layers: Sequence[LayerDifference], everything: bool) -> None:
@@ -93,11 +93,17 @@ def _print_layers(page: Page, layers: Sequence[LayerDifference], everything: boo
     shown = layers if everything else layers[:_LAYERS_SHOWN]
     most = max((one.relative_change or 0.0 for one in layers), default=0.0)
     rows = [
-        [one.layer, _number(one.relative_change), _cosine(one.cosine), f"{one.equal} of {one.tensors}", _bar(one, most)]
+        [
+            one.layer,
+            or_dash(one.relative_change),
+            or_dash(one.cosine, ".6f"),
+            f"{one.equal} of {one.tensors}",
+            _bar(one, most),
+        ]
         for one in shown
     ]
     page.table(rows, head=["layer", "change", "cosine", "equal", ""], right=(1, 2, 3))
-    _rest(page, len(layers) - len(shown), "layers")
+    page.rest(len(layers) - len(shown), "layers")
 
 
 def _bar(one: LayerDifference, most: float) -> str:
@@ -115,21 +121,6 @@ def _size(one: TensorDifference) -> float:
 
 
 def _tensor(one: TensorDifference) -> list[str]:
-    from weightmath.cli.quantities import share_text
-
     dtype = one.dtypes[0] if one.dtypes[0] == one.dtypes[1] else f"{one.dtypes[0]} -> {one.dtypes[1]}"
     share = share_text(one.different, one.elements)
-    return [one.name, _number(one.relative_change), _cosine(one.cosine), _number(one.largest), share, dtype]
-
-
-def _rest(page: Page, left_out: int, things: str) -> None:
-    if left_out > 0:
-        page.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _cosine(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6f}"
+    return [one.name, or_dash(one.relative_change), or_dash(one.cosine, ".6f"), or_dash(one.largest), share, dtype]

@@ -66,7 +66,7 @@ def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -
     head = ["", "name", "tensors", "values", "dtypes", "same names again"]
     shown = report.sections if everything else report.sections[:_SECTIONS_SHOWN]
     page.table([_section(one) for one in shown], head=head, right=(2, 3))
-    _rest(page, len(report.sections) - len(shown), "sections")
+    page.rest(len(report.sections) - len(shown), "sections")
     if report.section is not None:
         page.heading(f"{report.section or 'top level'}: {counted(report.values, 'value')}")
         _print_tensors(page, report, everything)
@@ -108,16 +108,11 @@ def _print_tensors(page: Page, report: CheckpointReport, everything: bool) -> No
     outside = [one for one in report.tensors if one.start is None]
     most = len(report.tensors) if everything else _TENSORS_SHOWN
     page.table(list(map(_tensor, inside[:most])), head=["name", "shape", "dtype", "range", ""], right=(3,))
-    _rest(page, len(inside) - most, "tensors")
+    page.rest(len(inside) - most, "tensors")
     if outside:
         page.heading("outside the vector")
         page.table(list(map(_tensor, outside[:most])), head=["name", "shape", "dtype", "", ""])
-        _rest(page, len(outside) - most, "tensors")
-
-
-def _rest(page: Page, left_out: int, things: str) -> None:
-    if left_out > 0:
-        page.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
+        page.rest(len(outside) - most, "tensors")
 
 
 def _tensor(one: TensorReport) -> list[str]:

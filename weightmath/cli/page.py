@@ -68,6 +68,11 @@ class Page:
             for line in laid_out([[printable(row)]], self._width):
                 self._print(line, style)
 
+    def rest(self, left_out: int, things: str) -> None:
+        """The last line of a list that was cut short; nothing where it is whole."""
+        if left_out > 0:
+            self.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
+
     def table(self, rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = ()) -> None:
         """An indented table without lines; `right` are the columns aligned to the right."""
         shown = [[printable(cell) for cell in row] for row in ([head, *rows] if head else rows)]

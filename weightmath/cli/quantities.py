@@ -57,6 +57,11 @@ def number_text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def or_dash(value: float | None, form: str = ".4g") -> str:
+    """A number in this form, or a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
 def share_text(part: int, whole: int) -> str:
     """A share in percent that says 0% and 100% only of none and all."""
     if part in (0, whole):
