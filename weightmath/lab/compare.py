@@ -56,11 +56,7 @@ def compare(
     """
     _check(checkpoints, density)
     paths = [Path(path) for path in checkpoints]
-    names = short_names([*paths, *([] if base is None else [Path(base)])])
-    models = [open_input(name, path, section=section) for name, path in zip(names, paths, strict=False)]
-    origin = [] if base is None else [open_input(names[-1], base, section=section)]
-    if origin:
-        _check_no_deltas([*models, *origin])
+    models, origin = _opened(paths, None if base is None else Path(base), section)
     opened = [*origin, *models]
     layout, left_out = _common(opened)
     points = [vector_of(one, layout.names) for one in opened]
@@ -96,11 +92,16 @@ def _check(checkpoints: Sequence[str | Path], density: float | None) -> None:
         raise RecipeError(f"the density must be in (0, 1], and is {density:g}")
 
 
-def _check_no_deltas(opened: Sequence[Opened]) -> None:
-    for one in opened:
+def _opened(paths: Sequence[Path], base: Path | None, section: str | None) -> tuple[list[Opened], list[Opened]]:
+    """The models, and the base if there is one; KindError for delta files with a base."""
+    names = short_names([*paths, *([] if base is None else [base])])
+    models = [open_input(name, path, section=section) for name, path in zip(names, paths, strict=False)]
+    origin = [] if base is None else [open_input(names[-1], base, section=section)]
+    for one in (*models, *origin) if origin else ():
         if one.is_delta_input:
             fact = "a delta file is a change already, and with a base the changes of models are compared"
             raise KindError(fact, where=str(one.checkpoint.path), hint="compare delta files without a base")
+    return models, origin
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
