@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -243,3 +244,25 @@ def test_flipped_bits_of_deltas_are_found(cli: Cli, folder: Path, kind: str) -> 
     ran = cli("inspect", "x.delta", "--check")
     assert ran.code == 1
     assert "its bytes do not have the checksum that was written with them" in ran.out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("delta", "make", "base.ckpt", "chat.ckpt", "-o"),
+        ("delta", "make", "base.ckpt", "chat.ckpt", "--as", "sparse", "-o"),
+        ("delta", "apply", "base.ckpt", "chat.delta", "-o"),
+        ("delta", "compose", "chat.delta", "chat.delta", "-o"),
+        ("delta", "to-lora", "chat.delta", "-o"),
+        ("compare", "base.ckpt", "chat.ckpt", "--csv"),
+    ],
+)
+def test_a_directory_that_cannot_be_written_to_is_refused_before_any_work(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "chat.delta", "--as", "low-rank", "--rank", 1)
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
+    ran = cli(*command, "new.ckpt")
+    fact = "its directory cannot be written to\n  hint: choose another directory"
+    assert (ran.code, ran.err) == (2, f"error: new.ckpt: {fact}\n")

@@ -12,6 +12,7 @@ from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.image import Companion, Image
 from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.errors import DiskError, OutputError
+from weightmath.files.text import check_folder
 
 ONLY_MODELS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
@@ -196,10 +197,7 @@ def check_target(path: Path, image: Image, *, force: bool) -> None:
     force   what is there may be replaced: a file by a file, a folder that holds nothing but a model by a folder
     """
     where = str(path)
-    if not path.parent.is_dir():
-        raise OutputError("its directory does not exist", where=where, hint=f"mkdir -p {path.parent}")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError("its directory cannot be written to", where=where, hint="choose another directory")
+    check_folder(path)
     if not path.exists():
         return
     if path.is_dir() and not image.is_folder:

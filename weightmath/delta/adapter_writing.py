@@ -28,6 +28,7 @@ from weightmath.delta.diffusers_names import diffusers, is_stable_diffusion_1_or
 from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError
+from weightmath.files.text import check_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -60,7 +61,7 @@ class Part(NamedTuple):
 
 
 def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
-    """OutputError where an adapter cannot get its name: there is something, or no directory for it.
+    """OutputError where an adapter cannot get its name: there is something, or no directory that it may lie in.
 
     force   a file may be replaced by a file, but not the delta, and a folder that holds only an adapter by a folder
     """
@@ -77,8 +78,7 @@ def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
     if others:
         fact = f"holds more than an adapter (`{others[0]}`), and would be lost as a whole"
         raise OutputError(fact, where=where, hint="choose another name, or remove the folder yourself")
-    if not path.parent.is_dir():
-        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+    check_folder(path)
 
 
 def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ from weightmath.errors import OutputError
 def check_free(
     path: Path, *, force: bool, directory: str, exists: str = "another name, or --force to replace it"
 ) -> None:
-    """OutputError where a file cannot be written: it is a directory, has none to lie in, or exists without `force`.
+    """OutputError where a file cannot be written: it is a directory, may lie in none, or exists without `force`.
 
     directory, exists   the ways out
     """
@@ -20,8 +20,15 @@ def check_free(
         raise OutputError("is a directory", where=str(path), hint=directory)
     if path.exists() and not force:
         raise OutputError("exists", where=str(path), hint=exists)
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """OutputError where the directory of what is to be written does not exist, or cannot be written to."""
     if not path.parent.is_dir():
         raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError("its directory cannot be written to", where=str(path), hint="choose another directory")
 
 
 def write_whole(path: Path, text: str) -> None:
