@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -266,3 +268,24 @@ def test_a_directory_that_cannot_be_written_to_is_refused_before_any_work(
     ran = cli(*command, "new.ckpt")
     fact = "its directory cannot be written to\n  hint: choose another directory"
     assert (ran.code, ran.err) == (2, f"error: new.ckpt: {fact}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("make", "base.ckpt", "chat.ckpt"),
+        ("make", "base.ckpt", "chat.ckpt", "--as", "sparse"),
+        ("apply", "base.ckpt", "chat.delta"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_said_of_the_output(cli: Cli, folder: Path, command: tuple[str, ...]) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "chat.delta")
+    before = sorted(os.listdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # no file grows beyond, as on a full disk
+    try:
+        ran = cli("delta", *command, "-o", "new.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (ran.code, ran.err) == (1, f"error: new.ckpt: cannot be written: {os.strerror(errno.EFBIG)}\n")
+    assert sorted(os.listdir()) == before

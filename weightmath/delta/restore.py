@@ -21,7 +21,7 @@ from weightmath.delta.container import DeltaFile, problems_of
 from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
-from weightmath.delta.writing import check_free, open_part
+from weightmath.delta.writing import check_free, close_part, open_part
 from weightmath.errors import CheckpointError, DiskError, OutputError
 
 _HEAD = 512
@@ -52,7 +52,8 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
     with ExitStack() as stack:
         reader, stage = stack.enter_context(_opened(base, chain))
         try:
-            part = stack.enter_context(open_part(path))
+            part = open_part(path)
+            stack.callback(close_part, part)
             unfinished = stack.enter_context(ExitStack())
             unfinished.callback(hidden(path, "part").unlink, missing_ok=True)
             digest = _write(stage, part, threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +81,7 @@ class DeltaWriter:
         # While it is locked: afterwards it may be another's.
         if not self._file.closed:
             self._part.unlink(missing_ok=True)
-            self._file.close()
+            close_part(self._file)
 
     def add(self, content: bytes) -> int:
         """Append a piece of the tensor that is under way; its bytes."""
@@ -163,6 +164,12 @@ def open_part(target: Path) -> BinaryIO:
         raise being_written(target)
     os.ftruncate(handle, 0)
     return os.fdopen(handle, "w+b")
+
+
+def close_part(file: BinaryIO) -> None:
+    """Close a hidden file, and with it its lock."""
+    with suppress(OSError):  # bytes that the disk did not take are tried once more; that they failed is being said
+        file.close()
 
 
 def _fingerprint(path: Path) -> str:
