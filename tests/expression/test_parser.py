@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weightmath.errors import RecipeError
 from weightmath.expression import names_in, parse
-from weightmath.expression.nodes import Binary, Call, Index, Literal, Name, postorder
+from weightmath.expression.nodes import Binary, Call, Index, Literal, Name, excerpt, postorder
 
 
 def message(text: str) -> str:
@@ -221,11 +221,26 @@ def test_long_sums_are_not_deep_but_have_an_end():
     assert message("+".join(["a"] * 6000)).startswith("the expression has more than 10,000 parts\n")
 
 
-def test_long_lines_are_cut_around_the_caret():
-    line, carets = message("+".join(["a"] * 300) + " @ b").splitlines()[1:3]
-    assert line.endswith("+a @ b")
-    assert len(line) <= 100
-    assert line[carets.index("^")] == "@"
+@pytest.mark.parametrize("start", [0, 10, 41, 50, 100, 149, 195])
+def test_long_lines_are_cut_around_the_carets(start):
+    text = "".join(chr(0x4E00 + i) for i in range(200))
+    line, carets = excerpt(f"first\n{text}\nlast", 6 + start, 6 + start + 5).splitlines()
+    assert line[carets.index("^") : carets.rindex("^") + 1] == text[start : start + 5]
+    shown = line.strip().strip(".")
+    assert text[max(start - 40, 0) : start + 5] in shown
+    assert len(shown) <= 90
+    assert line.startswith("  ...") == (not text.startswith(shown))
+    assert line.endswith("...") == (not text.endswith(shown))
+
+
+def test_a_line_of_a_hundred_letters_is_whole():
+    assert excerpt("a" * 100, 98, 100).splitlines()[0] == "  " + "a" * 100
+    assert excerpt("a" * 101, 0, 1).splitlines()[0] == "  " + "a" * 90 + "..."
+
+
+def test_carets_stay_within_their_line():
+    assert excerpt("a +\nb", 0, 5) == "  a +\n  ^^^"
+    assert excerpt("a +", 3, 4) == "  a +\n     ^"
 
 
 @given(st.text(alphabet="ab1.e+-*/()[],<>=&|~\"' #\\x\n", max_size=30))
@@ -235,12 +250,13 @@ def test_any_text_is_parsed_or_refused(text):
 
 
 NUMBERS = st.floats(0, 1e6, allow_nan=False).map(repr) | st.integers(0, 99).map(str)
+SIGNS = st.sampled_from([" + ", "-", " * ", " / ", " ** ", " & ", " | "])
 TEXTS = st.recursive(
     NUMBERS,
     lambda inner: (
-        st.builds("({}{}{})".format, inner, st.sampled_from([" + ", "-", " * "]), inner)
-        | st.builds("{}{}{}".format, inner, st.sampled_from([" + ", "-", " * "]), inner)
-        | inner.map("-{}".format)
+        st.builds("({}{}{})".format, inner, SIGNS, inner)
+        | st.builds("{}{}{}".format, inner, SIGNS, inner)
+        | st.builds("{}{}".format, st.sampled_from("-~"), inner)
     ),
     max_leaves=8,
 )
