@@ -191,6 +191,7 @@ def test_two_families_at_once() -> None:
     [
         ("resnett", None, "no spec `resnett`.*did you mean `resnet`"),
         ("chain", 0, "a number of heads is 1 or more"),
+        ("chain", 2, "the spec `chain` has no heads in this model"),
         ("gpt2", None, "no floating-point tensor is called `<model.>h.<i>.mlp.c_fc.weight`"),
         ("resnet", None, "0 residual networks"),
     ],

@@ -30,14 +30,20 @@ def spec_for(name: str, layout: Layout, heads: int | None = None) -> tuple[Spec,
         heads   the number of attention heads, which is in no name or shape; with grouped queries, of key and value
                 heads. Without it heads stay where they are
     `auto` tells transformers and residual networks by their names; else it tries a chain. Fails with
-    RecipeError for a spec that is none, and LayoutError, naming the tensor, where it does not fit the model or `auto`
-    is left in doubt.
+    RecipeError for a spec that is none, or has no heads where their number is given, and LayoutError, naming the
+    tensor, where it does not fit the model or `auto` is left in doubt.
     """
     if heads is not None and heads < 1:
         raise RecipeError(f"a number of heads is 1 or more, and not {heads}")
-    spec, origin = _auto(layout, heads) if name == "auto" else (_named(name, layout, heads), name)
+    spec, origin = _found(name, layout, heads)
+    if heads is not None and spec == _found(name, layout, None)[0]:
+        raise RecipeError(f"the spec `{origin}` has no heads in this model", hint="leave --heads out")
     check(spec, layout)
     return spec, origin
+
+
+def _found(name: str, layout: Layout, heads: int | None) -> tuple[Spec, str]:
+    return _auto(layout, heads) if name == "auto" else (_named(name, layout, heads), name)
 
 
 def _named(name: str, layout: Layout, heads: int | None) -> Spec:
