@@ -209,6 +209,7 @@ def test_what_is_refused(models: list[Path], tmp_path: Path) -> None:
     assert "--goal says something of a metric" in said(MetricError, models, out, goal="min")
     assert "--allow-code says something" in said(MetricError, models, out, allow_code=True, scores=ones, goal="min")
     assert "of which 9 cannot be the best" in said(RecipeError, models, out, top=9, scores=ones)
+    assert f"no score of `{models[1]}`" in said(RecipeError, models, out, top=1, scores={models[0]: 1.0})
     torch.save({"state_dict": {"w": torch.zeros(2)}}, tmp_path / "other.ckpt")
     assert "does not have the layout" in said(LayoutError, [*models, tmp_path / "other.ckpt"], out)
     assert "several numbers: x y" in said(MetricError, models, out, metric=lambda state: {"x": 1, "y": 2})
@@ -236,3 +237,12 @@ def test_scores_of_a_file(models: list[Path], tmp_path: Path) -> None:
             read_scores(tmp_path / "s.csv", models)
     with pytest.raises(RecipeError, match="cannot be read"):
         read_scores(tmp_path / "none.csv", models)
+
+
+def test_a_name_of_two_models_tells_neither_score(tmp_path: Path) -> None:
+    both = [tmp_path / "one" / "last.ckpt", tmp_path / "two" / "last.ckpt"]
+    (tmp_path / "s.csv").write_text("last,1\n")
+    with pytest.raises(RecipeError, match=r"`last` may be `.*one/last\.ckpt` or `.*two/last\.ckpt`"):
+        read_scores(tmp_path / "s.csv", both)
+    (tmp_path / "s.csv").write_text(f"{both[0]},1\n{both[1]},2\n")
+    assert read_scores(tmp_path / "s.csv", both) == dict(zip(both, (1, 2), strict=True))

@@ -14,7 +14,7 @@ def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
     """The score of each model that a file tells: JSON from names to numbers, or lines `name,score`.
 
     A name is the model's path as it is given here, or its file name, with or without the ending. Fails with RecipeError
-    for a file that cannot be read, a score that is no number, and a model without a score.
+    for a file that cannot be read, a score that is no number, a model without a score, and a name of several models.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -29,10 +29,15 @@ def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
     except (ValueError, TypeError, AttributeError):
         hint = '{"a.ckpt": 0.91, "b.ckpt": 0.93} in a .json file, or lines such as a.ckpt,0.91'
         raise RecipeError("are no scores", where=str(file), hint=hint) from None
-    found = {}
+    found: dict[Path, float] = {}
+    taken: dict[str, Path] = {}
     for path in models:
         names = [name for name in (str(path), path.name, path.stem) if name in known]
         if not names:
             raise RecipeError(f"there is no score of `{path.name}`", where=str(file))
+        other = taken.setdefault(names[0], path)
+        if other != path:
+            fact = f"`{names[0]}` may be `{other}` or `{path}`"
+            raise RecipeError(fact, where=str(file), hint="name them there as they are named here, with their folders")
         found[path] = known[names[0]]
     return found

@@ -144,8 +144,8 @@ def prepare_soup(
 
     rule    None: greedy where there is a metric, else uniform
     Fails   as `prepare` and `check_start` do, with TableError as `check_free`, and with RecipeError for one model, a
-            model that is named twice, the greedy rule without a metric, `top` without scores, scores that choose
-            nothing, `resume` where nothing is noted
+            model that is named twice, scores of some models only, the greedy rule without a metric, `top` without
+            scores, scores that choose nothing, `resume` where nothing is noted
     """
     chosen: Rule = rule or ("greedy" if metric else "uniform")
     if len(models) < 2 or len({path.resolve() for path in models}) < len(models):
@@ -160,6 +160,9 @@ def prepare_soup(
         raise RecipeError("scores alone choose nothing: all models are averaged", hint=hint)
     if resume and not (metric or scores):
         raise RecipeError("--resume goes on with scores that are noted, and nothing is measured", hint="leave it out")
+    unknown = [path for path in models if scores and path not in scores]
+    if unknown:
+        raise RecipeError(f"there is no score of `{unknown[0]}`", hint="scores are by the paths of the models")
     if top is not None and not 1 <= top <= len(models):
         raise RecipeError(f"there are {len(models)} models, of which {top} cannot be the best")
     soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force, resume)
