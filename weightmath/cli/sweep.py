@@ -35,12 +35,15 @@ def sweep(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.quantities import parse_size
+        from weightmath.errors import RecipeError
         from weightmath.lab.points import Work
         from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
 
         work = Work(jobs, threads, parse_size(memory) if memory else None)
         source = recipe_of(recipe, sets or (), inputs or ())
         measure = metric_of(source, metric, of=of or (), goal=goal, allow_code=allow_code)
+        if measure is None and jobs > 1:
+            raise RecipeError("--jobs is of evaluations, and there is no metric", hint="--threads is of the arithmetic")
         table = Path(stem) if stem else recipe.with_suffix("")
         prepared = prepare_sweep(source, measure, keep=keep, stem=table, resume=resume)
     with failing(FAILED, as_json=json):
