@@ -127,7 +127,8 @@ CHANGED = [
         "model: a",
         "model: a+adapter",
         "c.yml:4: models[0].model: the adapter `adapter` is not imported\n"
-        "  hint: merge it into a first, and name the result",
+        "  hint: bake it in, and name the result: weightmath delta from-lora adapter a -o skill.delta; "
+        "weightmath delta apply a skill.delta -o MODEL/",
     ),
     (TIES, "model: a", "model: [a]", "c.yml:4: models[0].model: this is no model: a path or a name"),
     (

@@ -223,8 +223,10 @@ class _Reader:
             self.fail("this is no model: a path or a name", *path)
         plain, _, adapter = name.partition("+")
         if adapter or data.get("lora"):
-            hint = f"merge it into {plain} first, and name the result"
-            self.fail(f"the adapter `{adapter or data['lora']}` is not imported", *path, hint=hint)
+            lora = adapter or data["lora"]
+            make = f"weightmath delta from-lora {lora} {plain} -o skill.delta"
+            hint = f"bake it in, and name the result: {make}; weightmath delta apply {plain} skill.delta -o MODEL/"
+            self.fail(f"the adapter `{lora}` is not imported", *path, hint=hint)
         return f"{plain}@{data['revision']}" if data.get("revision") else plain
 
     def settings(self, data: Mapping[str, Any], path: Path, method: Method, *, own: bool = False) -> Settings:
