@@ -23,3 +23,15 @@ def test_statistics_of_rows_have_a_number_per_row(threads: int) -> None:
         rows = (array if array.ndim > 1 else array.reshape(1, -1)).astype("f8")
         assert shown[name].shape == (len(rows),)
         np.testing.assert_allclose(shown[name], 2 * np.linalg.norm(rows, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scope", ["global", "layer", "tensor"])
+def test_what_a_value_shares_with_itself_is_looked_at_once(scope: str) -> None:
+    """Each doubling would double the work, and a recipe may have thousands."""
+    x = memory_input("x", {"a.0.w": np.full((2, 2), 3, "f4")})
+    value = f.norm(x, scope=scope)
+    for _ in range(100):
+        value = value + value
+    _, results = run(x, [value])
+    ((_, shown),) = results.watched
+    assert list(shown.values() if isinstance(shown, dict) else [shown]) == [6 * 2.0**100]

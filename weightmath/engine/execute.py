@@ -18,12 +18,12 @@ from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
-from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan
+from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress, Sink, Source
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
-from weightmath.engine.watch import statistics_of, watched_value
+from weightmath.engine.watch import watched_value
 from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Unit, Wanted
 from weightmath.scope import TILE, Domain
@@ -80,7 +80,7 @@ def execute(
     run = _Run(plan, sources, sinks, settings, progress, journal, only)
     reads = 0
     values: dict[int, Any] = {}
-    waiting = {number: statistics_of(each.value, plan) for number, each in enumerate(plan.request.watched)}
+    waiting = {number: {*statistics_below([each.value])} for number, each in enumerate(plan.request.watched)}
     for one in plan.passes:
         reads += run.make_pass(one)
         # Those of tensors may be made in several passes: in one for large tensors, in another for small ones.

@@ -11,7 +11,7 @@ executor compiles one program per group and round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -220,6 +220,7 @@ def make_plan(request: Request) -> Plan:
     return Plan(request, nodes, facts, _schedule(nodes, facts, request))
 
 
+@np.errstate(all="ignore")  # what is not finite is told, or is unknown
 def _learn(nodes: Sequence[Vector], request: Request) -> Facts:
     """One walk, operands first, that learns all facts."""
     facts = Facts()
@@ -262,8 +263,7 @@ def _fold(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> Num
     if node.op == "by_name":
         values: Numbers = node.option("rule").values(layout)
         return values
-    with np.errstate(all="ignore"):
-        folded = np.broadcast_to(FORMULAS[node.op](*(static[arg] for arg in node.args)), (len(layout),))
+    folded = np.broadcast_to(FORMULAS[node.op](*(static[arg] for arg in node.args)), (len(layout),))
     if not np.isfinite(folded).all():
         bad = layout.names[int(np.flatnonzero(~np.isfinite(folded))[0])]
         raise RecipeError(f"`{node}` is not finite for `{bad}`")
@@ -315,7 +315,8 @@ def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[
         before = max((facts.ready[arg] for arg in node.args), default=0)
         if node.op in STATISTICS and facts.ready[node] > before:
             wide.setdefault(before, []).append(node)
-    kept = _kept(request)
+    asked = statistics_below(watched.value for watched in request.watched)
+    kept = [node for node in asked if node.domain >= Domain.TENSOR]
     for node in kept:
         wide.setdefault(facts.ready[node], [])
     passes = []
@@ -328,18 +329,16 @@ def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[
     return tuple(passes)
 
 
-def _kept(request: Request) -> tuple[Vector, ...]:
-    """Statistics per tensor or row that watched values are made of, without looking below statistics."""
-    found: dict[Vector, None] = {}
-    stack = [watched.value for watched in request.watched]
+def statistics_below(roots: Iterable[Vector]) -> list[Vector]:
+    """The statistics that values are made of, but not those that these were taken of."""
+    seen: dict[Vector, None] = {}
+    stack = list(roots)
     while stack:
         node = stack.pop()
-        if node.op in STATISTICS:
-            if node.domain >= Domain.TENSOR:
-                found[node] = None
-        else:
-            stack.extend(node.args)
-    return tuple(found)
+        if node not in seen:
+            seen[node] = None
+            stack.extend(() if node.op in STATISTICS else node.args)
+    return [node for node in seen if node.op in STATISTICS]
 
 
 def _inputs_below(statistics: Sequence[Vector], outputs: Sequence[Output], facts: Facts) -> tuple[Vector, ...]:

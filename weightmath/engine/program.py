@@ -127,7 +127,7 @@ class Compiler:
 
     def below(self, node: Vector) -> tuple[Vector, ...]:
         """Operands that must be computed here before this node."""
-        if node.static or (self.stored(node)):
+        if node.static or self.stored(node):
             return ()
         if node.op in ("keep", "largest_mask"):
             return (self.resolve(node.args[0]), node.args[1])

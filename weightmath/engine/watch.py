@@ -8,7 +8,7 @@ import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.plan import STATISTICS, Plan
+from weightmath.engine.plan import STATISTICS, statistics_below
 from weightmath.engine.tables import Tables
 from weightmath.kernels.solvers import solve
 from weightmath.scope import Domain, Scope
@@ -25,40 +25,13 @@ def watched_value(node: Vector, tables: Tables) -> Any:
         return 0.0 if node.domain <= Domain.GLOBAL else {}
     if node.domain <= Domain.GLOBAL:
         return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
-    scopes = _group_scopes(node)
+    scopes = {below.option("scope") for below in statistics_below([node]) if below.domain == Domain.GROUP}
     if node.domain == Domain.GROUP and len(scopes) == 1:
-        names = tuple(Scope(scopes[0]).cell(name) for name in names)
+        names = tuple(map(Scope(*scopes).cell, names))
     if node.domain == Domain.ROW:
         rows = [entry.rows for entry in tables.plan.layout]
         values = [np.broadcast_to(np.reshape(value, -1), count) for value, count in zip(values, rows, strict=True)]
     return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
-
-
-def statistics_of(root: Vector, plan: Plan) -> set[Vector]:
-    """The statistics that a value is made of, which must be complete before it can be told."""
-    found: set[Vector] = set()
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.op in STATISTICS:
-            found.add(node)
-        elif node not in plan.facts.static:
-            stack.extend(node.args)
-    return found
-
-
-def _group_scopes(root: Vector) -> tuple[str, ...]:
-    """The scopes of the statistics that a value is made of; what those were taken of does not show."""
-    found: dict[str, None] = {}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.op in STATISTICS:
-            if node.domain == Domain.GROUP:
-                found[str(node.option("scope"))] = None
-        else:
-            stack.extend(node.args)
-    return tuple(found)
 
 
 def _per_entry(root: Vector, tables: Tables) -> list[Any]:

@@ -89,7 +89,7 @@ class Attempt:
     def publish(self, encode: Callable[[Save], Path]) -> None:
         """Give all outputs, which are complete, their names; a run that is killed in the midst of it can be resumed.
 
-        encode   makes a delta file of the the computed numbers, under a hidden name. These come first: it may fail
+        encode   makes a delta file of the computed numbers, under a hidden name. These come first: it may fail
         """
         for writer in self.writers:
             writer.commit()
