@@ -4,6 +4,7 @@ import pytest
 
 from weightmath import functions as f
 from weightmath.algebra.graph import Input, input_vector
+from weightmath.algebra.names import Table
 from weightmath.dtypes import FLOAT32
 from weightmath.engine.linear import coefficients, is_average, is_difference
 from weightmath.engine.plan import Output, Request, make_plan
@@ -34,6 +35,8 @@ def planned(value):
         (a / b, None),
         (f.abs(a), None),
         (a * f.norm(b), None),
+        (a / Table((("head.*", 0), ("*", 2))), None),
+        (a * 1e200 * 1e200, None),
         (f.keep_largest(a - b, density=0.5), None),
     ],
     ids=str,

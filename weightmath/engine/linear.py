@@ -15,8 +15,9 @@ Coefficients = Mapping[Vector, Numbers]
 _TOLERANCE = 1e-9
 
 
+@np.errstate(all="ignore")
 def coefficients(root: Vector, plan: Plan) -> Coefficients | None:
-    """For each input its coefficient per tensor, or None where the vector is not such a sum."""
+    """For each input its coefficient per tensor, or None where the vector is not such a sum, or one is not finite."""
     static, present = plan.facts.static, plan.facts.present
     found: dict[Vector, dict[Vector, Numbers] | None] = {}
     for node in topological([root]):
@@ -46,7 +47,9 @@ def coefficients(root: Vector, plan: Plan) -> Coefficients | None:
             found[node] = _added(_scaled(args[1], mask), _scaled(args[2], 1 - mask), 1.0)
         else:
             found[node] = None
-    return found.get(root)
+    terms = found.get(root)
+    is_finite = terms is not None and all(np.isfinite(coefficient).all() for coefficient in terms.values())
+    return terms if is_finite else None
 
 
 def _scaled(terms: dict[Vector, Numbers] | None, factor: Numbers | float | None) -> dict[Vector, Numbers] | None:
