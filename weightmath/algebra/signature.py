@@ -209,7 +209,8 @@ def _assign(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any])
     known = [p.name for p in signature.parameters if not p.variadic]
     for key, value in kwargs.items():
         if key not in known:
-            raise RecipeError(f"unknown parameter `{key}`", hint=nearest(key, known) or str(signature))
+            free = [name for name in known if name not in given and name not in kwargs]
+            raise RecipeError(f"unknown parameter `{key}`", hint=nearest(key, free) or str(signature))
         if key in given:
             raise RecipeError(f"`{key}` is given twice", hint=str(signature))
         given[key] = value
