@@ -202,6 +202,16 @@ def test_nan_goes_through_statistics():
     assert all(np.isnan(array).all() for name, array in got.items() if array.size > 10)
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("nan", [np.float32(np.nan), -np.float32(np.nan)])
+def test_a_quantile_among_nan_is_nan(scope, nan):
+    arrays = some_arrays(12)
+    for name in ("blocks.0.w", "blocks.1.w", "head.1.long", "one"):
+        arrays[name].flat[-1] = nan
+    x = memory_input("x", arrays)
+    check(0 * f.gaussian(seed=1) + f.quantile(x, 0.3, scope=scope) + 0 * a)
+
+
 def test_a_mask_from_a_file_is_truth_values():
     mask = memory_input("m", some_arrays(10), kind="mask")
     check(f.where(mask, a, b))

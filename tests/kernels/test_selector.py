@@ -168,6 +168,18 @@ def test_quantiles_are_numpys(data, q, budget):
     assert interpolate(low, high, fraction) == np.quantile(x, q)
 
 
+@pytest.mark.parametrize("nan", [np.nan, -np.nan])
+@pytest.mark.parametrize("place", [0, N // 2, N - 1])
+@pytest.mark.parametrize("budget", [1000, 1 << 25])
+def test_a_nan_is_told(nan, place, budget):
+    x = plain(np.random.default_rng(8))
+    x[::7], x[1::7] = np.inf, -np.inf
+    sample = honest_sample(value_keys(x))
+    assert not select(value_keys(x), N // 3, sample, successor=True, budget=budget)[0].nan
+    x[place] = nan
+    assert select(value_keys(x), N // 3, sample, successor=True, budget=budget)[0].nan
+
+
 def test_the_successor_may_lie_far_above_the_bracket():
     x = np.repeat(np.array([-1, 1], "float32"), 5000)
     keys = value_keys(x)

@@ -19,7 +19,15 @@ from weightmath.engine.plan import WHOLE_TENSOR, Plan
 from weightmath.kernels import whole
 from weightmath.kernels.bracket import Cut
 from weightmath.kernels.reduce import REDUCTIONS, Reduction
-from weightmath.kernels.select import interpolate, keep_count, quantile_rank, rank_rows, threshold_rows, value_of
+from weightmath.kernels.select import (
+    any_nan,
+    interpolate,
+    keep_count,
+    quantile_rank,
+    rank_rows,
+    threshold_rows,
+    value_of,
+)
 from weightmath.layout import Entry
 from weightmath.scope import Domain, rows_are_cut, tile, tile_at, tile_count
 
@@ -153,12 +161,12 @@ def _fold_tiles(reduction: Reduction, states: np.ndarray | None, rows: int, vect
 
 
 def quantile_of(cells: np.ndarray, q: float) -> np.ndarray:
-    """The q-quantile of each row of value keys; 0 for empty rows."""
+    """The q-quantile of each row of value keys; 0 for empty rows, NaN for those that hold one."""
     if cells.shape[1] == 0:
         return np.zeros(len(cells))
     rank, fraction = quantile_rank(q, cells.shape[1])
     low, high = rank_rows(cells, rank)
-    return interpolate(value_of(low), value_of(high), fraction)
+    return np.where(any_nan(cells), np.nan, interpolate(value_of(low), value_of(high), fraction))
 
 
 def _locate(keys: np.ndarray, threshold: Any, ties: int, offset: int, entry: Entry) -> Cut:

@@ -6,6 +6,7 @@ cut lies.
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
@@ -185,6 +186,8 @@ class WideSelection:
         assert selected is not None
         if self.node.op == "cut":
             return selected.cut
+        if selected.nan:
+            return math.nan
         _, fraction = quantile_rank(self.node.option("q"), cell.size)
         low, high = value_of(np.array([selected.key, selected.successor], self._keys))
         return float(interpolate(low, high, fraction))

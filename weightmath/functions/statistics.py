@@ -194,6 +194,7 @@ def any(mask: Value) -> Vector:
 def quantile(x: Value, q: PlainShare, *, scope: Scope = "global") -> Vector:
     """The q-quantile, exact: linear interpolation between the two nearest order statistics (numpy's `linear`).
 
+    NaN where a cell holds one, as in numpy.
     Passes: two reads, at most four, more than other statistics of the scope when a cell exceeds 2 million elements.
     Recipe: `edge: quantile(abs(chat - base), 0.99, scope="tensor")`
     """

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightmath.kernels.scratch import borrow
-from weightmath.kernels.select import mask_rows
+from weightmath.kernels.select import any_nan, mask_rows
 
 BUDGET = 32 << 20
 _BINS = 1 << 16
@@ -25,7 +25,7 @@ _PIECE = 400  # bytes of a tally beside its keys
 
 @dataclass(frozen=True)
 class Bracket:
-    """A range of keys, both ends included, and whether the least key above it is wanted."""
+    """A range of keys, both ends included, and whether the least key above it is wanted: they are value keys then."""
 
     lo: int
     hi: int
@@ -43,6 +43,7 @@ class Tally:
     keys: np.ndarray  # those in it: each, or the distinct ones ascending
     counts: np.ndarray | None  # how often each of the distinct ones occurs
     above: int | None  # the least key above the bracket, where it is wanted and there is one
+    nan: bool  # whether there is a NaN, where the key above is wanted
 
     @property
     def nbytes(self) -> int:
@@ -107,7 +108,7 @@ def tally(bracket: Bracket, tile: int, keys: np.ndarray) -> Tally:
         past = flat.dtype.type(bracket.hi + 1)
         np.subtract(flat, past, out=offsets)
         above = bracket.hi + 1 + int(offsets.min())
-    return Tally(tile, flat.size, below, inside, found, counts, above)
+    return Tally(tile, flat.size, below, inside, found, counts, above, bracket.successor and bool(any_nan(flat)))
 
 
 def _collect(

@@ -2,7 +2,7 @@
 
 A *key* is an unsigned integer that orders like the value it stands for (uint32 for float32, uint64 for float64).
 Integers have no rounding, so a selection by keys is exact, and equal keys are ties that the flat index decides.
-NaN sorts above infinity. `weightmath.kernels.bracket` selects from cells that are larger than memory.
+NaN sorts beyond the infinities. `weightmath.kernels.bracket` selects from cells that are larger than memory.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ def value_of(keys: np.ndarray) -> np.ndarray:
     sign = _SIGNS[keys.itemsize]
     bits = np.where(keys & sign, keys ^ sign, ~keys)
     return bits.view(_FLOATS[keys.itemsize])
+
+
+def any_nan(keys: np.ndarray) -> np.ndarray:
+    """Whether there is a NaN among the `value_keys` of each row (n > 0): those of NaNs lie beyond the infinities'."""
+    lowest, highest = value_keys(np.array([-np.inf, np.inf], _FLOATS[keys.itemsize]))
+    return np.asarray((keys.min(axis=-1) < lowest) | (keys.max(axis=-1) > highest))
 
 
 def keep_count(density: float, n: int) -> int:
@@ -139,7 +145,7 @@ def quantile_rank(q: float, n: int) -> tuple[int, float]:
 def interpolate(low: npt.ArrayLike, high: npt.ArrayLike, fraction: npt.ArrayLike) -> np.ndarray:
     """The float64 value at `fraction` of the way from low to high, rounded as numpy's `quantile` rounds it.
 
-    Between a number and an infinity it is that infinity or NaN; NaN is found where values are checked, not here.
+    Between a number and an infinity it is that infinity or NaN; low and high are no NaNs.
     """
     a, b, t = np.asarray(low, np.float64), np.asarray(high, np.float64), np.asarray(fraction, np.float64)
     # No gap is taken where none is needed: infinity - infinity and 0 * infinity are NaN.

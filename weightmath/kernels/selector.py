@@ -39,12 +39,13 @@ _FEWEST_BLOCKS = 8  # below this, the spread between blocks says nothing
 class Selected:
     """The key at the wanted rank, the key at the next rank (the last rank is its own), and the cut between them.
 
-    The cut keeps the n - rank largest elements: those from the wanted rank up. `successor` is None unless it was
-    asked for.
+    The cut keeps the n - rank largest elements: those from the wanted rank up. `successor` is None and `nan`, whether
+    the cell holds a NaN, is False unless they were asked for.
     """
 
     key: int
     successor: int | None
+    nan: bool
     cut: Cut
 
 
@@ -55,7 +56,7 @@ class Selector:
         n          elements of the cell
         rank       the wanted rank, 0 (the smallest) to n - 1; to keep the k largest, n - k
         dtype      of the keys: uint32 or uint64
-        successor  whether the key at the next rank is wanted too (quantiles)
+        successor  whether the key at the next rank is wanted too, and whether there is a NaN (quantiles: value keys)
         budget     bytes of keys to hold
     Attributes
         bracket    what the next reading's tallies are to be made with
@@ -141,6 +142,7 @@ class _Reading:
         self.bracket = bracket
         self.budget = budget
         self.seen = self.below = self.inside = self.held = 0
+        self.nan = False
         self.above: int | None = None
         self.tallies: list[Tally] = []
         self.bins: np.ndarray | None = None
@@ -151,6 +153,7 @@ class _Reading:
         self.seen += tally.size
         self.below += tally.below
         self.inside += tally.inside
+        self.nan |= tally.nan
         if tally.above is not None:
             self.above = tally.above if self.above is None else min(self.above, tally.above)
         if not tally.inside:
@@ -191,7 +194,7 @@ class _Reading:
             candidates = [k for k in (collected.least_above(key), self.above) if k is not None]
             successor = min(candidates, default=key)
         ties = keep - (self.seen - self.below - through)
-        return Selected(key, successor if self.bracket.successor else None, self._cut(key, ties))
+        return Selected(key, successor if self.bracket.successor else None, self.nan, self._cut(key, ties))
 
     def _cut(self, key: int, ties: int) -> Cut:
         """The tile in which the last of so many ties lies."""
