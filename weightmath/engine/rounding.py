@@ -33,25 +33,25 @@ def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     calls: list[Call] = []
     bits = values
     if not (dtype.is_native and dtype.bits == values.dtype):
-        bits = borrow("execute.out", values.shape, dtype.bits)
+        bits = borrow("rounding.out", values.shape, dtype.bits)
         calls.append(convert.encoder(values, dtype, bits))
     is_nonfinite = convert.screen(bits, dtype)
     if template is None:
         return Rounded(values, Raw(dtype, bits), None, None, tuple(calls), is_nonfinite)
     other = template.bits
     if template.dtype != dtype:
-        numbers = borrow("execute.numbers", values.shape, values.dtype)
-        other = borrow("execute.before", values.shape, dtype.bits)
+        numbers = borrow("rounding.numbers", values.shape, values.dtype)
+        other = borrow("rounding.before", values.shape, dtype.bits)
         calls.append(convert.decoder(template.bits, template.dtype, numbers))
         calls.append(convert.encoder(numbers, dtype, other))
     whole = np.dtype(f"u{dtype.itemsize}")
-    differ = borrow("execute.differ", values.shape, bool)
+    differ = borrow("rounding.differ", values.shape, bool)
     calls.append(partial(np.not_equal, bits.view(whole), other.view(whole), out=differ))
     return Rounded(values, Raw(dtype, bits), template, differ, tuple(calls), is_nonfinite)
 
 
 def numbers_of(raw: Raw, dtype: np.dtype) -> np.ndarray:
     """Stored elements as numbers of a dtype. Valid until the next call."""
-    numbers = borrow("execute.numbers", raw.bits.shape, dtype)
+    numbers = borrow("rounding.numbers", raw.bits.shape, dtype)
     convert.decode(raw.bits, raw.dtype, numbers)
     return numbers

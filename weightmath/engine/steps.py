@@ -54,7 +54,7 @@ def stored(node: Vector, at: Slots) -> Step:
 
 def read(node: Vector, at: Slots, *, is_template: bool = False) -> Step:
     """An input, read and converted; truth values become 0 and 1. A template is also kept as it is stored."""
-    slot = f"execute.stored.{at.out}" if is_template else "execute.in"
+    slot = f"steps.stored.{at.out}" if is_template else "steps.in"
     is_mask = node.is_mask
 
     def bind(frame: Frame) -> Call:

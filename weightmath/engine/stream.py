@@ -108,9 +108,7 @@ class Io:
         # Of each entry: elements, changed, nonfinite.
         self._totals = {name: np.zeros((len(plan.layout), 3), np.int64) for name in self._outcomes}
 
-    def reading(
-        self, node: Vector, spans: Spans, out: np.ndarray, slot: str = "execute.in"
-    ) -> tuple[Raw, Callable[[Spans], None]]:
+    def reading(self, node: Vector, spans: Spans, out: np.ndarray, slot: str) -> tuple[Raw, Callable[[Spans], None]]:
         """What reads pieces of an input that look like these, in the compute dtype, into `out`.
 
         Also returns where they are as they are stored: after each reading, until `slot`, or `out`, is used again.
@@ -217,7 +215,7 @@ class Io:
         moments = []
         for here, count in alike([here for _, here in looked_at]):
             old = numbers_of(template.part(here), values.dtype).reshape(count, -1)
-            change = borrow("execute.change", old.shape, values.dtype)
+            change = borrow("stream.change", old.shape, values.dtype)
             np.subtract(values[here].reshape(count, -1), old, out=change)
             moments.append(REDUCTIONS["gram"].partial(change, old))
         return [place for place, _ in looked_at], moments
