@@ -114,8 +114,8 @@ def _gammas(task: Task, densities: list[Setting]) -> tuple[list[Setting], list[s
         kept = gamma
         if _most(density) + _most(gamma) > 1:
             kept = _beside(density, gamma, lambda share, most: min(most, round(1 - share, 12)))
-            so = "this does not" if kept == gamma else "so does this"
-            notes.append(f"Where gamma leaves less of `{model}` than its density, mergekit drops less; {so}.")
+            so = "this does not" if kept == gamma else "so does this, to one element of a tensor"
+            notes.append(f"Where gamma leaves less of `{model}` than its density, mergekit drops fewer outliers; {so}.")
         found.append(kept)
     return found, notes
 
