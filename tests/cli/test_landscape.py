@@ -365,3 +365,8 @@ def test_help_ends_with_an_example(cli: Cli, name: str) -> None:
     assert (name_of_program, group, command) == ("weightmath", "landscape", name)
     parser = typer.main.get_command(program()).commands["landscape"]  # type: ignore[attr-defined]
     parser.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("name", "models"), [("line", "{A} {B}"), ("plane", "{A} {B} {C}"), ("around", "{A}")])
+def test_models_are_called_as_the_page_calls_them(cli: Cli, name: str, models: str) -> None:
+    assert cli("landscape", name, "--help").out.splitlines()[0].endswith(f"landscape {name} [OPTIONS] {models}")

@@ -53,7 +53,7 @@ class Asked:
 @landscape.command(epilog=_example("line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"))
 def line(
     a: its.A,
-    b: its.Other,
+    b: its.B,
     metric: its.Metric,
     output: its.Stem,
     grid: its.Grid = 11,
@@ -87,8 +87,8 @@ def line(
 @landscape.command(epilog=_example("plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"))
 def plane(
     a: its.A,
-    b: its.Other,
-    c: its.Other,
+    b: its.B,
+    c: its.C,
     metric: its.Metric,
     output: its.Stem,
     grid: its.Grid = 11,

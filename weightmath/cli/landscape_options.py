@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 A = Annotated[Path, typer.Argument(metavar="A", help="A checkpoint.")]
-Other = Annotated[Path, typer.Argument(metavar="CKPT", help="Another one, with the same tensors.")]
+B = Annotated[Path, typer.Argument(metavar="B", help="Another one, with the same tensors.")]
+C = Annotated[Path, typer.Argument(metavar="C", help="A third one, with the same tensors.")]
 Metric = Annotated[
     str,
     typer.Option(
