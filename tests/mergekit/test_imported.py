@@ -117,15 +117,18 @@ def test_slices_one_after_the_other(bench):
 merge_method: linear
 slices:
   - sources:
-      - {model: a.pt, layer_range: [0, 2], parameters: {weight: 0.75}}
-      - {model: b.pt, layer_range: [0, 2], parameters: {weight: 0.25}}
+      - {model: a.pt, layer_range: [0, 1], parameters: {weight: 0.75}}
+      - {model: b.pt, layer_range: [0, 1], parameters: {weight: 0.25}}
+  - sources:
+      - {model: a.pt, layer_range: [1, 2], parameters: {weight: 0.5}}
+      - {model: b.pt, layer_range: [1, 2], parameters: {weight: 0.5}}
   - sources:
       - {model: b.pt, layer_range: [2, 3], parameters: {weight: 1}}
 """
     a, b = (torch.load(bench.folder / f"{name}.pt", weights_only=True) for name in "ab")
 
     def share(name):
-        return 0.25 if "embed" in name or "layers.0." in name or "layers.1." in name else 1
+        return 0.25 if "embed" in name or "layers.0." in name else 0.5 if "layers.1." in name else 1
 
     close(outcome(bench, text), mixed(a, b, share))
 
@@ -145,6 +148,7 @@ dtype: float16
     base, a, b = (torch.load(bench.folder / f"{name}.pt", weights_only=True) for name in ("base", "a", "b"))
     expected = {name: ((x + ((a[name] + b[name]) / 2)) / 2).half() for name, x in base.items()}
     close(outcome(bench, text), expected)
+    assert any("here the steps are one formula" in one.what for one in imported(text, "c.yml").differences)
 
 
 def test_merges_that_nothing_reads_are_saved(bench):

@@ -142,7 +142,8 @@ def _entries(merge: Merge, names: _Names) -> dict[str, tuple[Entry, Mapping[str,
     found: dict[str, tuple[Entry, Mapping[str, Parameter]]] = {}
     pieces: list[tuple[str, str]] = []
     for one in merge.slices:
-        first, last = one.layers or (0, 0)
+        assert one.layers is not None  # only `models:`, which are one, are of all layers
+        first, last = one.layers
         label = f"{names.prefix}layers_{first}_to_{last}"
         found |= _slice_entries(merge, one, names, label, f"{label}_", [])
         pieces.append((f"layer({first}, {last})" + ("" if pieces else f" | {_EMBEDDINGS}"), label))
