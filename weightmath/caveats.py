@@ -15,7 +15,7 @@ from weightmath.errors import listed
 from weightmath.files import buffers
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs
-from weightmath.files.outputs import Save, holder_of, left_out
+from weightmath.files.outputs import Save, left_out
 from weightmath.files.subject import Subject
 from weightmath.recipe import Recipe
 
@@ -104,7 +104,7 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
 def _not_understood(save: Save) -> Iterator[str]:
     """A warning where tensors stay the template's that torch has and we do not: quantized, sparse and nested ones."""
     inside: Any = save.template.checkpoint.tree
-    for key in holder_of(save.template.section):
+    for key in save.template.section.path:
         inside = inside.get(key) if isinstance(inside, dict) else None
     others = inside.items() if isinstance(inside, dict) else ()
     kept = [name for name, one in others if isinstance(one, Opaque) and one.name.startswith(_REBUILT)]
@@ -124,7 +124,7 @@ def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
     for twin, tensors in places:
         left = [info for info in tensors if info.entry.dtype.is_float and info.number not in merged]
         if not all(map(left_out(section, spec.drop, spec.keep), left)):
-            pattern = dotted((*holder_of(section), f"{twin}*")) if twin.endswith(".") else twin
+            pattern = dotted((*section.path, f"{twin}*")) if twin.endswith(".") else twin
             yield (
                 f"{recipe.where('save', save.name)}: `{twin}` in {save.template.checkpoint.path.name} holds the same "
                 f'names and stays the OLD model; leave it out with drop: "{pattern}", or merge it as an input with '

@@ -102,6 +102,9 @@ class TensorInfo(NamedTuple):
         return dotted(self.path)
 
 
+Outline = tuple[str, Mapping[str, TensorInfo], bool]  # of a section: its name, tensors by name, whether it is hidden
+
+
 @dataclass(frozen=True, eq=False)
 class Section:
     """A mapping that directly holds tensors; one of them becomes the vector.
@@ -115,6 +118,11 @@ class Section:
     tensors: Mapping[str, TensorInfo]
     hidden: bool
     checkpoint: Checkpoint = field(repr=False)
+
+    @cached_property
+    def path(self) -> tuple[PathKey, ...]:
+        """Where the mapping hangs in the checkpoint, from the root."""
+        return next(iter(self.tensors.values())).path[:-1]
 
     @cached_property
     def layout(self) -> Layout:
@@ -145,7 +153,7 @@ class Checkpoint:
     places      where each storage lies, by its key, if it lies in one run
     tree        everything, for showing, and not to be changed, as files share what they have in common: dict, list,
                 tuple, plain values, `Opaque`, `TensorInfo`
-    drafts      name, tensors by name, hidden: one per section
+    outlines    one per section
     source      what the container's own modules need to know again; nobody else looks into it
     texts       beside the tensors, in containers that have such metadata; None in the others
     blocks      what tensors without a place consist of, by the keys of their storages
@@ -162,7 +170,7 @@ class Checkpoint:
     tensors: tuple[TensorInfo, ...] = field(repr=False)
     places: Mapping[str, Place] = field(repr=False)
     tree: object = field(repr=False)
-    drafts: tuple[tuple[str, Mapping[str, TensorInfo], bool], ...] = field(repr=False)
+    outlines: tuple[Outline, ...] = field(repr=False)
     source: Any = field(repr=False)
     texts: Mapping[str, str] | None = field(default=None, repr=False)
     blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict, repr=False)
@@ -175,7 +183,7 @@ class Checkpoint:
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """Every mapping that directly holds tensors, the likeliest to be the weights first."""
-        return likeliest_first(Section(name, tensors, hidden, self) for name, tensors, hidden in self.drafts)
+        return likeliest_first(Section(name, tensors, hidden, self) for name, tensors, hidden in self.outlines)
 
     def section(self, name: str | None = None) -> Section:
         """The section of that name ("" or "." is the top level), or the one that holds the weights.

@@ -16,6 +16,7 @@ from weightmath.checkpoint.description import (
     Block,
     Checkpoint,
     Opaque,
+    Outline,
     PathKey,
     Place,
     Stamp,
@@ -81,7 +82,7 @@ def open_distributed(path: Path, content: bytes) -> Checkpoint:
         tensors=tuple(found.tensors),
         places=found.places,
         tree=found.tree,
-        drafts=found.drafts(),
+        outlines=found.outlines(),
         source=Parts(tuple(files.records)),
         blocks=found.blocks,
     )
@@ -106,7 +107,7 @@ class _Found:
             inner = deeper
         inner[path[-1]] = value
 
-    def drafts(self) -> tuple[tuple[str, dict[str, TensorInfo], bool], ...]:
+    def outlines(self) -> tuple[Outline, ...]:
         """Sections: the tensors that hang at one place."""
         groups: dict[tuple[PathKey, ...], dict[str, TensorInfo]] = {}
         for tensor in self.tensors:

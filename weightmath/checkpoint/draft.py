@@ -14,12 +14,12 @@ from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.errors import DiskError, OutputError
 from weightmath.files.text import check_folder
 
-ONLY_MODELS = (
+_OF_A_MODEL = (  # endings of the names of files
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",
     "LICENSE", "NOTICE", "USE_POLICY", ".gitattributes",
 )  # fmt: skip
+_FOLDERS_OF_A_MODEL = ("additional_chat_templates",)
 _NEAR, _MOST = 1 << 12, 1 << 20  # bytes between pieces that cost less than a second write; bytes of one
-FOLDERS_OF_MODELS = ("additional_chat_templates",)
 
 
 class Draft:
@@ -234,7 +234,7 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _is_of_a_model(path: Path) -> bool:
-    return path.name in FOLDERS_OF_MODELS if path.is_dir() else path.name.endswith(ONLY_MODELS)
+    return path.name in _FOLDERS_OF_A_MODEL if path.is_dir() else path.name.endswith(_OF_A_MODEL)
 
 
 def _add(companion: Companion, folder: Path) -> None:

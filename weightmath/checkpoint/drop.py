@@ -27,14 +27,13 @@ def without(section: Section, drop: Sequence[str], keep: Literal["all", "weights
     checkpoint = section.checkpoint
     source: TorchZip = checkpoint.source
     whole = editable(source.pickle)
-    path = next(iter(section.tensors.values())).path[:-1]
-    edits = list(_matching(whole.mappings, drop, path))
+    edits = list(_matching(whole.mappings, drop, section.path))
     if keep == "weights":
-        edits += _beside(whole.mappings, path)
+        edits += _beside(whole.mappings, section.path)
     pickle = splice(whole.pickle, edits)
     left = describe(pickle)
     source = replace(source, pickle=pickle, structure=left)
-    return replace(checkpoint, tensors=left.tensors, tree=left.tree, drafts=left.drafts, source=source).section(
+    return replace(checkpoint, tensors=left.tensors, tree=left.tree, outlines=left.outlines, source=source).section(
         section.name
     )
 

@@ -21,13 +21,12 @@ def left_behind(section: Section, form: Form, drop: Sequence[str]) -> tuple[str,
 
 def _beside(section: Section) -> Iterator[str]:
     """Everything beside a section and what holds it, and in it what is no tensor."""
-    holder = next(iter(section.tensors.values())).path[:-1]
-    tree = section.checkpoint.tree
-    for depth, part in enumerate(holder):
+    path, tree = section.path, section.checkpoint.tree
+    for depth, part in enumerate(path):
         if not isinstance(tree, Mapping):
             return
-        yield from (dotted((*holder[:depth], key)) for key in tree if key != part)
+        yield from (dotted((*path[:depth], key)) for key in tree if key != part)
         tree = tree[part]
     if isinstance(tree, Mapping):
         others = (key for key, value in tree.items() if not isinstance(value, TensorInfo))
-        yield from (dotted((*holder, key)) for key in others if holder or key != METADATA)
+        yield from (dotted((*path, key)) for key in others if path or key != METADATA)

@@ -93,7 +93,7 @@ def open_safetensors(path: Path, file: int, stamp: Stamp) -> Checkpoint:
         tensors=found.tensors,
         places={key: Place(0, begin + start) for key, start in found.begins.items()},
         tree={**tree, **{tensor.entry.name: tensor for tensor in found.tensors}},
-        drafts=(("", {tensor.entry.name: tensor for tensor in found.tensors}, False),) if found.tensors else (),
+        outlines=(("", {tensor.entry.name: tensor for tensor in found.tensors}, False),) if found.tensors else (),
         source=found.header,
         texts=texts,
     )

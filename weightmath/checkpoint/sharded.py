@@ -56,7 +56,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
         tensors=tuple(tensors),
         places={key: place for piece in pieces for key, place in piece.places()},
         tree={**({METADATA: texts} if texts else {}), **found},
-        drafts=(("", found, False),),
+        outlines=(("", found, False),),
         source=Shards(tuple(shards.values())),
         texts=texts,
     )

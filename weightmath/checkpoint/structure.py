@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from weightmath.checkpoint.description import Opaque, PathKey, Storage, TensorInfo, dotted, is_contiguous
+from weightmath.checkpoint.description import Opaque, Outline, PathKey, Storage, TensorInfo, dotted, is_contiguous
 from weightmath.checkpoint.machine import Pickle
 from weightmath.checkpoint.nodes import Call, Container, Dict, Global, Huge, List, Pair, Persistent, Set, Tuple, Value
 from weightmath.checkpoint.numpy_number import numpy_number
@@ -24,7 +24,6 @@ STATE = "<state>"
 _MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
 
 State = dict[str, TensorInfo]
-Draft = tuple[str, State, bool]
 
 
 class Structure(NamedTuple):
@@ -32,7 +31,7 @@ class Structure(NamedTuple):
 
     tree       everything, for showing
     tensors    in the order in which the walk meets them; the file order
-    drafts     name, tensors by name, hidden: one for each mapping that directly holds tensors
+    outlines   one for each mapping that directly holds tensors
     storages   of the tensors, by key
     others     keys of storages that something else than a listed tensor uses
     keys       of all storages, in the order of first reference
@@ -40,7 +39,7 @@ class Structure(NamedTuple):
 
     tree: object
     tensors: tuple[TensorInfo, ...]
-    drafts: tuple[Draft, ...]
+    outlines: tuple[Outline, ...]
     storages: dict[str, Storage]
     others: frozenset[str]
     keys: tuple[str, ...]
@@ -93,7 +92,7 @@ def dissect(pickle: Pickle, known: dict[tuple[PathKey, ...], Known] | None = Non
     tree = walk.visit(pickle.root, (), False)
     keys = dict.fromkeys([pid.key if isinstance(pid, Tensor) else storage_reference(pid).key for pid in pickle.pids])
     structure = Structure(
-        tree, tuple(walk.tensors), tuple(walk.drafts), walk.storages, frozenset(walk.others), tuple(keys)
+        tree, tuple(walk.tensors), tuple(walk.outlines), walk.storages, frozenset(walk.others), tuple(keys)
     )
     return Anatomy(structure, pickle, walk.nodes, walk.mappings, walk.known)
 
@@ -104,7 +103,7 @@ class _Walk:
         self.known: dict[tuple[PathKey, ...], Known] = {}
         self.tensors: list[TensorInfo] = []
         self.nodes: list[Value] = []
-        self.drafts: list[Draft] = []
+        self.outlines: list[Outline] = []
         self.mappings: list[Mapping] = []
         self.others: set[str] = set()
         self.storages: dict[str, Storage] = {}
@@ -194,7 +193,7 @@ class _Walk:
         return known
 
     def mapping(self, pairs: Sequence[Pair], path: tuple[PathKey, ...], hidden: bool) -> dict[Any, Any]:
-        names, nodes, place = [pair[0] for pair in pairs], [pair[1] for pair in pairs], len(self.drafts)
+        names, nodes, place = [pair[0] for pair in pairs], [pair[1] for pair in pairs], len(self.outlines)
         tensors = self.state_dict(names, nodes, path)
         if tensors is not None:
             self.mappings.append(Mapping(path, tuple(tensors), pairs))
@@ -205,7 +204,7 @@ class _Walk:
             content = {key: self.visit(node, (*path, key), hidden) for key, node in zip(keys, nodes, strict=True)}
             tensors = {str(key): value for key, value in content.items() if isinstance(value, TensorInfo)}
         if tensors:
-            self.drafts.insert(place, (dotted(path), tensors, hidden))
+            self.outlines.insert(place, (dotted(path), tensors, hidden))
         return content
 
     def state_dict(self, names: list[Value], nodes: list[Value], path: tuple[PathKey, ...]) -> State | None:

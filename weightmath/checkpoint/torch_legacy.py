@@ -73,7 +73,7 @@ def open_torch_legacy(path: Path, file: int, stamp: Stamp) -> Checkpoint:
         tensors=structure.tensors,
         places={key: Place(0, data[numbers[key]].offset) for key in structure.storages},
         tree=structure.tree,
-        drafts=structure.drafts,
+        outlines=structure.outlines,
         source=TorchZip("archive", records, _SMALL, pickle, structure),
     )
 

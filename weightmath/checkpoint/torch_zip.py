@@ -71,7 +71,7 @@ def open_torch_zip(path: Path, file: int, stamp: Stamp, start: int = 0, size: in
         tensors=structure.tensors,
         places=places,
         tree=structure.tree,
-        drafts=structure.drafts,
+        outlines=structure.outlines,
         source=source,
     )
 

@@ -76,7 +76,7 @@ def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
         tensors=tuple(tensors.values()),
         places=checkpoint.places,
         tree=dict(tensors),
-        drafts=(("", tensors, False),) if tensors else (),
+        outlines=(("", tensors, False),) if tensors else (),
         source=file,
         texts=checkpoint.texts,
     )

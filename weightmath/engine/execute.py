@@ -36,7 +36,7 @@ PART_TILES = 2
 _REGISTERS_OF_TWO_TILES = 3
 _MOST_FRAMES = 100  # of a thread: what is packed together has many shapes
 WORTH_HELPERS = 1 << 24  # elements of a layout: to start processes costs some tens of milliseconds
-Request = tuple[int, tuple[Piece, ...], Any]  # the round, the chunk, and what earlier rounds have worked out, packed
+_Errand = tuple[int, tuple[Piece, ...], Any]  # the round, the chunk, and what earlier rounds have worked out, packed
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ class _Run:
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
 
-    def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], request: Request) -> Any:
+    def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], errand: _Errand) -> Any:
         """What a helper does: a chunk of a group, in one of its rounds."""
-        number, pieces, known = request
+        number, pieces, known = errand
         for trace in self.done.adopted(known)[1]:
             trace.apply(self)
         program = self.grouping.programs(pieces[0].entry, wanted, cache)[number]

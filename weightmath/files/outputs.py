@@ -12,7 +12,7 @@ import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Copy, Elements, Image, Reader, Section, TensorInfo, Writer, plan_image
 from weightmath.checkpoint.checksum import crc32
-from weightmath.checkpoint.description import PathKey, dotted
+from weightmath.checkpoint.description import dotted
 from weightmath.checkpoint.draft import check_target, holds, left_bytes
 from weightmath.checkpoint.ending import SHARD, Form
 from weightmath.checkpoint.left_behind import left_behind
@@ -143,20 +143,15 @@ def _rests(entry: Entry, start: int) -> Iterator[Rest]:
 
 def left_out(section: Section, drop: Sequence[str], keep: str) -> Callable[[TensorInfo], bool]:
     """Tells of a tensor whether an output whose template has this section leaves it out."""
-    holder, patterns = holder_of(section), Patterns(drop)
+    path, patterns = section.path, Patterns(drop)
 
     def is_left_out(tensor: TensorInfo) -> bool:
-        if keep == "weights" and tensor.path[: len(holder)] != holder:
+        if keep == "weights" and tensor.path[: len(path)] != path:
             return True
         depths = range(1, len(tensor.path) + 1) if drop else ()
         return any(patterns.matches(dotted(tensor.path[:depth])) for depth in depths)
 
     return is_left_out
-
-
-def holder_of(section: Section) -> tuple[PathKey, ...]:
-    """The path of the mapping that a section is."""
-    return next(iter(section.tensors.values())).path[:-1]
 
 
 def check_targets(
