@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -168,8 +167,3 @@ def tile_at(entry: Entry, element: int) -> int:
         row, within = divmod(element, row_size)
         return row * of_row + within // step
     return element // step
-
-
-def tiles(entry: Entry) -> Iterator[Tile]:
-    """All tiles of a tensor in flat order."""
-    return (tile(entry, number) for number in range(tile_count(entry)))
