@@ -106,6 +106,12 @@ MISTAKES = [
     ),
     ("vary:\n  grid: {beta: [1]}\n  zip: {beta: [2]}", "`beta` varies in two ways"),
     ("vary:\n  grid: {beta: [1]}\n  seed: 3", "r.yaml:7: vary.seed: `seed` is for what varies at random"),
+    (
+        "vary:\n  random: {alpha: 'uniform(0, 1)'}\n  beta: [1, 2]",
+        "r.yaml:7: vary.beta: unknown key `beta`\n  hint: beside `grid`, `zip` and `random`, lists of a parameter are "
+        "written grid: {beta: [0, 0.5, 1]}",
+    ),
+    ("vary:\n  random: {alpha: 'uniform(0, 1)'}\n  sample: 2", "hint: did you mean `samples`?"),
     ("vary: {}", "r.yaml:5: vary: nothing varies"),
     ("metric: python e.py {checkpoint}", "r.yaml:5: metric: there is a `metric` and nothing varies"),
     ("vary: {alpha: [1]}\nmetric: python e.py", "metric: the command does not say where the checkpoint goes"),

@@ -111,4 +111,6 @@ def _known_keys(path: Path, key: str) -> str:
     known = [field.alias or name for name, field in model.model_fields.items()]
     if _OTHER_WORDS.get(key) in known:
         return f"it is called `{_OTHER_WORDS[key]}` here"
+    if path[0] == "vary" and nearest(key, known) is None:
+        return f"beside `grid`, `zip` and `random`, lists of a parameter are written grid: {{{key}: [0, 0.5, 1]}}"
     return nearest(key, known) or "the keys here are: " + " ".join(known)
