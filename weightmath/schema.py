@@ -93,7 +93,6 @@ KEYS: Mapping[str, Mapping[str, str]] = {
 }
 
 _TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
 _EXPRESSION: Schema = {"type": ["string", "number", "boolean"]}
 _NAME: Schema = {"pattern": "^[A-Za-z_][A-Za-z_0-9]*$", "not": {"enum": sorted(RESERVED)}}
 _TABLE: Schema = {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["number", "string"]}}

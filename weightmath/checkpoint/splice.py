@@ -48,7 +48,7 @@ class _Definition(NamedTuple):
 _Point = Edit | _MemoPut | _MemoGet | _Definition
 
 
-_MEMOIZE, _BINPUT, _LONG_BINPUT, _BINGET = 0x94, 0x71, 0x72, 0x68
+_MEMOIZE, _BINPUT, _BINGET = 0x94, 0x71, 0x68
 
 
 def splice(pickle: Pickle, edits: Iterable[Edit]) -> bytes:
@@ -176,5 +176,5 @@ def _watched_numbers(pickle: Pickle, edits: Sequence[Edit]) -> set[int]:
 
 def _put(pickle: Pickle, at: int, number: int, start: int, value: Value) -> _MemoPut:
     stop = at + (2 if pickle.data[at] == _BINPUT else 5)
-    grows = isinstance(value, Container) and value.start == start
-    return _MemoPut(at, stop, number, (start, max(stop, value.end) if grows and isinstance(value, Container) else stop))
+    end = value.end if isinstance(value, Container) and value.start == start else stop
+    return _MemoPut(at, stop, number, (start, max(stop, end)))

@@ -17,7 +17,6 @@ from weightmath.kernels.scratch import borrow
 from weightmath.kernels.select import any_nan, mask_rows
 
 BUDGET = 32 << 20
-_BINS = 1 << 16
 _BLOCK = 4096  # sampled elements in a run: whole pages
 _MANY = 1024  # keys of one tile from which it pays to look for equal ones
 _PIECE = 400  # bytes of a tally beside its keys
