@@ -34,5 +34,5 @@ def point(formula: Formula, paths: dict[str, Path], **params: float) -> dict[str
     """What the recipe of a formula saves at these parameters."""
     out = next(iter(paths.values())).parent / "point.ckpt"
     recipe = loads(text_of(formula, paths, [params], str(out)))
-    run(prepare(ground_of(recipe).at(params)), force=True)
+    run(prepare(ground_of(recipe).at(params, out.name, out)), force=True)
     return torch.load(out, weights_only=True)
