@@ -197,3 +197,11 @@ def test_check_compares_the_fingerprint_that_an_output_carries(cli: Cli, folder:
     ran = cli("inspect", output, "--check")
     assert ran.code == 1
     assert "and the record of how they were made says wm1:" in " ".join(ran.out.split())
+
+
+def test_what_lies_at_the_top_is_set_apart_from_its_class(cli: Cli, folder: Path) -> None:
+    torch.save(torch.nn.Linear(3, 2), "module.ckpt")
+    torch.save([torch.ones(2), 1], "list.ckpt")
+    assert "(top level): torch.nn.modules.linear.Linear\n├── training: True\n" in cli("inspect", "module.ckpt").out
+    assert "(top level): list of 2\n" in cli("inspect", "list.ckpt").out
+    assert "(top level)\n├── " in cli("inspect", "base.ckpt").out

@@ -25,7 +25,7 @@ Children = list[tuple[str, object]]
 
 def print_tree(page: Page, tree: object, section: str | None, *, everything: bool = False) -> None:
     """Print the content of a checkpoint; the tensors of `section` (dotted path) are counted, not listed again."""
-    page.show(_Trees(section, everything).tree("(top level)", tree, ()))
+    page.show(_Trees(section, everything).tree("(top level): ", tree, ()))
 
 
 class _Trees:
