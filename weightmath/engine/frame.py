@@ -171,7 +171,7 @@ class Bound:
     bind: Callable[[Frame], Call]
 
 
-Step = Bound | Callable[[Frame], None]
+Step = Bound | Callable[[Frame], object]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ No step allocates an array of a chunk's size; what it needs besides registers it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -199,10 +200,7 @@ def accumulate(node: Vector, at: Slots) -> Step:
 
         return call
 
-    def step(frame: Frame) -> None:
-        ready(frame)()
-
-    return Bound(ready) if at.plain else step
+    return Bound(ready) if at.plain else _anew(ready)
 
 
 def gather(node: Vector, at: Slots) -> Step:
@@ -252,7 +250,9 @@ def write(output: Output, slot: int, template: int | None, *, plain: bool) -> St
 
         return call
 
-    def step(frame: Frame) -> None:
-        ready(frame)()
+    return Bound(ready) if plain else _anew(ready)
 
-    return Bound(ready) if plain else step
+
+def _anew(ready: Callable[[Frame], Call]) -> Step:
+    """A step that is made ready for each chunk, as some of its operands are in no array that stays where it is."""
+    return lambda frame: ready(frame)()
