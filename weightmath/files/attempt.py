@@ -54,8 +54,11 @@ class Attempt:
         self.writers: list[Writer] = []
         self.journal = JournalFile(saves[0].path)
         try:
-            self.reasons = _reasons(self.journal.head, which, saves)
-            self.resumed = self.journal.head is not None and not self.reasons
+            head = self.journal.head
+            self.reasons = [] if head is None else differences(head["run"], which)
+            if head is not None and not self.reasons and not _is_hidden_again(head, saves):
+                self.reasons = ["what was written of the outputs is gone"]
+            self.resumed = head is not None and not self.reasons
             if not self.resumed:
                 self.journal.begin(None)  # what it speaks of is about to be overwritten
             for save in saves:
@@ -155,18 +158,13 @@ def _published(head: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:
     return [path for path in paths if os.stat(path).st_ino == head["parts"].get(str(path))]
 
 
-def _reasons(head: Mapping[str, Any] | None, which: Mapping[str, Any], saves: Sequence[Save]) -> list[str]:
-    """Why a run cannot go on where that of the journal was stopped; if it can, what that has published is hidden."""
-    if head is None:
-        return []
-    reasons = differences(head["run"], which)
-    if reasons:
-        return reasons
+def _is_hidden_again(head: Mapping[str, Any], saves: Sequence[Save]) -> bool:
+    """Hide again what the run of the journal has published; whether all that it has written lies there then."""
     for path in _published(head, saves):
         os.replace(path, hidden(path, "part"))
     parts = {str(save.path): hidden(save.path, "part") for save in saves}
     there = {target: os.stat(part).st_ino for target, part in parts.items() if part.exists()}
-    return [] if there == head["parts"] else ["what was written of the outputs is gone"]
+    return bool(there == head["parts"])
 
 
 def _is_unchanged(checkpoint: Checkpoint) -> bool:
