@@ -118,6 +118,8 @@ def test_positional_arguments_by_name():
         (lambda: call(a, [b], scale=[1]), "takes one number, not a list"),
         (lambda: call(a, [b], rescale=1), "`rescale` must be true or false, not `1`"),
         (lambda: call(a, [b], seed=True), "`seed` must be a whole number, not `true`"),
+        (lambda: call(a, [b], seed=float("inf")), "`seed` must be a whole number, not `inf`"),
+        (lambda: call(a, [b], seed=float("nan")), "`seed` must be a whole number, not `nan`"),
         (lambda: call(a, [b], curve="cosin"), "did you mean `cosine`"),
         (lambda: call(a, [b], curve="x"), "one of: linear cosine"),
         (lambda: call(a, [b], weigths=1), "unknown parameter `weigths`"),

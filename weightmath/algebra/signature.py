@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -326,7 +327,7 @@ def _to_plain(signature: Signature, parameter: Parameter, value: Any) -> float:
 
 
 def _to_whole(signature: Signature, parameter: Parameter, value: Any) -> int:
-    if not is_number(value) or value != int(value):
+    if not is_number(value) or not math.isfinite(value) or value != int(value):
         raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`")
     _check_range(parameter, value)
     return int(value)
