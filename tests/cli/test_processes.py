@@ -120,6 +120,19 @@ def test_a_signal_ends_the_run_and_the_next_goes_on(
     assert sorted(os.listdir(tmp_path)) == ["a.ckpt", "out.ckpt"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_signal_while_a_command_is_being_loaded(number: int, options: list[str]) -> None:
+    """Before there is work that could be told about."""
+    program = (
+        "import signal, sys; from weightmath.cli import functions, main\n"
+        f"def loads(json: bool = False) -> None: signal.raise_signal({number:d})\n"
+        f"functions.functions = loads; sys.argv = {['weightmath', 'functions', *options]}; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, "", "")
+
+
 def test_sigterm_that_is_ignored_stays_so() -> None:
     """As under a supervisor that wants a run to end by itself."""
     program = (

@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from weightmath import __version__
-from weightmath.cli.failures import REFUSED, tell
+from weightmath.cli.failures import REFUSED, TERMINATED, tell
+from weightmath.cli.signals import TerminatedError
 from weightmath.errors import WeightmathError
 
 # Click's, which typer brings along and does not name by itself.
@@ -120,6 +121,12 @@ class _Program(TyperGroup):
             tell(told, as_json=True)
             code = REFUSED
         sys.exit(code or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TerminatedError:  # outside of what `failing` guards; typer would take it for Ctrl-C
+            raise typer.Exit(TERMINATED) from None
 
 
 def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
