@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import readme
+from tests.command_lines import command_lines, parse
 
 TEXT = readme.README.read_text()
 
@@ -33,3 +34,16 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     exec(compile(shown.group(1), "README.md", "exec"), {})  # noqa: S102 - that is the point
     assert {path.name for path in tmp_path.iterdir()} >= {"merged.ckpt", "ties.ckpt", "new.ckpt"}
+
+
+@pytest.mark.parametrize("line", command_lines(TEXT))
+def test_a_command_is_one(line: str) -> None:
+    parse(line)
+
+
+def test_a_command_can_be_none() -> None:
+    lines = command_lines("```sh\nweightmath plan a.yaml --threads 2 # so\nweightmath plan --nothing\n```\n")
+    assert lines == ["weightmath plan a.yaml --threads 2", "weightmath plan --nothing"]
+    parse(lines[0])
+    with pytest.raises(Exception, match="No such option: --nothing"):
+        parse(lines[1])

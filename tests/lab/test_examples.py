@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
-from weightmath.cli.app import program
+from tests.command_lines import command_lines, parse
 
 LAB = Path(__file__).parent.parent.parent / "recipes" / "lab"
 TEXT = (LAB / "README.md").read_text()
-COMMANDS = [line for line in TEXT.splitlines() if line.startswith("weightmath ")]
 
 
 def test_every_recipe_and_script_is_named() -> None:
@@ -22,12 +19,6 @@ def test_every_recipe_and_script_is_named() -> None:
     assert "python train.py" in TEXT
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_is_one(command: str) -> None:
-    _, name, *arguments = shlex.split(command.partition("#")[0].partition(" > ")[0])
-    group = typer.main.get_command(program())
-    found = group.commands[name]  # type: ignore[attr-defined]
-    if hasattr(found, "commands"):
-        name, *arguments = arguments
-        found = found.commands[name]
-    found.make_context(name, arguments)
+@pytest.mark.parametrize("line", command_lines(TEXT))
+def test_a_command_is_one(line: str) -> None:
+    parse(line)
