@@ -12,6 +12,7 @@ import scipy.optimize
 from tests.align.nets import FAMILIES, made
 from tests.align.test_families import layout_of, moved, shuffled
 from weightmath.align import Spec, permuted, spec_for, weight_matching
+from weightmath.align.matching import Likeness
 from weightmath.align.spec import Move, Permutation
 from weightmath.errors import WeightmathError
 
@@ -113,6 +114,13 @@ def test_the_likeness_that_is_told() -> None:
     assert found.moved == {
         name: np.count_nonzero(order != np.arange(len(order))) for name, order in found.orders.items()
     }
+
+
+def test_likeness() -> None:
+    assert (Likeness(4, 9, 3).cosine, Likeness(4, 9, 3).distance) == (0.5, 7**0.5)
+    assert Likeness(0, 0.5, 0).cosine == Likeness(0.5, 0, 0).cosine == 0, "with a zero vector"
+    assert Likeness(0.25, 0.25, 0.125).cosine == 0.5
+    assert Likeness(1, 1, 1 + 1e-16).distance == 0
 
 
 def test_it_is_a_local_optimum() -> None:
