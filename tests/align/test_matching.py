@@ -120,7 +120,7 @@ def test_likeness() -> None:
     assert (Likeness(4, 9, 3).cosine, Likeness(4, 9, 3).distance) == (0.5, 7**0.5)
     assert Likeness(0, 0.5, 0).cosine == Likeness(0.5, 0, 0).cosine == 0, "with a zero vector"
     assert Likeness(0.25, 0.25, 0.125).cosine == 0.5
-    assert Likeness(1, 1, 1 + 1e-16).distance == 0
+    assert Likeness(1, 1, 1 + 1e-9).distance == 0
 
 
 def test_it_is_a_local_optimum() -> None:
