@@ -8,10 +8,10 @@ planner_data={name: path in the state that was saved})
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias
 
 from weightmath.checkpoint.description import PathKey
-from weightmath.checkpoint.nodes import Call, Dict, Global, List, Tuple, Value
+from weightmath.checkpoint.nodes import Call, Dict, Global, List, Tuple, Value, is_count
 from weightmath.checkpoint.opcodes import read_pickle
 from weightmath.dtypes import DTYPES, DType
 from weightmath.errors import CheckpointError
@@ -92,7 +92,7 @@ def _items(value: Value) -> Iterator[tuple[Index, Item]]:
         index, info = _fields(key, "MetadataIndex"), _fields(place, "_StorageInfo")
         name, start = index.get("fqn"), index.get("offset")
         file, offset, size = (info.get(field) for field in ("relative_path", "offset", "length"))
-        if not (isinstance(name, str) and isinstance(file, str) and _is_count(offset) and _is_count(size)):
+        if not (isinstance(name, str) and isinstance(file, str) and is_count(offset) and is_count(size)):
             raise _malformed("the place of a part")
         if getattr(info.get("transform_descriptors"), "items", None):
             raise CheckpointError("is compressed or encrypted", hint="save it again without stream transforms")
@@ -133,14 +133,10 @@ def _size(value: Value) -> tuple[int, ...]:
     arguments = value.arguments if isinstance(value, Call) and str(value.function) == "torch.Size" else None
     inner = arguments.items[0] if isinstance(arguments, Tuple) and arguments.items else None
     items = inner.items if isinstance(inner, (Tuple, List)) else [None]
-    numbers = tuple(item for item in items if _is_count(item))
+    numbers = tuple(item for item in items if is_count(item))
     if len(numbers) != len(items):
         raise _malformed("a size")
     return numbers
-
-
-def _is_count(value: Value) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _malformed(what: str) -> CheckpointError:

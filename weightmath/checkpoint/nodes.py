@@ -6,7 +6,7 @@ where in the pickle it was built, so that an edit can replace exactly those byte
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 Value: TypeAlias = object
 Pair: TypeAlias = "tuple[Value, Value, int, int]"  # key, value, first byte, byte after the pair
@@ -107,3 +107,8 @@ class Call(Container):
         self.arguments = arguments
         self.middle = middle
         self.states: list[Value] = []
+
+
+def is_count(value: Value) -> TypeGuard[int]:
+    """Whether a value is a whole number that can be a size or a place: from 0 on, in 63 bits."""
+    return type(value) is int and 0 <= value < 1 << 63

@@ -11,9 +11,9 @@ to an UntypedStorage (elements are bytes) and names the dtype itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
-from weightmath.checkpoint.nodes import Call, Dict, Global, Persistent, Tuple, Value
+from weightmath.checkpoint.nodes import Call, Dict, Global, Persistent, Tuple, Value, is_count
 from weightmath.dtypes import DTYPES, DType
 from weightmath.errors import CheckpointError
 
@@ -83,7 +83,7 @@ def storage_reference(pid: Value) -> StorageReference:
     if not isinstance(pid, Tuple) or len(pid.items) not in (5, 6) or pid.items[0] != "storage":
         raise CheckpointError("a persistent reference is not to a storage")
     kind, key, device, elements = pid.items[1:5]
-    if not (isinstance(kind, Global) and isinstance(key, str) and isinstance(device, str) and _is_count(elements)):
+    if not (isinstance(kind, Global) and isinstance(key, str) and isinstance(device, str) and is_count(elements)):
         raise CheckpointError("a reference to a storage is malformed")
     return StorageReference(key, kind.name, storage_dtype(kind), device, elements)
 
@@ -144,7 +144,7 @@ def _tensor(rebuild: Rebuild) -> Tensor | None:
     if dtype is None or _changes_values(metadata):
         return None
     offset, shape, stride = items[1], _counts(items[2]), _counts(items[3])
-    if not _is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
+    if not is_count(offset) or shape is None or stride is None or len(shape) != len(stride):
         raise CheckpointError("a tensor's shape is malformed")
     form = Form(storage.nbytes, storage.device, dtype, offset, shape, stride)
     check_inside(form)
@@ -174,8 +174,4 @@ def _changes_values(metadata: Value) -> bool:
 
 def _counts(value: Value) -> tuple[int, ...] | None:
     items = value.items if isinstance(value, Tuple) and len(value.items) <= _MOST_DIMENSIONS else [None]
-    return tuple(item for item in items if _is_count(item)) if all(map(_is_count, items)) else None
-
-
-def _is_count(value: Value) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 1 << 63
+    return tuple(item for item in items if is_count(item)) if all(map(is_count, items)) else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.algebra.graph import Vector, vector
+from weightmath.algebra.graph import Vector, is_number, vector
 from weightmath.algebra.names import Table
 from weightmath.errors import E, RecipeError, WeightmathError, at, nearest
 from weightmath.expression.nodes import (
@@ -168,10 +168,6 @@ def _operated(node: Node, operands: list[Any]) -> Value:
     return _combined(node.sign, *operands)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _described(value: object) -> str:
     """What a value is, for a message."""
     if isinstance(value, bool):
@@ -180,7 +176,7 @@ def _described(value: object) -> str:
         return f"'{value}' is text"
     if isinstance(value, Sequence):
         return f"there is a list of {len(value)} here"
-    return f"`{value}` is a number" if _is_number(value) else "this is a table"
+    return f"`{value}` is a number" if is_number(value) else "this is a table"
 
 
 def _indexed(items: Value, position: int) -> Value:
@@ -198,7 +194,7 @@ def _combined(sign: str, left: Value, right: Value) -> Value:
     """Two values joined by a sign: numbers and truth values are folded, anything else becomes a node of the graph."""
     for operand in (left, right):
         _check_operand(sign, operand)
-    if sign == "**" and not _is_number(right):
+    if sign == "**" and not is_number(right):
         raise RecipeError("an exponent must be a plain number", hint="exp(log(a) * x) raises a to a vector x")
     if isinstance(left, Vector | Table) or isinstance(right, Vector | Table):
         # A table alone has no operators; as a node it is a number per tensor.
@@ -217,7 +213,7 @@ def _check_operand(sign: str, operand: Value) -> None:
         if not isinstance(operand, bool):
             hint = "comparisons make masks; put them in parentheses: (a > b) & (c > d)"
             raise RecipeError(f"`{sign}` takes masks, and {_described(operand)}", hint=hint)
-    elif not _is_number(operand) and not isinstance(operand, Table):
+    elif not is_number(operand) and not isinstance(operand, Table):
         hint = None
         if isinstance(operand, str) and _NUMBER.fullmatch(operand):
             hint = f"a number stands without quotes and with a point: {operand.replace(',', '.')}"
