@@ -37,27 +37,27 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
     """
     weight_map = _weight_map(content)
     with paused_collection():
-        shards = {name: _shard(index, name, open_file) for name in dict.fromkeys(weight_map.values())}
-        pieces = [_Piece(number, name, shard) for number, (name, shard) in enumerate(shards.items())]
-        _check_complete(pieces, weight_map)
-        tensors = [tensor for piece in pieces for tensor in piece.tensors()]
+        checkpoints = {name: _open_shard(index, name, open_file) for name in dict.fromkeys(weight_map.values())}
+        shards = [_Shard(number, name, checkpoint) for number, (name, checkpoint) in enumerate(checkpoints.items())]
+        _check_complete(shards, weight_map)
+        tensors = [tensor for shard in shards for tensor in shard.tensors()]
         tensors = [tensor._replace(number=number) for number, tensor in enumerate(tensors)]
     found = {tensor.entry.name: tensor for tensor in tensors}
     if len(found) != len(tensors):
         raise CheckpointError("two of its files hold a tensor of the same name")
-    first = next(iter(shards.values()))
-    texts = _texts(list(shards.values()))
+    first = next(iter(checkpoints.values()))
+    texts = _texts(list(checkpoints.values()))
     return Checkpoint(
         path=index,
         container=f"sharded {first.container}",
-        writer=f"{len(shards)} file{'s' * (len(shards) != 1)}",
-        files=tuple(file for shard in shards.values() for file in shard.files),
-        stamps=tuple(stamp for shard in shards.values() for stamp in shard.stamps),
+        writer=f"{len(checkpoints)} file{'s' * (len(checkpoints) != 1)}",
+        files=tuple(file for checkpoint in checkpoints.values() for file in checkpoint.files),
+        stamps=tuple(stamp for checkpoint in checkpoints.values() for stamp in checkpoint.stamps),
         tensors=tuple(tensors),
-        places={key: place for piece in pieces for key, place in piece.places()},
+        places={key: place for shard in shards for key, place in shard.places()},
         tree={**({METADATA: texts} if texts else {}), **found},
         outlines=(("", found, False),),
-        source=Shards(tuple(shards.values())),
+        source=Shards(tuple(checkpoints.values())),
         texts=texts,
     )
 
@@ -73,7 +73,7 @@ def _weight_map(content: bytes) -> dict[str, str]:
     return weight_map
 
 
-def _shard(index: Path, name: str, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
+def _open_shard(index: Path, name: str, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
     if name in ("", ".", "..") or name != Path(name).name:
         raise CheckpointError(f"its `weight_map` names `{name}`, which is no file beside it")
     path = index.parent / name
@@ -83,7 +83,7 @@ def _shard(index: Path, name: str, open_file: Callable[[Path], Checkpoint]) -> C
     return open_file(path)
 
 
-class _Piece:
+class _Shard:
     """One of the files: its section, and the keys of its storages among those of all files."""
 
     def __init__(self, number: int, name: str, checkpoint: Checkpoint) -> None:
@@ -107,9 +107,9 @@ class _Piece:
         return ((storage.key, Place(self.number, places[key].offset)) for key, storage in self._storages.items())
 
 
-def _check_complete(pieces: list[_Piece], weight_map: Mapping[str, str]) -> None:
+def _check_complete(shards: list[_Shard], weight_map: Mapping[str, str]) -> None:
     """CheckpointError unless the index names exactly the tensors that the files hold, but for tied ones."""
-    tensors = {piece.name: piece.section.tensors for piece in pieces}
+    tensors = {shard.name: shard.section.tensors for shard in shards}
     for name, file in weight_map.items():
         if name not in tensors[file]:
             hint = nearest(name, tensors[file])
