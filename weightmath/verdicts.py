@@ -46,12 +46,26 @@ def check_claims(recipe: Recipe, claims: Iterable[tuple[int, Claim]]) -> None:
 
 
 def without_effect(recipe: Recipe, saves: Iterable[Save], results: Results) -> list[str]:
-    """A warning for each output that is what its template was, and was not asked for in another form."""
-    return [
+    """A warning for each output that is what its template was, and was not asked for in another form, or a zero delta.
+
+    Delta files are there under their names.
+    """
+    unchanged = [
         f"{save.name}: nothing changed against the template: the merge had no effect"
         for save in saves
-        if _is_unchanged(results.outcomes[save.name]) and not _is_converted(recipe, save)
+        if not save.encoding and _is_unchanged(results.outcomes[save.name]) and not _is_converted(recipe, save)
     ]
+    zero = [f"{save.name}: all numbers are 0: the delta has no effect" for save in saves if _is_zero(save)]
+    return unchanged + zero
+
+
+def _is_zero(save: Save) -> bool:
+    if save.encoding is None:
+        return False
+    # Imported when there is a delta file: that takes 15 ms.
+    from weightmath.delta.container import open_delta
+
+    return all(record.norm == 0 for record in open_delta(save.target).delta.records.values())
 
 
 def _is_unchanged(outcome: Outcome) -> bool:
@@ -60,8 +74,6 @@ def _is_unchanged(outcome: Outcome) -> bool:
 
 def _is_converted(recipe: Recipe, save: Save) -> bool:
     """Whether an output with the template's numbers is still another file: dtype, container, or what is left out."""
-    if save.encoding is not None:
-        return False
     spec = recipe.spec.save[save.name]
     is_other = _FORMS.get(save.template.checkpoint.container) != form_of(recipe.outputs[save.name])
     return bool(save.retyped or spec.drop or spec.keep != "all" or spec.shard or is_other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,3 +227,19 @@ def test_rows_and_matrices_are_shown(cli: Cli, folder: Path) -> None:
     lines = out.partition("gram([a, b])\n")[2].splitlines()
     shown = np.array([[float(x) for x in line.split()] for line in lines[:2]])
     np.testing.assert_allclose(shown, [[a @ a, a @ b], [a @ b, b @ b]], rtol=1e-5)
+
+
+def test_a_delta_file_is_told_by_what_it_holds(cli: Cli, folder: Path) -> None:
+    """Nothing is copied into it, and how far a difference lies from a model says nothing."""
+    text = "inputs: {a: base.ckpt, b: chat.ckpt}\nsave: {d.delta: {value: b - a, as: sparse}, z.delta: a - a}\n"
+    (folder / "deltas.yaml").write_text(text)
+    ran = cli("run", "deltas.yaml")
+    assert ran.code == 0
+    assert re.match(
+        r"d\.delta  \(.* kB\)\n  holds  4 tensors, stored as sparse\n"
+        r"z\.delta  \(.* kB\)\n  holds  4 tensors, stored as dense\n\n",
+        ran.out,
+    )
+    assert re.findall("warning: .*", ran.out) == ["warning: z.delta: all numbers are 0: the delta has no effect"]
+    report = json.loads(cli("run", "deltas.yaml", "--force", "--json").out)
+    assert [one["encoding"] for one in report["outputs"]] == ["sparse", "dense"]

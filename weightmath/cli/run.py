@@ -107,6 +107,8 @@ def _print_output(page: Page, output: OutputReport) -> None:
         ["copied", f"{tensors}everything else from `{output.template}`"],
         ["to template", _distance(output)],
     ]
+    if output.encoding:
+        rows = [["holds", f"{counted(output.merged, 'tensor')}, stored as {output.encoding}"]]
     if output.nonfinite:
         rows.append(["not finite", counted(output.nonfinite, "element")])
     page.table(rows)

@@ -29,6 +29,7 @@ class OutputReport:
     cosine            between output and template, over merged tensors; None where one of them is zero
     sampled           whether relative change and cosine are of a sample of tiles, as for large models
     nonfinite         NaN and infinite elements, which `nonfinite: allow` lets pass
+    encoding          of a delta file, which holds numbers alone: how it stores them; None for other outputs
     """
 
     name: str
@@ -46,6 +47,7 @@ class OutputReport:
     cosine: float | None
     sampled: bool
     nonfinite: int
+    encoding: str | None
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,5 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
         cosine=outcome.cosine,
         sampled=outcome.sampled,
         nonfinite=sum(change.nonfinite for change in changes),
+        encoding=save.encoding.options.kind if save.encoding else None,
     )
