@@ -179,7 +179,7 @@ def test_statistics_are_not_saved():
 
 def test_deltas_where_models_are_declared():
     with pytest.raises(KindError, match=r"subtract the base: x - base"):
-        check("delta", np.array([1.0]), "`x`")
-    check("delta", np.array([unknown, 0.0]), "`x`")
+        check("delta", np.array([1.0]), lambda: "`x`")
+    check("delta", np.array([unknown, 0.0]), lambda: "`x`")
     with pytest.raises(KindError, match=r"(?s)`models` of ties\(\).*is a delta"):
         planned(methods.load()["ties"].call(base, [chat - base]))

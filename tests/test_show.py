@@ -91,6 +91,19 @@ def test_what_is_deep_is_cut():
     assert len(str(deep)) < 100
 
 
+def test_what_is_wide_is_cut():
+    """Eight times as much with every median, without an end to it."""
+    wide = a
+    for _ in range(12):
+        wide = f.median([wide] * 8)
+    assert str(wide).count("median(") == 4096
+    halves = a
+    for _ in range(11):
+        halves = halves - halves
+    assert str(halves).count("a") == 2048
+    assert "..." not in str(halves)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_exact(value):
     again = evaluate(shown_number(value), {}, {})

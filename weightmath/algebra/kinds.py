@@ -123,12 +123,12 @@ def weights_of(
     return np.broadcast_to(weights, (tensors,))
 
 
-def check(kind: str, weights: Numbers, what: str) -> None:
-    """KindError when a vector that must be of this kind is known to be something else."""
+def check(kind: str, weights: Numbers, what: Callable[[], str]) -> None:
+    """KindError when a vector that must be of this kind is known to be something else; `what` is what it is called."""
     wrong = ~np.isnan(weights) & (np.abs(weights - KIND_WEIGHTS[kind]) > TOLERANCE)
     if wrong.any():
         weight = float(weights[wrong][0])
-        raise KindError(f"{what} must be a {kind}, and {_meaning(weight)}", hint=_way_out(kind, weight))
+        raise KindError(f"{what()} must be a {kind}, and {_meaning(weight)}", hint=_way_out(kind, weight))
 
 
 def kind_of(weights: Numbers) -> str:

@@ -7,7 +7,8 @@ which are parameters of a recipe, the coefficients that methods have solved for,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _BINDING = {
 }
 _ATOM = 9
 _DEPTH = 12
+_MOST = 1 << _DEPTH  # operations: all of those that have two operands
 
 
 def shown_number(value: float) -> str:
@@ -48,17 +50,21 @@ def quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
-def show(vector: Vector, depth: int = _DEPTH) -> str:
-    """The node as source text; parts deeper than `depth` are shown as `...`."""
+def show(vector: Vector) -> str:
+    """The node as source text; what is too deep, or comes after thousands of operations, is shown as `...`."""
+    return _shown(vector, _DEPTH, count())
+
+
+def _shown(vector: Vector, depth: int, operations: Iterator[int]) -> str:
     while vector.op == "declared":
         vector = vector.args[0]
     if vector.op in _LEAVES:
         return _LEAVES[vector.op](vector)
-    if depth == 0:
+    if depth == 0 or next(operations) >= _MOST:
         return "..."
     if vector.op in ("largest_mask", "keep"):
-        return _selection(vector, depth)
-    args = [show(arg, depth - 1) for arg in vector.args]
+        return _selection(vector, depth, operations)
+    args = [_shown(arg, depth - 1, operations) for arg in vector.args]
     if vector.op in SYMBOLS:
         return _operation(vector, args)
     if vector.op == "item":
@@ -114,8 +120,8 @@ def _value(value: Any) -> str:
     return shown_number(value) if isinstance(value, int | float) else quoted(str(value))
 
 
-def _selection(vector: Vector, depth: int) -> str:
+def _selection(vector: Vector, depth: int, operations: Iterator[int]) -> str:
     value, cut = vector.args
     name = f"keep_{cut.option('order')}" if vector.op == "keep" else "largest_mask"
-    density = show(cut.args[1], depth - 1)
-    return f"{name}({show(value, depth - 1)}, density={density}, scope={quoted(cut.option('scope'))})"
+    chosen, density = (_shown(arg, depth - 1, operations) for arg in (value, cut.args[1]))
+    return f"{name}({chosen}, density={density}, scope={quoted(cut.option('scope'))})"

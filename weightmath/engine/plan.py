@@ -249,7 +249,7 @@ def _learn_one(node: Vector, facts: Facts, layout: Layout) -> None:
     )
     facts.gaps[node] = gaps(node, facts, layout)
     if node.op == "declared":
-        kinds.check(node.option("kind"), weights[node][present[node]], f"{node.option('what')}, `{node}`,")
+        kinds.check(node.option("kind"), weights[node][present[node]], lambda: f"{node.option('what')}, `{node}`,")
     if node.op == "cut":
         _check_density(node, static, layout)
     ready[node] = max((ready[arg] for arg in node.args), default=0)
@@ -302,7 +302,7 @@ def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     if np.all(np.abs(weights[~np.isnan(weights)]) <= kinds.TOLERANCE):
         return
     try:
-        kinds.check("model", weights, f"`{output.value}`")
+        kinds.check("model", weights, lambda: f"`{output.value}`")
     except KindError as error:
         raise at(output.kind, error) from None
 
