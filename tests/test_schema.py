@@ -52,6 +52,8 @@ def test_recipes_of_the_gallery_are_valid(path):
 VARIED = "inputs: {a: a.ckpt}\nparams: {t: 0, k: x}\nsave: {'b_{t}.ckpt': a}\n"
 VALID = [
     "inputs: {a: a.ckpt}\nsave: {b.ckpt: a}",
+    "inputs: {a: a.ckpt}\nshow: norm(a)",
+    "inputs: {a: a.ckpt}\nexpect: [norm(a) > 0]",
     "inputs: {a: {path: a.ckpt, section: ema., names: litema, strip: x., rename: {'': 'y.'}}}\nsave: {b.ckpt: a}",
     "inputs: {a: {path: a.ckpt, kind: delta, part: true, extra: ignore}}\nsave: {b.ckpt: {value: a, keep: weights}}",
     "inputs: {a: {glob: 'r/*.ckpt', sort: 'entry:metric', best: 3, except: last.ckpt}}\nsave: {b.ckpt: 'mean(a)'}",
@@ -75,6 +77,9 @@ VALID = [
 
 INVALID = [
     "inputs: {a: a.ckpt}",
+    "inputs: {a: a.ckpt}\nshow: []",
+    "inputs: {a: a.ckpt}\nshow: norm(a)\nsave: {}",
+    "inputs: {a: a.ckpt}\nparams: {t: 0}\nshow: norm(a)\nvary: {t: [0, 1]}",
     "save: {b.ckpt: a}",
     "inputs: {}\nsave: {b.ckpt: 1}",
     "inputs: {a: a.ckpt}\nsave: {}",

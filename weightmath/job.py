@@ -91,7 +91,7 @@ def prepare(source: Recipe) -> Job:
     known = callables()
     recipe.check(source, known)
     inputs = open_inputs(source)
-    template = inputs.template(next(iter(source.spec.save)))
+    template = inputs.first_template
     subject = subject_for(source, inputs, template)
     vectors = vectors_of(source, inputs, template, subject)
     return job_of(source, inputs, subject, vectors, recipe.build(source, inputs.grouped(vectors), known))
@@ -99,7 +99,7 @@ def prepare(source: Recipe) -> Job:
 
 def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[str, Vector], built: Built) -> Job:
     """The job of a graph that is built; `prepare` builds it from expressions, `weightmath.save` is given it."""
-    template = inputs.template(next(iter(source.spec.save)))
+    template = inputs.first_template
     plan, copied = _plan(source, inputs, vectors, built, subject)
     policies = _integers(source, inputs, template)
     records, doubts = _records(source, inputs, plan, built)
@@ -161,7 +161,7 @@ def _plan_of(source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], buil
             )
         )
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
-    order = [layout.index[name] for name in inputs.template(next(iter(built.saves))).tensors if name in layout]
+    order = [layout.index[name] for name in inputs.first_template.tensors if name in layout]
     try:
         return make_plan(Request(layout, tuple(outputs), questions(built), tuple(order), compute, built.places))
     except WeightmathError as error:

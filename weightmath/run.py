@@ -21,7 +21,7 @@ from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import Results, Settings, execute
 from weightmath.engine.memory import settings_for
 from weightmath.engine.meter import Meter, Told, silent
-from weightmath.files.attempt import Attempt, check_nobody_writes, published_before
+from weightmath.files.attempt import Attempt, Nothing, check_nobody_writes, published_before
 from weightmath.files.identity import identity
 from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
 from weightmath.files.outputs import CheckpointSink, Save, check_targets
@@ -101,9 +101,10 @@ def run(
     job.pins.check_files()
     with ExitStack() as stack:
         readers = open_readers(stack, job.checkpoints)
-        attempt = stack.enter_context(
-            Attempt(_which(job, settings), job.saves, job.checkpoints, force=force, durable=durable)
-        )
+        attempt: Attempt | Nothing = Nothing()
+        if job.saves:
+            which = _which(job, settings)
+            attempt = stack.enter_context(Attempt(which, job.saves, job.checkpoints, force=force, durable=durable))
         watch = Watch(job.inputs, job.saves) if job.needs_fingerprints else None
         make_source, make_sink = (watch.source, watch.sink) if watch else (CheckpointSource, CheckpointSink)
         sinks = {

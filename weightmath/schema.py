@@ -24,7 +24,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "let": "Named values in order: name: expression over inputs, params and the entries above.",
         "show": 'Expressions whose values the summary prints: cosine(a, b, scope="layer").',
         "expect": "Comparisons that must hold, else no output appears: cosine(merged, base) > 0.9.",
-        "save": "The outputs: path: expression, or path: {value: ..., dtype: ...}.",
+        "save": "The outputs: path: expression, or path: {value: ..., dtype: ...}. Without it, numbers are shown.",
         "only": "Patterns of the tensors that are computed; the template keeps the others.",
         "except": "Patterns of tensors that stay the template's.",
         "missing": "What to do about tensors that an input lacks: error, or read the template's.",
@@ -109,6 +109,8 @@ def schema() -> Schema:
         part.pop("title")
         part["properties"] = {key: _property(name, key, value) for key, value in part["properties"].items()}
     _take_short_forms(made["properties"], parts)
+    asked = [{"required": [key], "properties": {key: {"minItems": 1}}} for key in ("show", "expect")]
+    made |= {"anyOf": [{"required": ["save"]}, *asked], "dependentRequired": {"vary": ["save"]}}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A recipe of weightmath"}
     return {**head, **made, "$defs": parts}
 

@@ -118,7 +118,7 @@ merge.yaml:8: let.skill: `skill` is used in its own definition
 merge.yaml:11: show[0]: this has a value for every element
   skill
   ^^^^^
-  hint: show a statistic of it: norm(x), or mean(x, scope="layer")""",
+  hint: show a statistic of it: norm(x), or mean(x, scope="layer"); or save it: `save:` in a recipe, -o with -e""",
     ),
     (
         "norm(skill) > 0",

@@ -78,8 +78,9 @@ def test_windows_line_ends_and_byte_order_mark():
 
 BACKSLASH = "use single quotes, where a backslash is plain: 're:blocks\\.\\d+'"
 MESSAGES = {
-    "": "merge.yaml: the recipe is empty\n  hint: it has at least `inputs:` and `save:`",
-    "- a": "merge.yaml: a recipe is a mapping, and this is none\n  hint: it has at least `inputs:` and `save:`",
+    "": "merge.yaml: the recipe is empty\n  hint: it has at least `inputs:`, and `save:` or `show:`",
+    "- a": "merge.yaml: a recipe is a mapping, and this is none\n"
+    "  hint: it has at least `inputs:`, and `save:` or `show:`",
     "let: {out: lerp(a, b, 0.5)}": """\
 merge.yaml:1: let: inside braces and brackets YAML cuts `lerp(a, b, 0.5)` at its commas
   let: {out: lerp(a, b, 0.5)}

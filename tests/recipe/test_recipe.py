@@ -361,7 +361,11 @@ def test_mistake(right, wrong, expected):
 
 def test_a_recipe_without_a_part_that_it_needs():
     assert message("inputs: {a: a.ckpt}") == (
-        "merge.yaml:1: the key `save` is missing\n  hint: for example: merged.ckpt: merged"
+        "merge.yaml: it saves nothing and shows nothing\n  hint: save: {merged.ckpt: merged}, or show: norm(merged)"
+    )
+    assert message("inputs: {a: a.ckpt}\nparams: {t: 0}\nshow: norm(a)\nvary: {t: [0, 1]}") == (
+        "merge.yaml:4: vary: what varies is measured on what is saved, and nothing is\n"
+        "  hint: save: {merged.ckpt: merged}"
     )
     assert message("save: {b.ckpt: a}") == (
         "merge.yaml:1: the key `inputs` is missing\n  hint: for example: base: base.ckpt"

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run": (
         "weightmath run recipe.yaml --set strength=0.7 --output merged.ckpt",
         'weightmath run -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt',
+        "weightmath run -e \"cosine(a, b, scope='layer')\" a=x.ckpt b=y.ckpt",
     ),
     "sweep": (
         "weightmath sweep wise_ft.yaml --jobs 4",

@@ -20,7 +20,10 @@ Words = Annotated[
     ),
 ]
 Expression = Annotated[
-    str | None, typer.Option("-e", "--expression", help="Compute this instead of a recipe, and save it to --output.")
+    str | None,
+    typer.Option(
+        "-e", "--expression", help="Compute this instead of a recipe; save it to --output, or without one show it."
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -104,7 +107,7 @@ def recipe_of(
             raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
         read = recipe.read(sys.stdin.buffer, "-") if words == ["-"] else recipe.load(words[0])
         return recipe.with_overrides(read, sets=sets or (), inputs=inputs or (), outputs=outputs or ())
-    if outputs is None or len(outputs) != 1:
+    if outputs and len(outputs) > 1:
         raise RecipeError("an expression is saved to one output", where="-e", hint="-o out.ckpt")
-    made = recipe.from_expression(expression, words, outputs[0])
+    made = recipe.from_expression(expression, words, outputs[0] if outputs else None)
     return recipe.with_overrides(made, sets=sets or (), inputs=inputs or ())

@@ -25,6 +25,7 @@ class Page:
 
     def __init__(self) -> None:
         self._is_plain = not sys.stdout.isatty() and not any(name in os.environ for name in _AS_ON_TERMINALS)
+        self._is_empty = True
 
     @cached_property
     def _console(self) -> Console:
@@ -40,6 +41,7 @@ class Page:
 
     def _print(self, text: str = "", style: str = "", *, wrap: bool = False, bold_yellow: int = 0) -> None:
         """A text, wrapped or as it is; `bold_yellow` are so many letters at its beginning."""
+        self._is_empty = False
         if self._is_plain:
             print(text.expandtabs())
             return
@@ -58,8 +60,9 @@ class Page:
         self._print("\n".join(wrapped(printable(text), self._width, hanging)), style)
 
     def heading(self, text: str) -> None:
-        """A line that begins a part, after an empty one."""
-        self._print()
+        """A line that begins a part, after an empty one unless it is the first."""
+        if not self._is_empty:
+            self._print()
         self._print(printable(text), "bold", wrap=True)
 
     def listed(self, rows: Iterable[str], style: str = "") -> None:

@@ -87,8 +87,9 @@ def _print(report: PlanReport) -> None:
     rows = [[number, text] for place, one in enumerate(report.passes, 1) for number, text in _pass(place, one)]
     rows += [["", f"tensor by tensor within a pass: {text}"] for text in dict.fromkeys(report.within)]
     page.table(rows, right=(0,))
-    page.heading("outputs")
-    page.table([_output(one) for one in report.outputs])
+    if report.outputs:
+        page.heading("outputs")
+        page.table([_output(one) for one in report.outputs])
     _print_copied(page, report)
     page.heading("cost")
     page.table(_cost(report))
@@ -149,13 +150,15 @@ def _output(one: OutputPlan) -> list[str]:
 
 
 def _print_copied(page: Page, report: PlanReport) -> None:
-    rows = [[f"{len(one.tensors):,}", f"copied: {one.reason}", _names(one.tensors)] for one in report.copied]
-    rows += [
-        [f"{len(one.tensors):,}", f"outside the vector: {_POLICIES[one.policy]}", _names(one.tensors)]
-        for one in report.integers
-    ]
+    did = "copied" if report.outputs else "left out"
+    rows = [[f"{len(one.tensors):,}", f"{did}: {one.reason}", _names(one.tensors)] for one in report.copied]
+    if report.outputs:
+        rows += [
+            [f"{len(one.tensors):,}", f"outside the vector: {_POLICIES[one.policy]}", _names(one.tensors)]
+            for one in report.integers
+        ]
     merged = tuple(one.tensor for one in report.buffers if one.fate == "merged")
-    if merged:
+    if merged and report.outputs:
         rows.append([f"{len(merged):,}", "buffers, merged by the formula", _names(merged)])
     if rows:
         page.heading("tensors apart")

@@ -127,6 +127,18 @@ class Attempt:
         self.journal.remove()
 
 
+class Nothing:
+    """In place of the attempt of a run that saves nothing: there is nothing to publish, and nothing to go on from."""
+
+    writers: Sequence[Writer] = ()
+    journal: None = None
+    resumed = False
+    reasons: Sequence[str] = ()
+
+    def publish(self, encode: Callable[[Save], Path]) -> None:
+        """There is nothing."""
+
+
 def _encoded(save: Save) -> str:
     """The key under which the journal has the inode of a delta file."""
     return f"encoded {save.name}"
@@ -142,7 +154,7 @@ def check_nobody_writes(saves: Sequence[Save]) -> None:
 
 def published_before(which: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:
     """Outputs that are in place already, as the run was stopped while it published them."""
-    if not hidden(saves[0].path, "journal").exists():
+    if not saves or not hidden(saves[0].path, "journal").exists():
         return []
     journal = JournalFile(saves[0].path)
     head, inodes = journal.head, {save.target: journal.find(_encoded(save)) for save in saves}

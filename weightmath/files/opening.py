@@ -35,12 +35,17 @@ class Inputs:
         """The models of an input: one, or those of a list in order."""
         return [opened for opened in self.models.values() if opened.input == name]
 
-    def template(self, output: str) -> Opened:
+    @property
+    def first_template(self) -> Opened:
+        """The template of the first output, or what it would be where nothing is saved: its section is the layout."""
+        return self.template(next(iter(self.recipe.spec.save), None))
+
+    def template(self, output: str | None) -> Opened:
         """The template of an output: the one it names, else the first input that is a whole model; of a list the last.
 
         Where no input is a whole model, it is the first that is whole.
         """
-        named = self.recipe.spec.save[output].template
+        named = None if output is None else self.recipe.spec.save[output].template
         if named is not None:
             return self.of(named)[-1]
         default = self.recipe.default_template(self.deltas)
@@ -121,7 +126,8 @@ def subject_for(recipe: Recipe, inputs: Inputs, template: Opened) -> Subject:
 
 def _dropped_by_all(inputs: Inputs) -> frozenset[str]:
     """Tensors that every output leaves out."""
-    return frozenset.intersection(*(inputs.dropped(output) for output in inputs.recipe.spec.save))
+    dropped = [inputs.dropped(output) for output in inputs.recipe.spec.save]
+    return frozenset.intersection(*dropped) if dropped else frozenset()
 
 
 def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subject) -> dict[str, Vector]:

@@ -116,7 +116,7 @@ def ground_of(source: Recipe) -> Ground:
     single = replace(source, spec=source.spec.model_copy(update={"vary": None, "metric": None}))
     recipe.check(single, callables())
     inputs = open_inputs(single)
-    template = inputs.template(next(iter(single.spec.save)))
+    template = inputs.first_template
     subject = subject_for(single, inputs, template)
     return Ground(single, inputs, subject, vectors_of(single, inputs, template, subject))
 

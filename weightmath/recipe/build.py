@@ -157,7 +157,7 @@ def _error(fact: str, expression: Expression, place: str, hint: str) -> RecipeEr
 
 def _shown(value: Value, expression: Expression, place: str) -> Value:
     if isinstance(value, Vector) and value.domain == Domain.ELEMENT:
-        hint = 'show a statistic of it: norm(x), or mean(x, scope="layer")'
+        hint = 'show a statistic of it: norm(x), or mean(x, scope="layer"); or save it: `save:` in a recipe, -o with -e'
         raise _error("this has a value for every element", expression, place, hint)
     return value
 

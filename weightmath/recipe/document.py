@@ -70,7 +70,7 @@ def scalar(text: str) -> str | float | bool | None:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-_LEAST = "it has at least `inputs:` and `save:`"
+_LEAST = "it has at least `inputs:`, and `save:` or `show:`"
 
 
 def load(text: str, name: str, what: str = "recipe", least: str = _LEAST) -> Document:

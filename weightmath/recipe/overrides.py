@@ -67,11 +67,11 @@ def _point(recipe: Recipe) -> Recipe:
     return replace(of_document(recipe.text, replace(recipe.document, data=data), recipe.path), changes=recipe.changes)
 
 
-def from_expression(expression: str, inputs: Sequence[str], output: str) -> Recipe:
+def from_expression(expression: str, inputs: Sequence[str], output: str | None) -> Recipe:
     """The recipe that `weightmath run -e EXPRESSION a=x.ckpt b=y.ckpt -o out.ckpt` stands for.
 
     `inputs` are `name=PATH`, or `name=PATTERN` for a list, `output` is a path, all relative to the current folder.
-    Messages call it `-e`.
+    Without an output the expression is shown. Messages call it `-e`.
     """
     if not inputs:
         raise RecipeError("there is no input", where=EXPRESSION, hint="name each: a=x.ckpt b=y.ckpt")
@@ -82,7 +82,8 @@ def from_expression(expression: str, inputs: Sequence[str], output: str) -> Reci
             hint = f'a list has one pattern: {name}="runs/*.ckpt"'
             raise RecipeError(f"the input `{name}` is given twice", where=EXPRESSION, hint=hint)
         named[name] = {"glob": path} if _is_pattern(path) else path
-    data: dict[str, Any] = {"inputs": named, "save": {output: expression}}
+    wanted = {"show": expression} if output is None else {"save": {output: expression}}
+    data: dict[str, Any] = {"inputs": named, **wanted}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return of_document(text, Document(EXPRESSION, data, {}))
 
@@ -134,7 +135,8 @@ def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:
             outputs = {only: _target(change) for only in outputs}
         else:
             listed = " ".join(f"{known}=PATH" for known in outputs)
-            hint = (nearest(name, outputs) if equals else None) or f"say which: {listed}"
+            which = f"say which: {listed}" if listed else f"it saves nothing: save: {{{change}: ...}}"
+            hint = (nearest(name, outputs) if equals else None) or which
             raise RecipeError(f"`{name}` is not an output of the recipe", where=f"--output {change}", hint=hint)
     return outputs
 

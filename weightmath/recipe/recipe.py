@@ -178,6 +178,9 @@ def of_document(text: str, document: Document, path: Path | None = None) -> Reci
     except ValidationError as error:
         raise spec_errors.translated(error, document) from None
     recipe = Recipe(text, path, document, spec, {name: name for name in spec.save})
+    if not (spec.save or spec.show or spec.expect):
+        hint = "save: {merged.ckpt: merged}, or show: norm(merged)"
+        raise RecipeError("it saves nothing and shows nothing", where=document.name, hint=hint)
     _check_names(recipe)
     _check_vary(recipe)
     for expression in (*recipe.cells(), *recipe.expressions()):
@@ -210,6 +213,9 @@ def _check_vary(recipe: Recipe) -> None:
             hint = "vary: {alpha: 'linspace(0, 1, 11)'}"
             raise RecipeError("there is a `metric` and nothing varies", where=recipe.where("metric"), hint=hint)
         return
+    if not spec.save:
+        fact, hint = "what varies is measured on what is saved, and nothing is", "save: {merged.ckpt: merged}"
+        raise RecipeError(fact, where=recipe.where("vary"), hint=hint)
     single = [name for name, value in spec.params.items() if isinstance(value, Setting)]
     for name in spec.vary.names:
         place = recipe.where("vary", name)

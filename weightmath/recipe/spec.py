@@ -170,6 +170,8 @@ class RecipeSpec(Keys):
     are the template's, buffers that none matches follow the formula where every output is an average, or a delta that
     is a sum. Of tensors that match `fit` the leading rows that all inputs have are merged.
 
+    A recipe saves something, or shows or expects it.
+
     A recipe with `vary` is many recipes, one for each setting of its parameters, and `metric` says how good each is.
     """
 
@@ -178,7 +180,7 @@ class RecipeSpec(Keys):
     let: dict[Identifier, Expression] = Field(default_factory=dict)
     show: Annotated[tuple[Expression, ...], BeforeValidator(one_or_more)] = ()
     expect: Annotated[tuple[Expression, ...], BeforeValidator(one_or_more)] = ()
-    save: Annotated[dict[PathText, Annotated[SaveSpec, BeforeValidator(_save)]], Field(min_length=1)]
+    save: dict[PathText, Annotated[SaveSpec, BeforeValidator(_save)]] = Field(default_factory=dict, min_length=1)
     only: PatternList = ()
     except_: PatternList = Field(default=(), alias="except")
     missing: Missing = "error"
