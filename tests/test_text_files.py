@@ -52,8 +52,8 @@ def test_what_the_system_refuses_names_the_file_that_was_asked_for(
     ("name", "force", "message"),
     [
         ("there", False, "there: exists\n  hint: another name"),
-        (".", True, "is a directory\n  hint: name a file in it"),
-        ("none/new", True, "none/new: its directory does not exist\n  hint: mkdir -p"),
+        (".", True, "is a folder\n  hint: name a file in it"),
+        ("none/new", True, "none/new: its folder does not exist\n  hint: mkdir -p"),
         ("there", True, None),
         ("new", False, None),
     ],
@@ -61,8 +61,8 @@ def test_what_the_system_refuses_names_the_file_that_was_asked_for(
 def test_what_is_refused(tmp_path: Path, name: str, force: bool, message: str | None) -> None:
     (tmp_path / "there").touch()
     if message is None:
-        check_free(tmp_path / name, force=force, directory="name a file in it")
+        check_free(tmp_path / name, force=force, folder="name a file in it")
         return
     with pytest.raises(OutputError) as caught:
-        check_free(tmp_path / name, force=force, directory="name a file in it")
+        check_free(tmp_path / name, force=force, folder="name a file in it")
     assert message in str(caught.value)

@@ -111,7 +111,7 @@ def test_targets_that_are_refused(image: Image, template: Path, tmp_path: Path) 
     (tmp_path / "folder").mkdir()
     os.link(template, tmp_path / "link.pt")
     for name, force, message in (
-        ("there.pt", False, "exists"), ("folder", True, "is a directory"), ("no/out.pt", False, "does not exist"),
+        ("there.pt", False, "exists"), ("folder", True, "is a folder"), ("no/out.pt", False, "does not exist"),
         ("t.pt", True, "is the template"), ("link.pt", True, "is the template"),
     ):  # fmt: skip
         with pytest.raises(OutputError, match=message):

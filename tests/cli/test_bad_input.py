@@ -121,9 +121,9 @@ CASES = [
         "error: chat.ckpt: exists\n  hint: choose another name, or allow it with --force\n",
     ),
     Case(
-        "output is a directory",
+        "output is a folder",
         ("run", "-e", "a", "a=base.ckpt", "-o", "here.ckpt"),
-        "error: here.ckpt: is a directory\n",
+        "error: here.ckpt: is a folder\n",
         lambda d: (d / "here.ckpt").mkdir(),
     ),
     Case(
@@ -138,7 +138,7 @@ CASES = [
         "error: -e: save.out.cpkt: `out.cpkt`: no container has the ending `.cpkt`\n"
         "  hint: did you mean `.ckpt`? known: .ckpt .pt .pth .bin .pth.tar .safetensors, or `out.cpkt/` for a folder",
     ),
-    Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its directory does not exist\n"),
+    Case("no folder for the output", (*_expression("a")[:-1], "no/out.ckpt"), "its folder does not exist\n"),
     Case("memory", _expression("a", "--memory", "1MB"), "and the budget is 1 MB\n  hint: --memory "),
     Case("size", _expression("a", "--memory", "1XB"), "error: --memory: `1XB` is not a size\n"),
     Case(

@@ -194,7 +194,7 @@ def test_only_an_adapter_is_replaced(cli: Cli, folder: Path) -> None:
         ("adapter", "holds more than an adapter (`notes.txt`)"),
         ("x.safetensors", "is an input"),
         ("chat.ckpt", "is a file, and the output a folder"),
-        ("dir.safetensors", "is a directory, and the output a file"),
+        ("dir.safetensors", "is a folder, and the output a file"),
     ):
         ran = cli("delta", "to-lora", "x.safetensors", "-o", output, "--force")
         assert (ran.code, ran.out) == (2, "")
@@ -266,7 +266,7 @@ def test_a_directory_that_cannot_be_written_to_is_refused_before_any_work(
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
     ran = cli(*command, "new.ckpt")
-    fact = "its directory cannot be written to\n  hint: choose another directory"
+    fact = "its folder cannot be written to\n  hint: choose another folder"
     assert (ran.code, ran.err) == (2, f"error: new.ckpt: {fact}\n")
 
 

@@ -63,7 +63,7 @@ def test_mistakes(cli, folder):
     assert ran.err == "error: --like: results can be like mergekit's, not like `peft`\n  hint: --like mergekit\n"
     ran = cli("import", "config.yml", "-o", "recipe.yaml")
     assert ran.err == "error: recipe.yaml: exists\n  hint: -o another.yaml, or --force to replace it\n"
-    assert cli("import", "config.yml", "-o", ".").err == "error: .: is a directory\n  hint: -o config.yml\n"
+    assert cli("import", "config.yml", "-o", ".").err == "error: .: is a folder\n  hint: -o config.yml\n"
     assert cli("import", "nowhere.yml").err == "error: nowhere.yml: No such file or directory\n"
     (folder / "config.yml").write_bytes(b"\xff")
     assert cli("import", "config.yml").err == "error: config.yml: is not text: byte 0 is not UTF-8\n"

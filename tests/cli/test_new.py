@@ -52,7 +52,7 @@ def test_mistakes(cli, folder):
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "error: there is no recipe `tie` in the gallery\n  hint: did you mean `ties`?\n"
     ran = cli("new", "ties", "-o", folder)
-    assert ran.err == f"error: {folder}: is a directory\n  hint: -o {folder}/ties.yaml\n"
+    assert ran.err == f"error: {folder}: is a folder\n  hint: -o {folder}/ties.yaml\n"
     assert cli("new", "ties", "-o", "nowhere/x.yaml").err == (
-        "error: nowhere/x.yaml: its directory does not exist\n  hint: mkdir -p nowhere\n"
+        "error: nowhere/x.yaml: its folder does not exist\n  hint: mkdir -p nowhere\n"
     )

@@ -177,7 +177,7 @@ def test_a_directory_that_cannot_be_written_is_refused(
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
     ran = cli(command, "recipe.yaml")
     assert ran.code == 2
-    assert "merged.ckpt: its directory cannot be written to\n  hint: choose another directory" in ran.err
+    assert "merged.ckpt: its folder cannot be written to\n  hint: choose another folder" in ran.err
 
 
 def test_without_a_recipe(cli: Cli, folder: Path) -> None:

@@ -292,7 +292,7 @@ def test_what_is_refused_before_any_work(here: Path) -> None:
     assert "`alpha` varies, and cannot be set" in refused(here, RECIPE, sets=["alpha=3"])
     assert "inputs.b: c.ckpt: no such file" in refused(here, RECIPE.replace("b: b.ckpt", "b: c.ckpt"))
     assert "which only you can allow" in refused(here, RECIPE.partition("metric")[0] + "metric: 'eval:f'")
-    assert "none: its directory does not exist\n  hint: mkdir -p " in refused(here, RECIPE.replace("'m_", "'none/m_"))
+    assert "none: its folder does not exist\n  hint: mkdir -p " in refused(here, RECIPE.replace("'m_", "'none/m_"))
     (here / "out_m_0_0.ckpt").touch()
     assert "out_m_0_0.ckpt: exists\n" in refused(here, RECIPE)
     assert "nothing says which point is best" in refused(

@@ -231,7 +231,7 @@ def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
 
 
 def check_is_file(path: Path) -> None:
-    """CheckpointError if a path is missing, a directory, or no regular file."""
+    """CheckpointError if a path is missing, a folder, or no regular file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -241,6 +241,6 @@ def check_is_file(path: Path) -> None:
     except ValueError:
         raise CheckpointError("is no name that a file can have", where=str(path)) from None
     if stat.S_ISDIR(status.st_mode):
-        raise CheckpointError("is a directory, not a checkpoint file", where=str(path))
+        raise CheckpointError("is a folder, not a checkpoint file", where=str(path))
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError("is not a regular file", where=str(path), hint="a pipe or device cannot be read twice")

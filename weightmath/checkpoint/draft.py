@@ -202,7 +202,7 @@ def check_target(path: Path, image: Image, *, force: bool) -> None:
         return
     if path.is_dir() and not image.is_folder:
         hint = f"name a file in it: {path / 'merged.ckpt'}; or write `{path.name}/` for a folder of safetensors"
-        raise OutputError("is a directory", where=where, hint=hint)
+        raise OutputError("is a folder", where=where, hint=hint)
     if not path.is_dir() and image.is_folder:
         raise OutputError("is a file, and the output a folder", where=where, hint="choose another name")
     if holds(path, image.template):

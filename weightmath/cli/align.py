@@ -63,7 +63,7 @@ def align(
         from weightmath.lab.metric import optional_metric
 
         if save_spec is not None:
-            check_free(save_spec, force=force, directory="--save-spec names a file")
+            check_free(save_spec, force=force, folder="--save-spec names a file")
         measure = optional_metric(metric, allow_code=allow_code)
         job = aligning.prepare(first, second, output, spec=spec, heads=heads, section=section, force=force)
     with failing(FAILED, as_json=json):

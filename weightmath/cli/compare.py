@@ -63,7 +63,7 @@ def compare(
         if csv is None and force:
             raise RecipeError("--force replaces a file, and none is written", hint="--csv FILE, or leave it out")
         if csv is not None:
-            check_free(csv, force=force, directory="--csv names a file")
+            check_free(csv, force=force, folder="--csv names a file")
         with progress_bar("comparing", wanted=not json) as progress:
             found = compared(
                 checkpoints,

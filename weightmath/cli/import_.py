@@ -68,7 +68,7 @@ def _check(config: Path, output: Path | None, like: str | None, *, force: bool) 
         raise RecipeError("--force replaces a file, and the recipe is printed", hint="-o FILE, or leave it out")
     if output is not None:
         exists = "-o another.yaml, or --force to replace it"
-        check_free(output, force=force, directory=f"-o {output / config.name}", exists=exists)
+        check_free(output, force=force, folder=f"-o {output / config.name}", exists=exists)
 
 
 def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool) -> None:

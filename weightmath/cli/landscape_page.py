@@ -22,7 +22,7 @@ def picture_file(stem: Path, *, resume: bool) -> Path | None:
 
     page = paths(stem)[0].with_suffix(".html")
     exists = "-o STEM writes another; --resume goes on with its table, and draws it anew"
-    check_free(page, force=resume, directory="-o STEM writes another", exists=exists)
+    check_free(page, force=resume, folder="-o STEM writes another", exists=exists)
     return page if find_spec("plotly") else None
 
 

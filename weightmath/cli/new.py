@@ -71,7 +71,7 @@ def _write(one: Starter, path: Path, *, force: bool, as_json: bool) -> None:
     from weightmath.files.text import check_free, write_whole
 
     exists = "-o another.yaml, or --force to replace it"
-    check_free(path, force=force, directory=f"-o {path / one.file_name}", exists=exists)
+    check_free(path, force=force, folder=f"-o {path / one.file_name}", exists=exists)
     write_whole(path, one.text)
     if as_json:
         from weightmath.reports.plain import as_json as text_of

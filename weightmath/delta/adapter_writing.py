@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
 
 def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
-    """OutputError where an adapter cannot get its name: there is something, or no directory that it may lie in.
+    """OutputError where an adapter cannot get its name: there is something, or no folder that it may lie in.
 
     force   a file may be replaced by a file, but not the delta, and a folder that holds only an adapter by a folder
     """
@@ -69,7 +69,7 @@ def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
     if path.exists() and not force:
         raise OutputError("exists", where=where, hint="choose another name, or allow it with --force")
     if path.exists() and path.is_dir() == is_file:
-        fact = "is a directory, and the output a file" if is_file else "is a file, and the output a folder"
+        fact = "is a folder, and the output a file" if is_file else "is a file, and the output a folder"
         raise OutputError(fact, where=where, hint="choose another name")
     if path.is_file() and os.path.samefile(path, file.path):
         fact = "is an input: an output never replaces an input"

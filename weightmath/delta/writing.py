@@ -191,4 +191,4 @@ def check_free(path: Path, inputs: Sequence[Path], *, force: bool) -> None:
         fact = "is an input: an output never replaces an input"
         raise OutputError(fact, where=str(path), hint="choose another name")
     exists = "choose another name, or allow it with --force"
-    plain.check_free(path, force=force, directory="name a file in it", exists=exists)
+    plain.check_free(path, force=force, folder="name a file in it", exists=exists)

@@ -10,25 +10,25 @@ from weightmath.errors import OutputError
 
 
 def check_free(
-    path: Path, *, force: bool, directory: str, exists: str = "another name, or --force to replace it"
+    path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it"
 ) -> None:
-    """OutputError where a file cannot be written: it is a directory, may lie in none, or exists without `force`.
+    """OutputError where a file cannot be written: it is a folder, may lie in none, or exists without `force`.
 
-    directory, exists   the ways out
+    folder, exists   the ways out
     """
     if path.is_dir():
-        raise OutputError("is a directory", where=str(path), hint=directory)
+        raise OutputError("is a folder", where=str(path), hint=folder)
     if path.exists() and not force:
         raise OutputError("exists", where=str(path), hint=exists)
     check_folder(path)
 
 
 def check_folder(path: Path) -> None:
-    """OutputError where the directory of what is to be written does not exist, or cannot be written to."""
+    """OutputError where the folder of what is to be written does not exist, or cannot be written to."""
     if not path.parent.is_dir():
-        raise OutputError("its directory does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+        raise OutputError("its folder does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError("its directory cannot be written to", where=str(path), hint="choose another directory")
+        raise OutputError("its folder cannot be written to", where=str(path), hint="choose another folder")
 
 
 def write_whole(path: Path, text: str) -> None:

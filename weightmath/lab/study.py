@@ -128,7 +128,7 @@ def check_names(study: Study, points: Iterable[Point]) -> None:
             raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
     for folder in {path.parent for _, path in names}:
         if not folder.is_dir():
-            raise OutputError("its directory does not exist", where=str(folder), hint=f"mkdir -p {folder}")
+            raise OutputError("its folder does not exist", where=str(folder), hint=f"mkdir -p {folder}")
 
 
 def check_axes(study: Study) -> None:

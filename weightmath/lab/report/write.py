@@ -66,7 +66,7 @@ def report(
     if there:
         raise OutputError("exists", where=str(there[0]), hint=_EXISTS)
     if target is not None:
-        check_free(target, force=force, directory="-o names a file", exists=_EXISTS)
+        check_free(target, force=force, folder="-o names a file", exists=_EXISTS)
     content = "" if target is None else page_of(sections, title or _title(sections))
     pictures = write_pictures(charts, folders) if folders else []
     if target is not None:
