@@ -312,6 +312,15 @@ def test_elements_that_have_no_right_answer(value: dict[str, Any], message: str,
         plan_image(section, section.layout.names)
 
 
+@pytest.mark.parametrize("computed", [("a", "b", "c"), ("a", "b")])
+def test_the_two_that_share_elements_are_named(computed: tuple[str, ...], tmp_path: Path) -> None:
+    columns = SHARED.view(2, 5)
+    torch.save({"a": columns[:, :1], "b": columns[:, 1:3], "c": columns[:, 2:4]}, tmp_path / "a.pt")
+    section = open_checkpoint(tmp_path / "a.pt").section()
+    with pytest.raises(OutputError, match="`c` and `b` share elements"):
+        plan_image(section, computed)
+
+
 def test_interleaved_columns(tmp_path: Path) -> None:
     fused = torch.arange(20.0).reshape(4, 5)
     torch.save({"q": fused[:, :2], "k": fused[:, 2:4]}, tmp_path / "a.pt")

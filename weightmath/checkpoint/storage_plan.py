@@ -197,11 +197,20 @@ def _check_bytes_apart(written: Sequence[TensorInfo], kept: Sequence[TensorInfo]
     for tensor in written:
         view = _bytes_of(owners, tensor)
         if view.any():
-            raise _overlap(tensor, next(other for other in (*written, *kept) if other is not tensor))
+            raise _overlap(tensor, _first_on(owners, tensor, written))
         view[...] = 1
     for tensor in kept:
         if _bytes_of(owners, tensor).any():
-            raise _overlap(tensor, written[0])
+            raise _overlap(tensor, _first_on(owners, tensor, written))
+
+
+def _first_on(
+    owners: np.ndarray[Any, np.dtype[np.int8]], tensor: TensorInfo, written: Sequence[TensorInfo]
+) -> TensorInfo:
+    """The first of the tensors that lies on bytes of this one; `owners` is used up."""
+    owners[...] = 0
+    _bytes_of(owners, tensor)[...] = 1
+    return next(other for other in written if _bytes_of(owners, other).any())
 
 
 def _bytes_of(owners: np.ndarray[Any, np.dtype[np.int8]], tensor: TensorInfo) -> np.ndarray[Any, np.dtype[np.int8]]:
