@@ -9,9 +9,7 @@ from pathlib import Path
 from weightmath.errors import OutputError
 
 
-def check_free(
-    path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it"
-) -> None:
+def check_free(path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it") -> None:
     """OutputError where a file cannot be written: it is a folder, may lie in none, or exists without `force`.
 
     folder, exists   the ways out
