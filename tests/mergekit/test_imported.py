@@ -192,6 +192,10 @@ parameters: {weight: [{filter: mlp, value: 5}, {filter: norm, value: 2}, {value:
         ("/data/chat/pytorch_model.bin", "chat"),
         ("runs/last.ckpt", "last"),
         ("./01-ai", "m_01_ai"),
+        ("org/b2", "b2"),
+        ("chat/model.safetensors", "chat"),
+        ("model.safetensors", "model"),
+        ("../model.safetensors", "model"),
         ("org/модель", "m"),
     ],
 )
