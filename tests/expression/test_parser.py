@@ -210,6 +210,9 @@ def test_depth_is_bounded(nested):
 
     parse(text(64))
     assert message(text(65)).startswith("the expression is nested more than 64 deep\n")
+    beside = "(a) + f(a) + [a] + -a + 2 ** a + "
+    parse(beside + text(64))
+    assert message(beside + text(65)).startswith("the expression is nested more than 64 deep\n")
 
 
 def test_deep_precedence_in_deep_brackets_stays_within_the_stack():
