@@ -65,6 +65,32 @@ def test_large_tensors_are_combined_piece_by_piece(bench):
     assert report.integers == {"ids": "max"}
 
 
+DTYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint64)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("policy", ["max", "sum"])
+def test_integers_of_every_width(bench, dtype, policy):
+    least = max(torch.iinfo(dtype).min, -5)
+    numbers = [torch.tensor(n) for n in ([1, 3, 50], [least, 15, 7], [100, 7, 60])]
+    bench.save(**{name: {"w": torch.zeros(2), "n": n.to(dtype)} for name, n in zip("abc", numbers, strict=True)})
+    bench.run(TEXT + f"integers: {policy}")
+    together = torch.stack(numbers)
+    expected = together.sum(0) if policy == "sum" else together.amax(0)
+    assert torch.equal(bench.load()["n"], expected.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sum_that_its_integers_cannot_hold(bench, dtype):
+    limit = torch.iinfo(dtype).max
+    same = {"w": torch.zeros(2), "n": torch.tensor([0, limit // 2 + 1], dtype=dtype)}
+    bench.save(a=same, b=same, c=same)
+    assert bench.mistake(TEXT + "integers: sum") == (
+        f"merge.yaml:3: integers: the sum of `n` is beyond {str(dtype).removeprefix('torch.')}\n"
+        '  hint: take the template\'s: integers: {"n": template}'
+    )
+
+
 def test_two_outputs_with_templates_of_their_own(bench, models):
     bench.run(
         "inputs: {a: a.ckpt, b: b.ckpt}\nlet: {m: 'mean([a, b])'}\nintegers: {'*tracked': sum}\n"
@@ -87,7 +113,8 @@ def test_shapes_that_differ(bench, models):
 
 
 def test_mistakes(bench, models):
-    assert bench.mistake(TEXT + "integers: error").startswith("inputs disagree in `bn1.num_batches_tracked`\n  hint: ")
+    fact = "merge.yaml:3: integers: inputs disagree in `bn1.num_batches_tracked`"
+    assert bench.mistake(TEXT + "integers: error").startswith(f"{fact}\n  hint: ")
     assert bench.mistake(TEXT + "integers: max") == (
         "merge.yaml:3: integers: `mask` is bool, and `max` is for whole numbers\n"
         '  hint: put a line before it: "mask": template'

@@ -185,10 +185,11 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
 
 
 def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Policies:
+    where = source.where("integers")
     try:
-        return integers.Policies.of(source.spec.integers, template, inputs.models)
+        return integers.Policies.of(source.spec.integers, template, inputs.models, where)
     except WeightmathError as error:
-        raise placed(source.where("integers"), error) from None
+        raise placed(where, error) from None
 
 
 def _save(

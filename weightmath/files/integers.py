@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from weightmath.checkpoint import Reader, TensorInfo
-from weightmath.errors import LayoutError, RecipeError
+from weightmath.errors import LayoutError, NumericError, RecipeError
 from weightmath.files.inputs import Opened
 from weightmath.files.subject import check_patterns
 from weightmath.layout import Entry, Patterns
 
 _PIECE = 1 << 18
-_COMBINE = {"max": np.maximum, "sum": np.add}
+
+
+class _OverflowedError(Exception):
+    """A sum that its integers cannot hold."""
+
+
+def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    # numpy's own sum of several arrays is one of 64 bits, and goes round where these are too few.
+    total: np.ndarray = one + other
+    if np.any((other >= 0) != (total >= one)):
+        raise _OverflowedError
+    return total
+
+
+_COMBINE: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"max": np.maximum, "sum": _add}
 
 
 @dataclass(frozen=True)
@@ -31,9 +46,10 @@ class Policies:
     template: Opened
     inputs: Mapping[str, Opened]
     policies: Mapping[str, str]
+    where: str  # they stand in the recipe
 
     @staticmethod
-    def of(table: Mapping[str, str], template: Opened, inputs: Mapping[str, Opened]) -> Policies:
+    def of(table: Mapping[str, str], template: Opened, inputs: Mapping[str, Opened], where: str) -> Policies:
         """Policies by the first pattern that matches; `template` where none does.
 
         Fails with RecipeError for a pattern that matches no such tensor, and for `max` and `sum` of truth values or
@@ -51,7 +67,7 @@ class Policies:
                     f"`{name}` is {info.entry.dtype}, and `{chosen[name]}` is for whole numbers",
                     hint=f'put a line before it: "{name}": template',
                 )
-        found = Policies(template, inputs, chosen)
+        found = Policies(template, inputs, chosen, where)
         for name, policy in chosen.items():
             unlike = found._unlike(name)
             if unlike and policy != "template":
@@ -66,13 +82,17 @@ class Policies:
     def merge(self, readers: Mapping[Path, Reader], sinks: Mapping[str, Any]) -> dict[str, str]:
         """Write combined tensors to all sinks; returns the tensors in which inputs disagree and what was done.
 
-        LayoutError where inputs disagree and the policy is `error`.
+        LayoutError where inputs disagree and the policy is `error`, NumericError for a sum beyond the tensor's dtype.
         """
         found: dict[str, str] = {}
         for name, policy in self.policies.items():
-            disagree = self._combine(name, readers, sinks) or self._unlike(name) is not None
+            try:
+                disagree = self._combine(name, readers, sinks) or self._unlike(name) is not None
+            except _OverflowedError:
+                fact = f"the sum of `{name}` is beyond {self.template.tensors[name].entry.dtype}"
+                raise NumericError(fact, where=self.where, hint=_way_out(name)) from None
             if disagree and policy == "error":
-                raise LayoutError(f"inputs disagree in `{name}`", hint=_way_out(name))
+                raise LayoutError(f"inputs disagree in `{name}`", where=self.where, hint=_way_out(name))
             if disagree:
                 found[name] = policy
         return found
@@ -87,7 +107,7 @@ class Policies:
             parts = [_read(o, readers, name, start, min(start + _PIECE, size)) for o in self._holders(name)]
             disagree |= any(not np.array_equal(part, parts[0]) for part in parts[1:])
             if operation is not None:
-                combined = operation.reduce(parts)
+                combined = reduce(operation, parts)
                 for put in puts:
                     put(start, combined)
         return disagree
