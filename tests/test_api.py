@@ -178,3 +178,26 @@ def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     script = "import sys, weightmath; assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_evaluate_gives_numbers_as_show_does() -> None:
+    base, left = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left"))
+    old, new = (torch.load(QUICKSTART / f"{name}.ckpt", weights_only=False)["state_dict"] for name in ("base", "left"))
+    change = {name: (new[name] - old[name]).numpy().astype(np.float64) for name in old}
+    norm = np.sqrt(sum((x**2).sum() for x in change.values()))
+    assert wm.evaluate(wm.functions.norm(left - base)) == pytest.approx(norm, rel=1e-6)
+    asked = [wm.functions.max(left - base, scope="tensor"), wm.functions.mean(left - base, scope="row")]
+    largest, means = wm.evaluate(asked, threads=1)
+    assert largest == {name: pytest.approx(x.max(), rel=1e-6) for name, x in sorted(change.items())}
+    weight = change["layers.2.weight"]
+    np.testing.assert_allclose(means["layers.2.weight"], weight.mean(axis=1), atol=1e-7)
+
+
+def test_evaluate_takes_statistics() -> None:
+    base = wm.open(QUICKSTART / "base.ckpt")
+    with pytest.raises(wm.WeightmathError, match="`base` has a value for every element"):
+        wm.evaluate([wm.functions.norm(base), base])
+    with pytest.raises(wm.WeightmathError, match="`value` must be a vector, not 3"):
+        wm.evaluate(3)
+    with pytest.raises(wm.WeightmathError, match="the value is made of no checkpoint"):
+        wm.evaluate([])

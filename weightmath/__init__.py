@@ -5,9 +5,10 @@
     base, chat = wm.open("base.ckpt"), wm.open("chat.ckpt")
     wm.save(base + 0.6 * (chat - base), "merged.ckpt")
 
-`open` and `save` are lazy vectors from and to checkpoints; `functions` and `methods` make new ones, by the names that
-recipes use (`wm.functions.keep_largest`, `wm.methods.ties`). `flatten`, `unflatten` and `repackage` are the same idea
-on whole arrays. Everything here is imported when it is first used: `import weightmath` costs nothing.
+`open` and `save` are lazy vectors from and to checkpoints, `evaluate` gives the numbers of statistics; `functions` and
+`methods` make new vectors, by the names that recipes use (`wm.functions.keep_largest`, `wm.methods.ties`). `flatten`,
+`unflatten` and `repackage` are the same idea on whole arrays. Everything here is imported when it is first used:
+`import weightmath` costs nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from weightmath import functions as functions
     from weightmath import methods as methods
     from weightmath.algebra.graph import Vector as Vector
+    from weightmath.api import evaluate as evaluate
     from weightmath.api import open as open
     from weightmath.api import save as save
     from weightmath.errors import WeightmathError as WeightmathError
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "evaluate": "api",
     "open": "api",
     "save": "api",
     "WeightmathError": "errors",

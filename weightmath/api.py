@@ -1,4 +1,4 @@
-"""The same lazy vectors from Python: open, compute, save. A save goes the way of a recipe from the graph on."""
+"""The same lazy vectors from Python: open, save, evaluate. Both ends go the way of a recipe from the graph on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.opening import Inputs
 from weightmath.files.subject import EVERYTHING, subject_of
-from weightmath.job import job_of
+from weightmath.job import Job, job_of
 from weightmath.layout import Layout, difference
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
 from weightmath.run import Report, run
+from weightmath.scope import Domain
 
 
 def open(
@@ -77,21 +78,66 @@ def save(
     _check_vector("value", value)
     if template is not None:
         _check_vector("template", template)
-    vectors = _inputs_of(value, template)
+    vectors = _inputs_of([value] if template is None else [value, template])
     first = template if template is not None else _first_model(vectors)
     target = os.path.abspath(path) + "/" * str(path).endswith("/")
     wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": list(drop), "keep": keep}
+    output = {"value": _all_of(vectors), **_given(wishes)}
     settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
-    recipe = _recipe(vectors, target, value, wishes, settings)
-    models = {name: _opened(vector) for name, vector in vectors.items()}
-    layout = _opened(first).layout
-    for vector in vectors.values():
-        _check_layout(layout, vector, _opened(first).name)
-    subject = subject_of(layout, [opened.layout for opened in models.values()], EVERYTHING, ())
+    recipe = _recipe("wm.save", vectors, str(value), {"save": {target: output}, **_given(settings)})
     wished = recipe.spec.save[target].model_copy(update={"value": str(value)})
-    built = Built({}, (), (), {target: Output(value, wished)}, {})
-    job = job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
+    job = _job(recipe, vectors, first, Built({}, (), (), {target: Output(value, wished)}, {}))
     return run(job, threads=threads, memory=memory, force=force)
+
+
+def evaluate(
+    value: Vector | Sequence[Vector],
+    *,
+    compute: Literal["float32", "float64"] | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Any:
+    """The numbers of a statistic, or of each in a list: what a recipe's `show` says of it. Writes nothing.
+
+    Returns a number for a statistic of scope `global`; for one of a narrower scope a dict from the names of cells, or
+    of tensors, to numbers, or to arrays with a number for each row. Statistics of one list share their passes.
+
+        wm.evaluate(wm.functions.norm(chat - base))
+        wm.evaluate([wm.functions.cosine(a, b, scope="layer") for a, b in pairs])
+
+    Fails with RecipeError for what has a value for every element, which `save` takes, and else as `save` does.
+    """
+    several = list(value) if isinstance(value, Sequence) else [value]
+    for one in several:
+        _check_vector("value", one)
+        if one.domain == Domain.ELEMENT:
+            fact = f"`{one}` has a value for every element"
+            raise RecipeError(fact, hint="evaluate a statistic of it, wm.functions.norm(x), or wm.save it")
+    vectors = _inputs_of(several)
+    recipe = _recipe(
+        "wm.evaluate", vectors, "\n".join(map(str, several)), {"show": _all_of(vectors), **_given({"compute": compute})}
+    )
+    job = _job(recipe, vectors, _first_model(vectors), Built({}, tuple((str(one), one) for one in several), (), {}, {}))
+    found = [number for _, number in run(job, threads=threads, memory=memory).answers.shown]
+    return found[0] if isinstance(value, Vector) else found
+
+
+def _job(recipe: Recipe, vectors: Mapping[str, Vector], template: Vector, built: Built) -> Job:
+    models = {name: _opened(vector) for name, vector in vectors.items()}
+    layout = _opened(template).layout
+    for vector in vectors.values():
+        _check_layout(layout, vector, _opened(template).name)
+    subject = subject_of(layout, [opened.layout for opened in models.values()], EVERYTHING, ())
+    return job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: word for key, word in settings.items() if word is not None}
+
+
+def _all_of(vectors: Mapping[str, Vector]) -> str:
+    """An expression that says which inputs are used: the graph itself is given."""
+    return " + ".join(vectors)
 
 
 def _check_vector(argument: str, given: object) -> None:
@@ -100,10 +146,10 @@ def _check_vector(argument: str, given: object) -> None:
         raise RecipeError(fact, hint="wm.open(path) is one, and so is what is computed of some")
 
 
-def _inputs_of(value: Vector, template: Vector | None) -> dict[str, Vector]:
-    """The opened checkpoints below a vector, by name."""
+def _inputs_of(values: Sequence[Vector]) -> dict[str, Vector]:
+    """The opened checkpoints below vectors, by name."""
     found: dict[str, Vector] = {}
-    for node in topological([value, *([] if template is None else [template])]):
+    for node in topological(values):
         if node.source is None:
             continue
         name = node.source.name
@@ -130,18 +176,10 @@ def _opened(vector: Vector) -> Opened:
     return origin.own
 
 
-def _recipe(
-    vectors: Mapping[str, Vector], target: str, value: Vector, wishes: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Recipe:
-    """The recipe that a save stands for; its graph is given, so that the expression only says which inputs are used."""
-    save = {"value": " + ".join(vectors), **{key: wish for key, wish in wishes.items() if wish is not None}}
+def _recipe(call: str, vectors: Mapping[str, Vector], text: str, wanted: Mapping[str, Any]) -> Recipe:
+    """The recipe that a call stands for."""
     inputs = {name: {"path": os.path.abspath(_opened(vector).checkpoint.path)} for name, vector in vectors.items()}
-    data = {
-        "inputs": inputs,
-        "save": {target: save},
-        **{key: word for key, word in settings.items() if word is not None},
-    }
-    return of_document(str(value), Document("wm.save", data, {}))
+    return of_document(text, Document(call, {"inputs": inputs, **wanted}, {}))
 
 
 def _check_layout(layout: Layout, vector: Vector, template: str) -> None:
