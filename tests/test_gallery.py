@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.consensus import ties
 from tests.families import llama, resnet, sd15, sdxl, state, vae, vit
@@ -116,12 +117,18 @@ def language(bench, *names, **more):
     states = {name: state(llama(), seed) for seed, name in enumerate(names)} | more
     for name, tensors in states.items():
         (bench.folder / name).mkdir()
-        torch.save(tensors, bench.folder / name / "pytorch_model.bin")
-    return states.values()
+        (bench.folder / name / "config.json").write_text("{}")
+        save_file(tensors, bench.folder / name / "model.safetensors")
+    return [of_folder(bench, name) for name in states]
 
 
-def merged(bench, name="merged.bin"):
-    return torch.load(bench.folder / name, weights_only=True)
+def of_folder(bench, name):
+    return load_file(bench.folder / name / "model.safetensors")
+
+
+def merged(bench):
+    assert (bench.folder / "merged" / "config.json").exists()
+    return of_folder(bench, "merged")
 
 
 def layer_of(name):
@@ -253,7 +260,7 @@ def test_raw_and_ema(bench):
     torch.save({"epoch": 3, **a}, bench.folder / "a.pth.tar")
     torch.save({"epoch": 4, **b}, bench.folder / "b.pth.tar")
     report = bench.run(start("vision/raw_and_ema"))
-    out = merged(bench, "merged.pth.tar")
+    out = torch.load(bench.folder / "merged.pth.tar", weights_only=True)
     assert list(out) == ["epoch", "state_dict_ema"]
     close(out["state_dict_ema"], {n: (x + b["state_dict_ema"][n]) / 2 for n, x in a["state_dict_ema"].items()})
     assert report.warnings == ()
