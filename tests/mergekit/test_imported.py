@@ -79,10 +79,10 @@ def dare(settings, like):
 def test_like_mergekit_takes_its_choices():
     given = "{weight: 1, density: 0.3}"
     ours = 'dare_ties(base, [a], densities=densities, normalize="none", seed=seed)'
-    theirs = 'dare_ties(base, [a], densities=densities, rescale="l1", normalize="none", seed=seed)'
+    theirs = 'dare_ties(base, [a], densities=densities, normalize="none", rescale="l1", seed=seed)'
     assert (dare(given, like=False), dare(given, like=True)) == (ours, theirs)
     kept = "{weight: 1, density: 0.3, rescale: false}"
-    assert dare(kept, like=False) == dare(kept, like=True) == ours.replace("normalize", 'rescale="none", normalize')
+    assert dare(kept, like=False) == dare(kept, like=True) == ours.replace("seed=", 'rescale="none", seed=')
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def _dropped(task: Task, function: str, options: list[Piece], notes: list[str] |
         more = [_L1, _RANDOM] if rescales and not task.like else [_RANDOM]
     linear = "ties" not in function
     scale = _divided_scale(task) if linear else _scale(task)
-    formula = call(function, *_models(task), _weights(task), share, *options[:-1], scale, rescale, *options[-1:], seed)
+    formula = call(function, *_models(task), _weights(task), share, *options, scale, rescale, seed)
     return Step(formula, [*more, *(notes or [])])
 
 
