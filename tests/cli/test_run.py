@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,14 @@ def test_runs_a_recipe(cli: Cli, folder: Path) -> None:
         torch.testing.assert_close(merged[name], expected)
     assert torch.equal(merged["head"], base["head"])
     assert torch.equal(merged["steps"], base["steps"])
+
+
+def test_its_memory_is_not_that_of_the_process_that_started_it(folder: Path) -> None:
+    held = np.ones(300 << 20, np.uint8)
+    done = subprocess.run(
+        [sys.executable, "-m", "weightmath", "run", "recipe.yaml", "--json"], check=True, capture_output=True
+    )
+    assert json.loads(done.stdout)["peak_bytes"] < 200 << 20 < held.nbytes
 
 
 def test_a_recipe_may_come_from_standard_input(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
