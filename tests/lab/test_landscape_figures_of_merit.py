@@ -48,6 +48,8 @@ def test_a_barrier_of_nan_is_not_hidden():
 
 def test_without_both_ends_or_a_goal_there_is_no_barrier():
     assert barriers(line({0: 1.0, 0.5: 2.0})) == ()
+    assert barriers(line({0.5: 2.0, 1: 1.0})) == ()
+    assert barriers(line({0: 1.0, 1: 2.0}))[0].height == 0, "the ends alone"
     assert barriers(Table(Head("line", ("t",), ("loss",)), (Row(0, {"t": 0}, {"loss": 1}),))) == ()
 
 
