@@ -149,3 +149,14 @@ def test_a_template_that_lacks_what_the_output_has(bench):
     assert bench.mistake("inputs: {p: {path: part.ckpt, part: true}}\nsave: {x.ckpt: p}") == (
         "merge.yaml:1: inputs: no input is a whole model that could be the template\n  hint: name one: template: p"
     )
+
+
+def test_a_part_that_has_nothing_in_common_is_refused(tmp_path):
+    bench = Bench(tmp_path)
+    bench.save(a={"net.w": torch.ones(2), "net.b": torch.ones(2)}, p={"w": torch.ones(2), "b": torch.ones(2)})
+    text = "inputs: {a: a.ckpt, p: {path: p.ckpt, part: true, extra: ignore%s}}\nsave: {out.ckpt: 'overlay(a, 2 * p)'}"
+    assert bench.mistake(text % "") == (
+        "merge.yaml:1: inputs.p: p.ckpt: `p` has none of the tensors of `a`, but b, w\n"
+        "  hint: those are net.b, net.w: `strip:` and `rename:` make names match"
+    )
+    bench.run(text.replace("2 * p", "p") % ", rename: {'': net.}")

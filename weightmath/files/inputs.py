@@ -17,7 +17,7 @@ from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_
 from weightmath.checkpoint.reader import Fill
 from weightmath.delta import mark
 from weightmath.dtypes import DType
-from weightmath.errors import CheckpointError, KindError, LayoutError, WeightmathError, at, nearest
+from weightmath.errors import CheckpointError, KindError, LayoutError, WeightmathError, at, listed, nearest
 from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.subject import Subject
@@ -124,7 +124,8 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
 
     `missing: template` reads what a model lacks from the template, `extra: ignore` leaves out what the template lacks,
     a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails with LayoutError: a table
-    of all differences, and the line that would help; KindError where one of them is a LoRA adapter.
+    of all differences, and the line that would help, or that there is nothing in common; KindError where one of them is
+    a LoRA adapter.
     """
     own = _comparable(opened, subject, terms.kind)
     found = difference(subject.layout, own)
@@ -134,6 +135,11 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
         what, hint = described(refused, retyped, terms.kind)
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
+        raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
+    if opened.layout.names and template.layout.index.keys().isdisjoint(opened.layout.names):
+        _check_no_adapter(opened, template)
+        fact = f"`{opened.name}` has none of the tensors of `{template.name}`, but {listed(opened.layout.names, 3)}"
+        hint = f"those are {listed(template.layout.names, 3)}: `strip:` and `rename:` make names match"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
     borrowed = {name: template for name in found.missing if terms.borrows}
     # Equal layouts are one object: so are then their names, and the index of these.
