@@ -170,7 +170,11 @@ CASES = [
     ),
     Case("out of range", _expression("keep_largest(a, density=2) + b"), "`density` must be in [0, 1], not 2\n"),
     Case("not one recipe", ("run", "recipe.yaml", "recipe.yaml"), "error: expected one recipe, not 2: recipe.yaml"),
-    Case("no output", ("run", "-e", "a", "a=base.ckpt"), "error: -e: an expression is saved to one output\n"),
+    Case(
+        "two outputs of an expression",
+        ("run", "-e", "a", "a=base.ckpt", "-o", "x.ckpt", "-o", "y.ckpt"),
+        "error: -e: an expression is saved to one output\n",
+    ),
     Case("NaN", _expression("a + sqrt(-abs(a - b))"), "error: -e: save.out.ckpt: NaN or infinite values in ", code=1),
     Case(
         "overflow",
