@@ -47,7 +47,9 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "last": "Take the last so many of a list.",
         "best": "Take those so many of a list that sort: entry:KEY puts on top.",
         "except": "Patterns of file names that a list leaves out.",
-        "section": "The mapping in the checkpoint whose tensors form the vector; or a prefix of names with its dot: model_ema.",
+        "section": (
+            "The mapping in the checkpoint whose tensors form the vector; or a prefix of names with its dot: model_ema."
+        ),
         "names": "litema restores names that an EMA copy stores without their dots.",
         "rename": 'Beginnings of names, or re: patterns, and what replaces them: {"": "first_stage_model."}.',
         "strip": 'Beginnings of names that are removed: ["module.", "_orig_mod."].',
