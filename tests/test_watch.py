@@ -35,3 +35,14 @@ def test_what_a_value_shares_with_itself_is_looked_at_once(scope: str) -> None:
     _, results = run(x, [value])
     ((_, shown),) = results.watched
     assert list(shown.values() if isinstance(shown, dict) else [shown]) == [6 * 2.0**100]
+
+
+def test_comparisons_are_truth_values() -> None:
+    arrays = {"a.w": np.array([[3, 4], [0, 1]], "f4"), "b": np.array([2.0], "f4")}
+    x = memory_input("x", arrays)
+    values = [f.norm(x) > 5, f.norm(x, scope="tensor") > 3, f.norm(x, scope="row") > 1, ~(f.norm(x) > 5)]
+    _, results = run(x, values)
+    whole, tensors, rows, opposite = (shown for _, shown in results.watched)
+    assert (whole, opposite, tensors) == (True, False, {"a.w": True, "b": False})
+    assert isinstance(whole, bool)
+    assert {name: shown.tolist() for name, shown in rows.items()} == {"a.w": [True, False], "b": [True]}

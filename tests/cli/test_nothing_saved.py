@@ -82,3 +82,12 @@ def test_nan_is_told_as_it_is(cli: Cli, folder: Path) -> None:
     ran = cli("run", "-e", "norm(a)", "a=chat.ckpt", "--json")
     assert ran.code == 0
     assert json.loads(ran.out)["show"][0]["value"] == "nan"
+
+
+def test_truth_values_are_said_as_in_yaml(cli: Cli, folder: Path) -> None:
+    (folder / "ask.yaml").write_text(f"{ASKED}show:\n- 1 < 2\n- norm(base) > 1000\n- norm(base, scope='row') > 0\n")
+    lines = cli("run", "ask.yaml").out.splitlines()
+    assert lines[1] == "  true"
+    assert lines[4] == "  false"
+    assert "  blocks.0.weight  true true true true" in lines
+    assert [shown["value"] for shown in json.loads(cli("run", "ask.yaml", "--json").out)["show"][:2]] == [True, False]

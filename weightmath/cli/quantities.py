@@ -53,7 +53,9 @@ def seconds_text(seconds: float) -> str:
 
 
 def number_text(value: object) -> str:
-    """A number with six digits at most; other values as they are."""
+    """A number with six digits at most; truth values as YAML has them, other values as they are."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

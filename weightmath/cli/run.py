@@ -143,6 +143,8 @@ def _summary(value: Any) -> str:
     numbers = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(numbers, Sequence) or isinstance(numbers, str) or len(numbers) <= _FEW:
         return number_text(numbers) if not isinstance(numbers, Sequence) or isinstance(numbers, str) else _few(numbers)
+    if isinstance(numbers[0], bool):
+        return f"{counted(len(numbers), 'row')}: {sum(numbers):,} true"
     return f"{counted(len(numbers), 'row')}: {number_text(min(numbers))} to {number_text(max(numbers))}"
 
 

@@ -15,23 +15,25 @@ from weightmath.scope import Domain, Scope
 
 
 def watched_value(node: Vector, tables: Tables) -> Any:
-    """The value of a statistic: a float where it is the same everywhere, else a mapping from cell or tensor name.
+    """The value of a statistic: a number where it is the same everywhere, else a mapping from cell or tensor name.
 
-    Rows of a tensor are an array with one number for each.
+    Rows of a tensor are an array with one number for each. What is a truth value is `True` or `False`.
     """
+    number, dtype = (bool, np.bool_) if node.is_mask else (float, np.float64)
     values = _per_entry(node, tables)
     names = tables.plan.layout.names
     if not values:
-        return 0.0 if node.domain <= Domain.GLOBAL else {}
+        return number(0) if node.domain <= Domain.GLOBAL else {}
     if node.domain <= Domain.GLOBAL:
-        return float(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
+        return number(values[0]) if np.ndim(values[0]) == 0 else np.asarray(values[0])
     scopes = {below.option("scope") for below in statistics_below([node]) if below.domain == Domain.GROUP}
     if node.domain == Domain.GROUP and len(scopes) == 1:
         names = tuple(map(Scope(*scopes).cell, names))
     if node.domain == Domain.ROW:
         rows = [entry.rows for entry in tables.plan.layout]
-        values = [np.broadcast_to(np.reshape(value, -1), count) for value, count in zip(values, rows, strict=True)]
-    return {name: float(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
+        each = [np.reshape(value, -1).astype(dtype, copy=False) for value in values]
+        values = [np.broadcast_to(value, count) for value, count in zip(each, rows, strict=True)]
+    return {name: number(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
 
 
 def _per_entry(root: Vector, tables: Tables) -> list[Any]:
