@@ -19,7 +19,7 @@ def watched_value(node: Vector, tables: Tables) -> Any:
 
     Rows of a tensor are an array with one number for each. What is a truth value is `True` or `False`.
     """
-    number, dtype = (bool, np.bool_) if node.is_mask else (float, np.float64)
+    number: type[bool] | type[float] = bool if node.is_mask else float
     values = _per_entry(node, tables)
     names = tables.plan.layout.names
     if not values:
@@ -31,8 +31,8 @@ def watched_value(node: Vector, tables: Tables) -> Any:
         names = tuple(map(Scope(*scopes).cell, names))
     if node.domain == Domain.ROW:
         rows = [entry.rows for entry in tables.plan.layout]
-        each = [np.reshape(value, -1).astype(dtype, copy=False) for value in values]
-        values = [np.broadcast_to(value, count) for value, count in zip(each, rows, strict=True)]
+        own = [np.reshape(value, -1).astype(number) for value in values]
+        values = [np.broadcast_to(value, count) for value, count in zip(own, rows, strict=True)]
     return {name: number(value) if np.ndim(value) == 0 else value for name, value in zip(names, values, strict=True)}
 
 
