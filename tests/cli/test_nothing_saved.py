@@ -91,3 +91,9 @@ def test_truth_values_are_said_as_in_yaml(cli: Cli, folder: Path) -> None:
     assert lines[4] == "  false"
     assert "  blocks.0.weight  true true true true" in lines
     assert [shown["value"] for shown in json.loads(cli("run", "ask.yaml", "--json").out)["show"][:2]] == [True, False]
+
+
+def test_integers_that_differ_matter_to_outputs_alone(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "-e", "norm(b - a)", "a=base.ckpt", "b=chat.ckpt")
+    assert "inputs disagree" not in ran.out
+    assert "inputs disagree" in cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "x.ckpt").out
