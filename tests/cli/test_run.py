@@ -52,7 +52,8 @@ def test_a_recipe_may_come_from_standard_input(cli: Cli, folder: Path, monkeypat
     assert cli("run", "recipe.yaml", "-o", "file.ckpt", "--set", "strength=0.25").code == 0
     (folder / "recipe.yaml").unlink()
     assert piped(content, "plan", "-").out.startswith("plan of -\n")
-    assert piped(content, "run", "-", "--set", "strength=0.25").code == 0
+    ran = piped(content, "run", "-", "--set", "strength=0.25", "--json")
+    assert (ran.code, json.loads(ran.out)["recipe"]) == (0, "-")
     assert all(map(torch.equal, state(folder / "merged.ckpt").values(), state(folder / "file.ckpt").values()))
     assert cli("verify", "merged.ckpt").code == 0
     assert piped(b"inputs: {a: a.ckpt}\nsave: 3", "plan", "-").err.startswith("error: -:2: save: ")

@@ -62,7 +62,7 @@ class Shown:
 class RunReport:
     """What a run did.
 
-    recipe      its file, or "-e"
+    recipe      its file, "-" of standard input, or "-e"
     rules       what rules by names kept or took: `blocks BASE=0` left 197 tensors equal to `a`
     seconds     from the first byte read to the last output in place
     peak_bytes  most memory that the process has taken
@@ -90,7 +90,7 @@ def run_report(report: Report) -> RunReport:
     """The record of a run."""
     templates = {save.name: save.template.name for save in report.job.saves}
     return RunReport(
-        recipe=str(report.job.recipe.path or "-e"),
+        recipe=str(report.job.recipe.path or report.job.recipe.document.name),
         outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
         rules=effects(report.job.plan, report.results.outcomes, templates),
         seconds=report.seconds,
