@@ -58,6 +58,9 @@ def test_a_recipe_may_come_from_standard_input(cli: Cli, folder: Path, monkeypat
     assert cli("verify", "merged.ckpt").code == 0
     assert piped(b"inputs: {a: a.ckpt}\nsave: 3", "plan", "-").err.startswith("error: -:2: save: ")
     assert piped(b"\xff", "run", "-").err == "error: -: is not text: byte 0 is not UTF-8\n"
+    monkeypatch.setattr("sys.stdin", None)
+    ran = cli("run", "-")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: -: standard input is closed")
 
 
 def test_summary_says_what_changed(cli: Cli, folder: Path) -> None:

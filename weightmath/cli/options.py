@@ -105,6 +105,8 @@ def recipe_of(
         if len(words) != 1:
             hint = 'one at a time; or without a recipe: -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt'
             raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
+        if words == ["-"] and sys.stdin is None:
+            raise RecipeError("standard input is closed", where="-", hint="weightmath run - < recipe.yaml")
         read = recipe.read(sys.stdin.buffer, "-") if words == ["-"] else recipe.load(words[0])
         return recipe.with_overrides(read, sets=sets or (), inputs=inputs or (), outputs=outputs or ())
     if outputs and len(outputs) > 1:

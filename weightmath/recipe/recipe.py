@@ -163,6 +163,8 @@ def read(stream: BinaryIO, name: str, path: Path | None = None) -> Recipe:
         text = stream.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=name) from None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=name) from None
     return loads(text, name, path)
 
 
