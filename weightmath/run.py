@@ -63,7 +63,7 @@ def check_start(job: Job, *, threads: int | None = None, memory: int | None = No
     """
     settings = settings_for(job.plan, threads, memory)
     check_nobody_writes(job.saves)
-    ours = published_before(_which(job, settings), job.saves)
+    ours = published_before(lambda: _which(job, settings), job.saves)
     check_targets(job.saves, job.checkpoints, force=force, ours=ours)
     check_encoded(job.saves, job.checkpoints, force=force, ours=ours)
     return settings

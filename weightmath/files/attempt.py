@@ -152,14 +152,17 @@ def check_nobody_writes(saves: Sequence[Save]) -> None:
             raise being_written(save.path)
 
 
-def published_before(which: Mapping[str, Any], saves: Sequence[Save]) -> list[Path]:
-    """Outputs that are in place already, as the run was stopped while it published them."""
+def published_before(which: Callable[[], Mapping[str, Any]], saves: Sequence[Save]) -> list[Path]:
+    """Outputs that are in place already, as the run was stopped while it published them.
+
+    which   the run's identity, which is asked for where there is a journal
+    """
     if not saves or not hidden(saves[0].path, "journal").exists():
         return []
     journal = JournalFile(saves[0].path)
     head, inodes = journal.head, {save.target: journal.find(_encoded(save)) for save in saves}
     journal.close()
-    if head is None or differences(head["run"], which):
+    if head is None or differences(head["run"], which()):
         return []
     encoded = [path for path, inode in inodes.items() if path.exists() and os.stat(path).st_ino == inode]
     return _published(head, saves) + encoded
