@@ -18,7 +18,7 @@ LAYERS = [
     line.split()
     for line in """
     errors paused algebra.show algebra.formulas engine.crew engine.meter sizes versions
-    dtypes files.naming files.text gallery engine.helpers regular
+    dtypes files.naming text_files gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject

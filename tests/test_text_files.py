@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from weightmath.errors import OutputError
-from weightmath.files.text import check_free, write_whole
+from weightmath.text_files import check_free, write_whole
 
 
 def names(folder: Path) -> list[str]:

@@ -10,10 +10,10 @@ from weightmath import recipe
 from weightmath.errors import RecipeError
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import open_inputs
-from weightmath.files.text import write_whole
 from weightmath.fingerprint import fingerprint
 from weightmath.pins import sha256_of
 from weightmath.recipe import Recipe
+from weightmath.text_files import write_whole
 
 
 @dataclass(frozen=True)

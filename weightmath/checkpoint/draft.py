@@ -12,7 +12,7 @@ from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.image import Companion, Image
 from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
 from weightmath.errors import DiskError, OutputError
-from weightmath.files.text import check_folder
+from weightmath.text_files import check_folder
 
 _OF_A_MODEL = (  # endings of the names of files
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md",

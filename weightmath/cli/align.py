@@ -59,8 +59,8 @@ def align(
     """
     with failing(REFUSED, as_json=json):
         from weightmath import align as aligning
-        from weightmath.files.text import check_free, write_whole
         from weightmath.lab.metric import optional_metric
+        from weightmath.text_files import check_free, write_whole
 
         if save_spec is not None:
             check_free(save_spec, force=force, folder="--save-spec names a file")

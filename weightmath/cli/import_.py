@@ -38,8 +38,8 @@ def import_(
     adapters, new tokens.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.files.text import write_whole
         from weightmath.mergekit import imported
+        from weightmath.text_files import write_whole
 
         _check(config, output, like, force=force)
         folder = None if output is None else output.parent
@@ -60,7 +60,7 @@ def _text(config: Path) -> str:
 
 def _check(config: Path, output: Path | None, like: str | None, *, force: bool) -> None:
     from weightmath.errors import RecipeError
-    from weightmath.files.text import check_free
+    from weightmath.text_files import check_free
 
     if like not in (None, "mergekit"):
         raise RecipeError(f"results can be like mergekit's, not like `{like}`", where="--like", hint="--like mergekit")

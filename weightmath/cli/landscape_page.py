@@ -17,8 +17,8 @@ _SHOWN = 40
 
 def picture_file(stem: Path, *, resume: bool) -> Path | None:
     """The file of the picture, None where there will be none. OutputError where it exists, unless `resume`."""
-    from weightmath.files.text import check_free
     from weightmath.lab.table import paths
+    from weightmath.text_files import check_free
 
     page = paths(stem)[0].with_suffix(".html")
     exists = "-o STEM writes another; --resume goes on with its table, and draws it anew"

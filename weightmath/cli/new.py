@@ -68,7 +68,7 @@ def _list(known: dict[str, Starter], *, as_json: bool) -> None:
 
 
 def _write(one: Starter, path: Path, *, force: bool, as_json: bool) -> None:
-    from weightmath.files.text import check_free, write_whole
+    from weightmath.text_files import check_free, write_whole
 
     exists = "-o another.yaml, or --force to replace it"
     check_free(path, force=force, folder=f"-o {path / one.file_name}", exists=exists)

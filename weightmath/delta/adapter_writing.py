@@ -28,7 +28,7 @@ from weightmath.delta.diffusers_names import diffusers, is_stable_diffusion_1_or
 from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError
-from weightmath.files.text import check_folder
+from weightmath.text_files import check_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from weightmath import text_files
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.checksum import crc32
 from weightmath.checkpoint.draft import sync_folder
@@ -23,7 +24,6 @@ from weightmath.delta.description import Delta, checksum_of, to_json
 from weightmath.delta.mark import KEY
 from weightmath.delta.pieces import pieces_of
 from weightmath.errors import CheckpointError, DiskError, OutputError
-from weightmath.files import text as plain
 from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
 
@@ -186,9 +186,9 @@ def _length_in_json(name: str) -> int:
 
 
 def check_free(path: Path, inputs: Sequence[Path], *, force: bool) -> None:
-    """OutputError where a file cannot get its name: it is an input, or as for `files.text.check_free`."""
+    """OutputError where a file cannot get its name: it is an input, or as for `text_files.check_free`."""
     if path.is_file() and any(os.path.samefile(path, one) for one in inputs):
         fact = "is an input: an output never replaces an input"
         raise OutputError(fact, where=str(path), hint="choose another name")
     exists = "choose another name, or allow it with --force"
-    plain.check_free(path, force=force, folder="name a file in it", exists=exists)
+    text_files.check_free(path, force=force, folder="name a file in it", exists=exists)

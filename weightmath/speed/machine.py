@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from weightmath.files.text import write_whole
+from weightmath.text_files import write_whole
 from weightmath.versions import VERSIONS
 
 

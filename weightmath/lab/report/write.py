@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.errors import OutputError, RecipeError
-from weightmath.files.text import check_free, write_whole
 from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
 from weightmath.lab.report.sections import Section, section_of
+from weightmath.text_files import check_free, write_whole
 
 _EXISTS = "--force replaces it; another name keeps it"
 
