@@ -187,9 +187,10 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
 def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Policies:
     where = source.where("integers")
     try:
-        return integers.Policies.of(source.spec.integers, template, inputs.models, where)
+        found = integers.Policies.of(source.spec.integers, template, inputs.models, where)
     except WeightmathError as error:
         raise placed(where, error) from None
+    return found if source.spec.save else replace(found, policies={})  # where nothing is saved, nothing is decided
 
 
 def _save(

@@ -115,7 +115,7 @@ def run(
             for save, writer in zip(job.saves, attempt.writers, strict=True)
         }
         sources = sources_of(job.plan.nodes, readers, make_source)
-        counted = job.integers.merge(readers, sinks) if sinks else {}
+        counted = job.integers.merge(readers, sinks)
         meter = Meter(bytes_read(job.plan) + sum(save.image.size for save in job.saves), progress)
         results = execute(job.plan, sources, sinks, settings, meter, attempt.journal, told=_judge(job))
         marks = watch.inputs(readers, settings.threads) if watch else {}

@@ -152,11 +152,10 @@ def _output(one: OutputPlan) -> list[str]:
 def _print_copied(page: Page, report: PlanReport) -> None:
     did = "copied" if report.outputs else "left out"
     rows = [[f"{len(one.tensors):,}", f"{did}: {one.reason}", _names(one.tensors)] for one in report.copied]
-    if report.outputs:
-        rows += [
-            [f"{len(one.tensors):,}", f"outside the vector: {_POLICIES[one.policy]}", _names(one.tensors)]
-            for one in report.integers
-        ]
+    rows += [
+        [f"{len(one.tensors):,}", f"outside the vector: {_POLICIES[one.policy]}", _names(one.tensors)]
+        for one in report.integers
+    ]
     merged = tuple(one.tensor for one in report.buffers if one.fate == "merged")
     if merged and report.outputs:
         rows.append([f"{len(merged):,}", "buffers, merged by the formula", _names(merged)])
