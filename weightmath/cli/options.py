@@ -105,11 +105,19 @@ def recipe_of(
         if len(words) != 1:
             hint = 'one at a time; or without a recipe: -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt'
             raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
-        if words == ["-"] and sys.stdin is None:
-            raise RecipeError("standard input is closed", where="-", hint="weightmath run - < recipe.yaml")
-        read = recipe.read(sys.stdin.buffer, "-") if words == ["-"] else recipe.load(words[0])
+        read = recipe.load(words[0]) if words != ["-"] else _piped()
         return recipe.with_overrides(read, sets=sets or (), inputs=inputs or (), outputs=outputs or ())
     if outputs and len(outputs) > 1:
         raise RecipeError("an expression is saved to one output", where="-e", hint="-o out.ckpt")
     made = recipe.from_expression(expression, words, outputs[0] if outputs else None)
     return recipe.with_overrides(made, sets=sets or (), inputs=inputs or ())
+
+
+def _piped() -> Recipe:
+    """The recipe that comes from standard input."""
+    from weightmath import recipe
+    from weightmath.errors import RecipeError
+
+    if sys.stdin is None:
+        raise RecipeError("standard input is closed", where="-", hint="weightmath run - < recipe.yaml")
+    return recipe.read(sys.stdin.buffer, "-")

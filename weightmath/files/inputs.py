@@ -130,14 +130,15 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
     own = _comparable(opened, subject, terms.kind)
     found = difference(subject.layout, own)
     refused = terms.refused(found)
-    if refused:
+    is_other = bool(opened.layout.names) and template.layout.index.keys().isdisjoint(opened.layout.names)
+    if refused or is_other:
         _check_no_adapter(opened, template)
+    if refused:
         retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
         what, hint = described(refused, retyped, terms.kind)
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
-    if opened.layout.names and template.layout.index.keys().isdisjoint(opened.layout.names):
-        _check_no_adapter(opened, template)
+    if is_other:
         fact = f"`{opened.name}` has none of the tensors of `{template.name}`, but {listed(opened.layout.names, 3)}"
         hint = f"those are {listed(template.layout.names, 3)}: `strip:` and `rename:` make names match"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)

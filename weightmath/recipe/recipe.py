@@ -62,6 +62,11 @@ class Recipe:
             written[file] = name
 
     @property
+    def name(self) -> str:
+        """What reports call it: its file, "-" of standard input, or "-e"."""
+        return str(self.path or self.document.name)
+
+    @property
     def varying(self) -> tuple[str, ...]:
         """The parameters that vary and that the command line does not set."""
         given = {change.removeprefix(SET).partition("=")[0] for change in self.changes if change.startswith(SET)}

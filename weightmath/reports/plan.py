@@ -197,7 +197,7 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
     estimated = estimate(job, bytes_moved, settings.threads, machine) if machine else None
     rough = (bytes_moved.read + bytes_moved.written) / BYTES_PER_SECOND
     return PlanReport(
-        recipe=str(job.recipe.path or job.recipe.document.name),
+        recipe=job.recipe.name,
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
         lists=tuple(_list(name, chosen) for name, chosen in job.lists.items()),
         values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),

@@ -90,7 +90,7 @@ def run_report(report: Report) -> RunReport:
     """The record of a run."""
     templates = {save.name: save.template.name for save in report.job.saves}
     return RunReport(
-        recipe=str(report.job.recipe.path or report.job.recipe.document.name),
+        recipe=report.job.recipe.name,
         outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
         rules=effects(report.job.plan, report.results.outcomes, templates),
         seconds=report.seconds,
