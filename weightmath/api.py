@@ -21,7 +21,6 @@ from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
 from weightmath.run import Report, run
-from weightmath.scope import Domain
 
 
 def open(
@@ -110,9 +109,6 @@ def evaluate(
     several = list(value) if isinstance(value, Sequence) else [value]
     for one in several:
         _check_vector("value", one)
-        if one.domain == Domain.ELEMENT:
-            fact = f"`{one}` has a value for every element"
-            raise RecipeError(fact, hint="evaluate a statistic of it, wm.functions.norm(x), or wm.save it")
     vectors = _inputs_of(several)
     recipe = _recipe(
         "wm.evaluate", vectors, "\n".join(map(str, several)), {"show": _all_of(vectors), **_given({"compute": compute})}
