@@ -106,6 +106,8 @@ def test_positional_arguments_by_name():
     [
         (lambda: call(a), "`models` is missing"),
         (lambda: call(a, [b], [b]), "takes 2 positional arguments, not 3"),
+        (lambda: call(a, b, a), "put them in brackets: merge(a, [b, a])"),
+        (lambda: call(a, b, 0.5), 'name the options, as in scope="global"'),
         (lambda: call(a, b), "`models` must be a list"),
         (lambda: call(a, []), "`models` is an empty list"),
         (lambda: call([a], [b]), "`base` takes one model, not a list"),

@@ -223,11 +223,22 @@ def _assign(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _too_many(signature: Signature, places: Sequence[Parameter], args: tuple[Any, ...]) -> RecipeError:
     hint = str(signature)
-    if places and places[-1].role.word == "vector or list":
-        hint = f"put them in brackets: {signature.name}([{', '.join(map(written, args))}])"
+    first = next((i for i, place in enumerate(places) if place.listed or place.role.word == "vector or list"), 0)
+    end = first + 1 + len(args) - len(places)
+    loose = args[first:end]
+    if places and _are_items(places[first], loose):
+        bracketed = (*args[:first], loose, *args[end:])
+        hint = f"put them in brackets: {signature.name}({', '.join(map(written, bracketed))})"
     elif len(signature.parameters) > len(places):
         hint += '; name the options, as in scope="global"'
     return RecipeError(f"takes {_counted(len(places), 'positional argument')}, not {len(args)}", hint=hint)
+
+
+def _are_items(parameter: Parameter, values: Sequence[Any]) -> bool:
+    """Whether a parameter would take these values as a list."""
+    if parameter.listed:
+        return all(isinstance(value, Vector) for value in values)
+    return parameter.role.word == "vector or list" and all(isinstance(v, Vector) or is_number(v) for v in values)
 
 
 def _counted(count: int, noun: str) -> str:
