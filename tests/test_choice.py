@@ -6,6 +6,9 @@ import torch
 from tests.families import state, vit
 from tests.merging import Bench, close
 from weightmath.files.choice import choose, natural
+from weightmath.job import prepare
+from weightmath.recipe import from_expression, loads
+from weightmath.run import run
 
 RUNS = [f"epoch={epoch}-step={100 * epoch}" for epoch in (8, 9, 10, 11)]
 
@@ -66,6 +69,13 @@ def test_which_files_in_which_order(bench, runs, keys, expected):
         assert job.lists["runs"].numbers == tuple(numbers[i] for i in expected)
 
 
+def test_progress_counts_files(bench, runs):
+    told = []
+    text = "inputs: {one: 'runs/epoch=8-step=800.ckpt', runs: {glob: 'runs/*.ckpt', last: 2}}\nsave: {out.ckpt: one}"
+    prepare(loads(text, "merge.yaml", bench.folder / "merge.yaml"), lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_the_last_checkpoints_of_a_run_are_averaged(bench, runs):
     bench.run(recipe(", last: 3"))
     close(bench.load(), mean([runs[name] for name in RUNS[1:]]))
@@ -104,10 +114,6 @@ def test_an_output_is_never_in_its_own_list(bench, runs):
 
 
 def test_the_expression_of_the_command_line(bench, runs, monkeypatch):
-    from weightmath.job import prepare
-    from weightmath.recipe import from_expression
-    from weightmath.run import run
-
     monkeypatch.chdir(bench.folder)
     run(
         prepare(

@@ -72,7 +72,7 @@ def test_one_of_them_cannot_be_kept(bench):
     ],
 )
 def test_what_draws_by_name_or_cuts_between_equals_is_computed_once(bench, formula):
-    report = run_report(bench.run(RECIPE % formula))
+    report = run_report(bench.run(RECIPE % formula), 0.0)
     out = bench.load()
     assert report.outputs[0].merged == len(out) - 1
     assert len({out[name].untyped_storage().data_ptr() for name in NAMES}) == 1

@@ -19,6 +19,7 @@ from weightmath.checkpoint.own_record import RECORD
 from weightmath.dtypes import DTYPES, dtype
 from weightmath.encoding import check_wishes, is_encoded, plan_encoded
 from weightmath.engine import linear
+from weightmath.engine.meter import Told, silent
 from weightmath.engine.plan import Output, Plan, Request, make_plan
 from weightmath.errors import RecipeError, WeightmathError, at
 from weightmath.files import buffers, integers
@@ -80,8 +81,11 @@ def callables() -> dict[str, Callable[..., Any]]:
 
 
 @paused_collection()
-def prepare(source: Recipe) -> Job:
-    """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs."""
+def prepare(source: Recipe, progress: Told = silent) -> Job:
+    """Everything short of reading a tensor; raises what is wrong with the recipe, its inputs and its outputs.
+
+    `progress` is told how many inputs are open, and how many there are: of a million tensors that takes a while.
+    """
     if source.spec.vary is not None:
         names = ", ".join(f"`{name}`" for name in source.varying)
         one = source.settings(source.spec.vary.names)
@@ -90,7 +94,7 @@ def prepare(source: Recipe) -> Job:
         raise RecipeError(fact, where=source.where("vary"), hint=hint)
     known = callables()
     recipe.check(source, known)
-    inputs = open_inputs(source)
+    inputs = open_inputs(source, progress)
     template = inputs.first_template
     subject = subject_for(source, inputs, template)
     vectors = vectors_of(source, inputs, template, subject)

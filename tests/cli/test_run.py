@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import torch
 from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, state
+from weightmath.files.opening import open_inputs
 from weightmath.reports.plain import as_json
 from weightmath.reports.run import RunReport
 
@@ -33,6 +36,15 @@ def test_runs_a_recipe(cli: Cli, folder: Path) -> None:
         torch.testing.assert_close(merged[name], expected)
     assert torch.equal(merged["head"], base["head"])
     assert torch.equal(merged["steps"], base["steps"])
+
+
+def test_the_time_is_that_of_opening_too(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*given: Any) -> Any:
+        time.sleep(0.3)
+        return open_inputs(*given)
+
+    monkeypatch.setattr("weightmath.job.open_inputs", slow)
+    assert json.loads(cli("run", "recipe.yaml", "--json").out)["seconds"] > 0.3
 
 
 def test_its_memory_is_not_that_of_the_process_that_started_it(folder: Path) -> None:

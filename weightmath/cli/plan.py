@@ -37,6 +37,7 @@ def plan(
     """
     with failing(REFUSED, as_json=json):
         with loading():
+            from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_size
             from weightmath.engine.memory import settings_for
             from weightmath.job import prepare
@@ -44,7 +45,9 @@ def plan(
             from weightmath.reports.plan import plan_report
 
         budget = parse_size(memory) if memory else None
-        job = prepare(options.recipe_of(words, expression, sets, inputs, output))
+        source = options.recipe_of(words, expression, sets, inputs, output)
+        with progress_bar("opening", wanted=not json, points=True) as opening:
+            job = prepare(source, opening)
         refusal = _refusal(job, threads, budget, force)
         fits = budget if refusal is None else None
         report = plan_report(job, settings_for(job.plan, threads, fits), refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,10 @@ def run(
             from weightmath.run import run as run_job
 
         budget = parse_size(memory) if memory else None
-        job = prepare(options.recipe_of(words, expression, sets, inputs, output))
+        started = time.monotonic()
+        source = options.recipe_of(words, expression, sets, inputs, output)
+        with progress_bar("opening", wanted=not json, points=True) as opening:
+            job = prepare(source, opening)
         check_start(job, threads=threads, memory=budget, force=force)
         job.pins.check_files()
     with failing(FAILED, as_json=json):
@@ -52,7 +56,8 @@ def run(
         from weightmath.reports.run import run_report
 
         with progress_bar("running", wanted=not json) as progress:
-            report = run_report(run_job(job, threads=threads, memory=budget, force=force, progress=progress))
+            done = run_job(job, threads=threads, memory=budget, force=force, progress=progress)
+        report = run_report(done, time.monotonic() - started)
         if json:
             print(as_json(report))
         else:

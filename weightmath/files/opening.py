@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.algebra.graph import Vector
+from weightmath.engine.meter import Told, silent
 from weightmath.errors import LayoutError, RecipeError, WeightmathError
 from weightmath.files.choice import Chosen, choose
 from weightmath.files.inputs import Opened, as_vector, open_input, placed
@@ -15,7 +16,7 @@ from weightmath.files.naming import Naming
 from weightmath.files.outputs import left_out
 from weightmath.files.subject import Selection, Subject, check_patterns, subject_of
 from weightmath.layout import Patterns
-from weightmath.recipe import InputSpec, Recipe
+from weightmath.recipe import Recipe
 from weightmath.recipe.overrides import EXPRESSION
 
 
@@ -78,34 +79,45 @@ class Inputs:
         return found
 
 
-def open_inputs(recipe: Recipe) -> Inputs:
-    """Open the headers of all inputs. Fails with what is wrong and the input's place in the recipe."""
-    models: dict[str, Opened] = {}
-    lists: dict[str, Chosen] = {}
+def open_inputs(recipe: Recipe, progress: Told = silent) -> Inputs:
+    """Open the headers of all inputs. Fails with what is wrong and the input's place in the recipe.
+
+    `progress` is told how many files are open, and how many there are.
+    """
+    lists = {name: _chosen(recipe, name) for name, spec in recipe.spec.inputs.items() if spec.glob is not None}
+    files: dict[str, Path] = {}
     for name, spec in recipe.spec.inputs.items():
-        try:
-            if spec.glob is not None:
-                lists[name] = _chosen(recipe, spec, spec.glob)
-                paths = {f"{name}[{i}]": path for i, path in enumerate(lists[name].files)}
-            else:
-                assert spec.path is not None
-                paths = {name: recipe.resolve(spec.path)}
-            models |= {key: _opened(key, path, spec) for key, path in paths.items()}
-        except WeightmathError as error:
-            raise placed(recipe.where("inputs", name), error) from None
+        if spec.path is not None:
+            files[name] = recipe.resolve(spec.path)
+        else:
+            files |= {f"{name}[{i}]": path for i, path in enumerate(lists[name].files)}
+    models: dict[str, Opened] = {}
+    for name, path in files.items():
+        progress(len(models), len(files))
+        models[name] = _opened(recipe, name, path)
     return Inputs(recipe, models, lists)
 
 
-def _chosen(recipe: Recipe, spec: InputSpec, pattern: str) -> Chosen:
+def _chosen(recipe: Recipe, name: str) -> Chosen:
+    spec = recipe.spec.inputs[name]
+    assert spec.glob is not None
     counts = {"first": spec.first, "last": spec.last, "best": spec.best}
     keep = next(((word, count) for word, count in counts.items() if count is not None), None)
     outputs = [recipe.resolve(path) for path in recipe.outputs.values()]
     folder = recipe.path.parent if recipe.path else Path()
-    return choose(pattern, folder, sort=spec.sort, keep=keep, exclude=spec.except_, outputs=outputs)
+    try:
+        return choose(spec.glob, folder, sort=spec.sort, keep=keep, exclude=spec.except_, outputs=outputs)
+    except WeightmathError as error:
+        raise placed(recipe.where("inputs", name), error) from None
 
 
-def _opened(name: str, path: Path, spec: InputSpec) -> Opened:
-    return open_input(name, path, section=spec.section, naming=Naming(spec.names, spec.strip, spec.rename))
+def _opened(recipe: Recipe, name: str, path: Path) -> Opened:
+    own = name.partition("[")[0]
+    spec = recipe.spec.inputs[own]
+    try:
+        return open_input(name, path, section=spec.section, naming=Naming(spec.names, spec.strip, spec.rename))
+    except WeightmathError as error:
+        raise placed(recipe.where("inputs", own), error) from None
 
 
 def subject_for(recipe: Recipe, inputs: Inputs, template: Opened) -> Subject:

@@ -64,7 +64,7 @@ class RunReport:
 
     recipe      its file, "-" of standard input, or "-e"
     rules       what rules by names kept or took: `blocks BASE=0` left 197 tensors equal to `a`
-    seconds     from the first byte read to the last output in place
+    seconds     from the opening of the inputs to the last output in place
     peak_bytes  most memory that the process has taken
     reads       times that the inputs were read, an earlier run's among them
     resumed     whether it went on where an earlier run was stopped
@@ -86,14 +86,14 @@ class RunReport:
     warnings: tuple[str, ...]
 
 
-def run_report(report: Report) -> RunReport:
-    """The record of a run."""
+def run_report(report: Report, seconds: float) -> RunReport:
+    """The record of a run that took so long with the opening of its inputs."""
     templates = {save.name: save.template.name for save in report.job.saves}
     return RunReport(
         recipe=report.job.recipe.name,
         outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
         rules=effects(report.job.plan, report.results.outcomes, templates),
-        seconds=report.seconds,
+        seconds=seconds,
         peak_bytes=report.peak_bytes,
         reads=report.results.reads,
         resumed=report.resumed,
