@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_distances_add_up() -> None:
     assert a + b == Distance(9.0, 16.0, 6.0, 4.0)
     assert (a + b).relative_change == 2 / 3
     assert (a + b).cosine == 0.5
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_distances_of_what_is_not_finite_are_no_numbers_and_not_nothing(strange: float) -> None:
+    there = Distance(aa=1.0, bb=strange, ab=strange, dd=strange)
+    assert there.relative_change == pytest.approx(strange, nan_ok=True)
+    assert there.cosine is not None
+    assert math.isnan(there.cosine)
+    whole = Distance(aa=strange, bb=strange, ab=strange, dd=strange)
+    assert whole.relative_change is not None
+    assert math.isnan(whole.relative_change)
 
 
 def test_distances_of_zeros() -> None:

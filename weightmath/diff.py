@@ -6,6 +6,7 @@ beside it. Neither holds more than a few chunks in memory.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,13 +49,13 @@ class Distance:
         """norm(b - a) / norm(a); None where a is zero and b is not."""
         if self.aa == 0:
             return 0.0 if self.dd == 0 else None
-        return float(np.sqrt(self.dd / self.aa))
+        return math.sqrt(self.dd / self.aa)
 
     @property
     def cosine(self) -> float | None:
         """The cosine between a and b; None where one of them is zero."""
-        lengths = np.sqrt(self.aa) * np.sqrt(self.bb)
-        return float(min(1.0, max(-1.0, self.ab / lengths))) if lengths > 0 else None
+        lengths = math.sqrt(self.aa) * math.sqrt(self.bb)
+        return None if lengths == 0 else float(np.clip(self.ab / lengths, -1.0, 1.0))
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def test_what_is_not_finite_is_counted_by_tensor():
         "embed": 2,
         "one": 1,
     }
+    assert np.isnan([result.relative_change, result.cosine]).all()
 
 
 def test_nothing_changed():

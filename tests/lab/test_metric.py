@@ -72,7 +72,8 @@ def test_a_command_that_fails_shows_its_last_complaints(tmp_path: Path) -> None:
     [
         ("accuracy: 0.9", "the metric says no number: accuracy: 0.9"),
         ("", "the metric says nothing"),
-        ('{"name": "x"}', "the metric gives no number: {'name': 'x'}"),
+        ('{"name": "x"}', 'the metric gives no number: {"name": "x"}'),
+        ('{"loss": null}', 'the metric gives no number: {"loss": null}'),
         ("true", "the metric gives no number"),
         ("[1, 2]", "the metric gives no number"),
     ],

@@ -44,6 +44,11 @@ def test_inputs_may_be_lists():
     assert built.saves["a.ckpt"].value is f.mean([base, chat]) + chat
 
 
+def test_a_table_is_shown_as_its_numbers():
+    built = build(loads(RECIPE.replace("- norm(skill)", "- rate", 1)), VECTORS, CALLABLES)
+    assert built.show[0][1] is vector(Table((("*.bias", 0.0), ("*", 1.0))))
+
+
 def test_constant_expectations_are_truth_values():
     built = build(loads(RECIPE.replace("norm(skill) > 0", "strength <= 1")), VECTORS, CALLABLES)
     assert built.expect == (("strength <= 1", True),)
@@ -119,6 +124,15 @@ merge.yaml:11: show[0]: this has a value for every element
   skill
   ^^^^^
   hint: show a statistic of it: norm(x), or mean(x, scope="layer"); or save it: `save:` in a recipe, -o with -e""",
+    ),
+    (
+        "- norm(skill)\n",
+        "- '[norm(skill), 1]'\n",
+        """\
+merge.yaml:11: show[0]: this is a list, and not of plain numbers
+  [norm(skill), 1]
+  ^^^^^^^^^^^^^^^^
+  hint: show each of its items by itself""",
     ),
     (
         "norm(skill) > 0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,15 +37,15 @@ class Outcome:
     @property
     def relative_change(self) -> float | None:
         """norm(output - template) / norm(template); None without a template or for a zero one."""
-        dd, _, tt = self.moments
-        return float(np.sqrt(dd / tt)) if tt > 0 else None
+        dd, _, tt = self.moments.tolist()
+        return None if tt == 0 else math.sqrt(dd / tt)
 
     @property
     def cosine(self) -> float | None:
         """The cosine between output and template; None without a template or with a zero vector."""
-        dd, dt, tt = self.moments
+        dd, dt, tt = self.moments.tolist()
         oo = tt + 2 * dt + dd
-        return float((tt + dt) / np.sqrt(tt * oo)) if tt > 0 and oo > 0 else None
+        return None if tt == 0 or oo <= 0 else (tt + dt) / (math.sqrt(tt) * math.sqrt(oo))
 
 
 def stride(plan: Plan) -> int:

@@ -40,7 +40,8 @@ def numbers_of(answer: Any, names: Iterable[str]) -> dict[str, float]:
     numbers = {str(name): _number(value) for name, value in answer.items()}
     found = {name: value for name, value in numbers.items() if value is not None}
     if not found:
-        raise MetricError(f"the metric gives no number: {str(answer)[:_SHOWN]}", hint=_HINT)
+        said = json.dumps(answer, default=str, skipkeys=True, ensure_ascii=False)
+        raise MetricError(f"the metric gives no number: {said[:_SHOWN]}", hint=_HINT)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.graph import Vector, by_name, topological
 from weightmath.algebra.names import ByName, Table
 from weightmath.errors import RecipeError
 from weightmath.expression import Value, evaluate, parse
@@ -156,6 +156,10 @@ def _error(fact: str, expression: Expression, place: str, hint: str) -> RecipeEr
 
 
 def _shown(value: Value, expression: Expression, place: str) -> Value:
+    if isinstance(value, Table):
+        return by_name(value)
+    if isinstance(value, list | tuple) and not all(isinstance(item, int | float | str) for item in value):
+        raise _error("this is a list, and not of plain numbers", expression, place, "show each of its items by itself")
     if isinstance(value, Vector) and value.domain == Domain.ELEMENT:
         hint = 'show a statistic of it: norm(x), or mean(x, scope="layer"); or save it: `save:` in a recipe, -o with -e'
         raise _error("this has a value for every element", expression, place, hint)

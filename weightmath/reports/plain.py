@@ -12,7 +12,10 @@ import numpy as np
 
 
 def as_json(record: Any) -> str:
-    """A record as indented JSON text. NaN and infinities, which JSON lacks, become "nan", "inf" and "-inf"."""
+    """A record as indented JSON text. NaN and infinities, which JSON lacks, become "nan", "inf" and "-inf".
+
+    `null` is what there is not: a relative change against zero, a score that nobody measured.
+    """
     return json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
 
 
