@@ -18,6 +18,8 @@ import torch
 from tests.packages import package
 from weightmath.checkpoint import open_checkpoint
 from weightmath.errors import CheckpointError
+from weightmath.lab.appender import Appender
+from weightmath.lab.table import Head, Row
 
 STATE = {"w": torch.ones(3)}
 
@@ -55,12 +57,20 @@ def written(content: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(content)
 
 
+def results(path: Path) -> None:
+    with Appender(path, Head("sweep", ("x",))) as table:
+        table.append(Row(0, {"x": 1}, {"loss": 0.5}))
+    path.with_name(f"{path.name}.jsonl").rename(path)
+
+
 FILES: dict[str, tuple[Callable[[Path], object], str, str | None]] = {
     "empty": (written(b""), "is empty", "the save may have failed"),
     "folder": (lambda path: path.mkdir(), "is a folder without a model in it", None),
     "missing": (lambda path: None, "no such file", None),
     "pipe": (lambda path: os.mkfifo(path), "is not a regular file", "cannot be read twice"),
     "text": (written(b"hello"), "is not a checkpoint", "expected what torch.save writes"),
+    "results": (results, "is a table of results", "weightmath report"),
+    "lines of JSON": (written(b'{"loss": 1}\n{"loss": 0.5}\n'), "is not valid JSON", "one JSON object"),
     "pickle": (written(pickle.dumps({})), "plain pickle, which torch.save did not write", "torch.save(state_dict"),
     "old pickle": (written(pickle.dumps({"a": [1]}, 0)), "plain pickle of protocol 0", "torch.save(state_dict"),
     "old pickled object": (

@@ -12,6 +12,9 @@ _SAVE = "load it where it came from and save its tensors: torch.save(state_dict,
 _UNPACK = "unpack it first: {}"
 _SOURCE = "merge the checkpoint that it was made from, and convert the result"
 
+# How a results table begins, which as a JSON object may be taken for an index of shards.
+RESULTS = b'{"weightmath": "results'
+
 
 class _Kind(NamedTuple):
     name: str
@@ -37,6 +40,8 @@ _KINDS = (
     _Kind("a RAR archive", 0, b"Rar!", _UNPACK.format("unrar x FILE")),
     _Kind("a Git LFS pointer: the file itself was not downloaded", 0, b"version https://git-lfs",
           "git lfs pull, or download the file itself"),
+    _Kind("a table of results, which `weightmath sweep` and its like write", 0, RESULTS,
+          "weightmath report FILE -o report.html"),
     _Kind("an SQLite database", 0, b"SQLite format 3\0", _SAVE),
     _Kind("a plain pickle, which torch.save did not write", 0, b"\x80", _SAVE),
 )  # fmt: skip

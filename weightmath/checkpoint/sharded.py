@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Place, Section, Storage, TensorInfo
+from weightmath.checkpoint.refusal import RESULTS
 from weightmath.checkpoint.safetensors import METADATA
 from weightmath.checkpoint.strict_json import strict_json
 from weightmath.errors import CheckpointError, nearest
@@ -27,7 +28,7 @@ class Shards:
 
 def is_index(head: bytes) -> bool:
     """Whether a file that begins with these bytes may be an index."""
-    return head.lstrip()[:1] == b"{"
+    return head.lstrip()[:1] == b"{" and not head.startswith(RESULTS)
 
 
 def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
@@ -63,7 +64,11 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
 
 
 def _weight_map(content: bytes) -> dict[str, str]:
-    index = strict_json(content)
+    try:
+        index = strict_json(content)
+    except CheckpointError as error:
+        fact = f"begins as an index of shards does, and {error.what}"
+        raise CheckpointError(fact, hint="expected one JSON object with a `weight_map`") from None
     weight_map = index.get(WEIGHT_MAP) if isinstance(index, dict) else None
     if not isinstance(weight_map, dict):
         hint = "a sharded model has an index with a `weight_map`: model.safetensors.index.json"
