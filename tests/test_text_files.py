@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from weightmath.errors import OutputError
+from weightmath.errors import DiskError, OutputError
 from weightmath.text_files import check_free, write_whole
 
 
@@ -43,7 +43,7 @@ def test_what_the_system_refuses_names_the_file_that_was_asked_for(
 
     monkeypatch.setattr(Path, "write_text", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(OutputError) as caught:
+    with pytest.raises(DiskError) as caught:
         write_whole(tmp_path / "x.yaml", "text")
     assert str(caught.value) == f"{tmp_path}/x.yaml: cannot be written: {os.strerror(code)}"
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from weightmath.errors import OutputError
+from weightmath.errors import DiskError, OutputError
 
 
 def check_free(path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it") -> None:
@@ -32,7 +32,7 @@ def check_folder(path: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a text as it is; a file that is there is replaced in one step, and keeps its mode.
 
-    Fails with OutputError, which names the file that is meant, where the system does not let it be written.
+    Fails with DiskError, which names the file that is meant, where the system does not let it be written.
     """
     target = path.resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -42,7 +42,7 @@ def write_whole(path: Path, text: str) -> None:
             part.chmod(target.stat().st_mode)
         os.replace(part, target)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
+        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     finally:
         with suppress(OSError):  # a system that is read-only says so of a file that is not there, too
             part.unlink()

@@ -249,6 +249,27 @@ def test_disk_full_while_writing(cli: Cli, folder: Path, monkeypatch: pytest.Mon
     assert _contents(folder) == before
 
 
+@pytest.mark.parametrize("arguments", [("compare", "base.ckpt", "chat.ckpt", "--csv"), ("new", "quickstart", "-o")])
+def test_disk_full_at_the_end(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    def full(path: Path, *arguments: object, **options: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    ran = cli(*arguments, "new.txt")
+    assert (ran.code, ran.err) == (1, "error: new.txt: cannot be written: No space left on device\n")
+
+
+def test_disk_full_while_pictures_are_drawn(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("weightmath.lab.report.write.report", full)
+    ran = cli("report", "results.jsonl", "--svg", "figures")
+    assert (ran.code, ran.err) == (1, "error: No space left on device\n")
+
+
 def _broken(*arguments: object) -> int:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 

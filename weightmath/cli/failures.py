@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed while running, 2 refused before any work, 130 inter
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +15,22 @@ import typer
 
 from weightmath.cli.printable import printable
 from weightmath.cli.signals import TerminatedError
-from weightmath.errors import WeightmathError
+from weightmath.errors import DiskError, WeightmathError
 
 FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def failing(code: int, *, as_json: bool) -> Iterator[None]:
-    """Turn the errors that users can act on into a message and this exit code."""
+    """Turn the errors that users can act on into a message and this exit code.
+
+    A disk that is full or fails has let work be done before: that is always a failure while running.
+    """
     try:
         yield
+    except DiskError as error:
+        _leave(error, FAILED, as_json)
     except WeightmathError as error:
         _leave(error, code, as_json)
     except KeyboardInterrupt as interrupt:
@@ -37,7 +44,8 @@ def failing(code: int, *, as_json: bool) -> Iterator[None]:
         raise  # whoever read our output has had enough: the caller of all commands ends quietly
     except OSError as error:
         where = str(error.filename) if error.filename is not None else None
-        _leave(WeightmathError(error.strerror or str(error), where=where), code, as_json)
+        found = WeightmathError(error.strerror or str(error), where=where)
+        _leave(found, FAILED if error.errno in _FULL else code, as_json)
 
 
 def refuse(error: WeightmathError, *, as_json: bool) -> None:
