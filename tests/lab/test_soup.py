@@ -227,11 +227,12 @@ def test_what_is_refused(models: list[Path], tmp_path: Path) -> None:
 def test_scores_of_a_file(models: list[Path], tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(json.dumps({"a.ckpt": 1, "b": 2.5, str(models[2]): 3}))
     assert read_scores(tmp_path / "s.json", models[:3]) == dict(zip(models, (1, 2.5, 3), strict=False))
-    (tmp_path / "s.csv").write_text("a,1\nb.ckpt, 2.5\n")
-    assert read_scores(tmp_path / "s.csv", models[:2]) == dict(zip(models, (1, 2.5), strict=False))
+    for head in ("", "model,accuracy\n", "name,score,seconds\n\n"):
+        (tmp_path / "s.csv").write_text(f"{head}a,1\nb.ckpt, 2.5\n")
+        assert read_scores(tmp_path / "s.csv", models[:2]) == dict(zip(models, (1, 2.5), strict=False))
     with pytest.raises(RecipeError, match=r"there is no score of `c\.ckpt`"):
         read_scores(tmp_path / "s.csv", models[:3])
-    for text in ("a,x", "[1]", "a"):
+    for text in ("a,x", "[1]", "a", "a,b\nc,x"):
         (tmp_path / "s.csv").write_text(text)
         with pytest.raises(RecipeError, match="are no scores"):
             read_scores(tmp_path / "s.csv", models)

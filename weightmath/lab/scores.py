@@ -13,16 +13,13 @@ from weightmath.errors import RecipeError
 def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
     """The score of each model that a file tells: JSON from names to numbers, or lines `name,score`.
 
-    A name is the model's path as it is given here, or its file name, with or without the ending. Fails with RecipeError
-    for a file that cannot be read, a score that is no number, a model without a score, and a name of several models.
+    The lines may have a head. A name is the model's path as it is given here, or its file name, with or without the
+    ending. Fails with RecipeError for a file that cannot be read, a score that is no number, a model without a score,
+    and a name of several models.
     """
     try:
         text = file.read_text(encoding="utf-8")
-        rows = (
-            list(json.loads(text).items())
-            if file.suffix == ".json"
-            else [row[:2] for row in csv.reader(text.splitlines())]
-        )
+        rows = list(json.loads(text).items()) if file.suffix == ".json" else _rows(text)
         known = {str(name).strip(): float(score) for name, score in rows}
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(file)) from None
@@ -41,3 +38,13 @@ def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
             raise RecipeError(fact, where=str(file), hint="name them there as they are named here, with their folders")
         found[path] = known[names[0]]
     return found
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The first two cells of each line, without a head: a first line whose second cell is no number."""
+    rows = [row[:2] for row in csv.reader(text.splitlines()) if row]
+    try:
+        float(rows[0][1])
+    except (ValueError, IndexError):
+        return rows[1:] or rows
+    return rows
