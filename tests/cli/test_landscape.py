@@ -33,6 +33,9 @@ def size(state):
 def several(state):
     return {"loss": size(state), "accuracy": 1 / (1 + size(state))}
 
+def many(state):
+    return {f"loss of task {i}": i * size(state) for i in range(12)}
+
 def halved(state):
     state["blocks.0.weight"] *= 0.5
 """
@@ -48,6 +51,15 @@ def metric(folder: Path) -> str:
 
 def norm(path: Path) -> float:
     return float(state(path)["blocks.0.weight"].double().norm())
+
+
+def test_many_metrics_go_below_each_other(cli: Cli, folder: Path, metric: str) -> None:
+    models, measure = ("base.ckpt", "chat.ckpt"), ("--metric", "sizes:many", "--allow-code")
+    ran = cli("landscape", "line", *models, *measure, "--of", "loss of task 1", "--goal", "min", "--grid", 3, "-o", "l")
+    assert ran.code == 0
+    assert max(map(len, ran.out.splitlines())) <= 100
+    heads = [line for line in ran.out.splitlines() if line.split()[:1] == ["t"]]
+    assert " ".join(heads).count("loss of task ") == 2 * 12, "of the points, and of the best one"
 
 
 def test_a_line_with_its_barrier(cli: Cli, folder: Path, metric: str) -> None:

@@ -53,7 +53,8 @@ def show(report: LandscapeReport) -> None:
         page.listed([barrier.definition])
     if report.best is not None:
         page.heading(f"best {next(iter(report.goal))}")
-        page.table([_cells(report.best)], head=_head(report), right=range(9))
+        head = _head(report)
+        page.wide_table([_cells(report.best)], head=head, right=range(len(head)), lead=len(report.axes))
         if report.checkpoint:
             page.listed([f"kept as {report.checkpoint}"])
     page.warnings(report.warnings)
@@ -69,7 +70,8 @@ def _show_points(page: Page, report: LandscapeReport) -> None:
     spots = [spot for spot in report.rows if flat or tuple(spot.params.values()) in names]
     rows = [[*_cells(spot), names.get(tuple(spot.params.values()), "")] for spot in spots[:_SHOWN]]
     if rows:
-        page.table(rows, head=[*_head(report), ""], right=range(len(_head(report))))
+        head = _head(report)
+        page.wide_table(rows, head=[*head, ""], right=range(len(head)), lead=len(report.axes))
     if len(spots) > _SHOWN:
         page.listed([f"... and {len(spots) - _SHOWN:,} more, in {report.csv}"], style="dim")
 
