@@ -135,7 +135,7 @@ def run(
     seconds = time.monotonic() - started
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     strange = without_base(job.inputs, marks.values()) if watch else []
-    warnings = (*job.warnings, *over, *strange, *without_effect(job.recipe, job.saves, results))
+    warnings = (*job.warnings, *over, *strange, *without_effect(job.recipe, job.built, job.saves, results))
     return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from weightmath.algebra.graph import Vector
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.execute import Results
 from weightmath.engine.outcome import Outcome
@@ -11,7 +12,7 @@ from weightmath.errors import ExpectError, NumericError, listed
 from weightmath.files.inputs import Opened, has_nonfinite
 from weightmath.files.outputs import Save
 from weightmath.questions import Claim
-from weightmath.recipe import Recipe
+from weightmath.recipe import Built, Recipe
 
 _LISTED = 5
 _FORMS = {"torch zip": "torch zip", "safetensors": "safetensors", "sharded safetensors": "folder"}
@@ -45,15 +46,17 @@ def check_claims(recipe: Recipe, claims: Iterable[tuple[int, Claim]]) -> None:
             raise ExpectError(f"`{claim.text}` does not hold{measured}", where=recipe.where("expect", number))
 
 
-def without_effect(recipe: Recipe, saves: Iterable[Save], results: Results) -> list[str]:
-    """A warning for each output that is what its template was, and was not asked for in another form, or a zero delta.
+def without_effect(recipe: Recipe, built: Built, saves: Iterable[Save], results: Results) -> list[str]:
+    """A warning for each output with its template's numbers, unless another form of it was asked for, or a zero delta.
 
     Delta files are there under their names.
     """
     unchanged = [
         f"{save.name}: nothing changed against the template: the merge had no effect"
         for save in saves
-        if not save.encoding and _is_unchanged(results.outcomes[save.name]) and not _is_converted(recipe, save)
+        if not save.encoding
+        and _is_unchanged(results.outcomes[save.name])
+        and not _is_conversion(recipe, save, built.saves[save.name].value)
     ]
     zero = [f"{save.name}: all numbers are 0: the delta has no effect" for save in saves if _is_zero(save)]
     return unchanged + zero
@@ -72,8 +75,10 @@ def _is_unchanged(outcome: Outcome) -> bool:
     return bool(outcome.tensors) and not any(change.changed for change in outcome.tensors.values())
 
 
-def _is_converted(recipe: Recipe, save: Save) -> bool:
-    """Whether an output with the template's numbers is still another file: dtype, container, or what is left out."""
+def _is_conversion(recipe: Recipe, save: Save, value: Vector) -> bool:
+    """Whether an output is its template itself, as another file: dtype, container, or what is left out."""
+    if value.op != "input" or value.option("name") != save.template.name:
+        return False
     spec = recipe.spec.save[save.name]
     is_other = _FORMS.get(save.template.checkpoint.container) != form_of(recipe.outputs[save.name])
     return bool(save.retyped or spec.drop or spec.keep != "all" or spec.shard or is_other)

@@ -138,7 +138,25 @@ def test_overrides(cli: Cli, folder: Path) -> None:
 def test_a_merge_without_effect_is_no_plain_success(cli: Cli, folder: Path) -> None:
     ran = cli("run", "recipe.yaml", "--set", "strength=0")
     assert "merged       4 tensors: 0 changed, 4 unchanged" in ran.out
-    assert "warning: merged.ckpt: nothing changed against the template: the merge had no effect" in ran.out
+    assert f"warning: merged.ckpt: {WARNED}" in ran.out
+
+
+WARNED = "nothing changed against the template: the merge had no effect"
+
+
+@pytest.mark.parametrize(("name", "wish"), [("out.safetensors", "keep: all"), ("out.ckpt", "dtype: bf16")])
+def test_another_form_hides_no_merge_without_effect(cli: Cli, folder: Path, name: str, wish: str) -> None:
+    text = f"inputs: {{a: base.ckpt, b: chat.ckpt}}\nsave: {{{name}: {{value: a + 0 * (b - a), {wish}}}}}\n"
+    (folder / "merge.yaml").write_text(text)
+    assert f"warning: {name}: {WARNED}" in cli("run", "merge.yaml").out
+
+
+def test_an_old_template_hides_no_merge_without_effect(cli: Cli, folder: Path) -> None:
+    old = {"state_dict": state(folder / "base.ckpt")}
+    torch.save(old, folder / "old.ckpt", _use_new_zipfile_serialization=False)
+    inputs = ("a=old.ckpt", "b=chat.ckpt", "-o", "out.ckpt")
+    assert WARNED in cli("run", "-e", "a + 0 * (b - a)", *inputs).out
+    assert WARNED not in cli("run", "-e", "a", "a=old.ckpt", "-o", "new.ckpt").out
 
 
 @pytest.mark.parametrize(
