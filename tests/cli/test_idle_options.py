@@ -22,7 +22,7 @@ IDLE = {
     "new --force": "--force is about a recipe that is written, and none is named",
     "new ties -o - --json": "--json is about a file, and `-o -` prints the recipe itself",
     "new ties -o - --force": "--force replaces a file, and `-o -` prints the recipe itself",
-    "import s.csv --force": "--force replaces a file, and the recipe is printed",
+    "import s.csv --force": "--force replaces a file, and none is written",
     "report s.csv --svg . --title t": "the title is the page's, and there are pictures only",
     "sweep shown.yaml --jobs 2": "--jobs is of evaluations, and there is no metric",
     f"delta make {PAIR} -o x --as int8 --keep weights": "is for exact deltas: the other kinds hold weights alone",

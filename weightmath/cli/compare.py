@@ -54,14 +54,12 @@ def compare(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
-        from weightmath.errors import RecipeError
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
         from weightmath.reports.plain import as_json
         from weightmath.text_files import check_free, write_whole
 
-        if csv is None and force:
-            raise RecipeError("--force replaces a file, and none is written", hint="--csv FILE, or leave it out")
+        options.check_force(force, csv, "--csv")
         if csv is not None:
             check_free(csv, force=force, folder="--csv names a file")
         with progress_bar("comparing", wanted=not json) as progress:

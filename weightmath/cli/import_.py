@@ -64,8 +64,7 @@ def _check(config: Path, output: Path | None, like: str | None, *, force: bool) 
 
     if like not in (None, "mergekit"):
         raise RecipeError(f"results can be like mergekit's, not like `{like}`", where="--like", hint="--like mergekit")
-    if output is None and force:
-        raise RecipeError("--force replaces a file, and the recipe is printed", hint="-o FILE, or leave it out")
+    options.check_force(force, output, "-o")
     if output is not None:
         exists = "-o another.yaml, or --force to replace it"
         check_free(output, force=force, folder=f"-o {output / config.name}", exists=exists)

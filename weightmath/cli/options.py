@@ -121,3 +121,11 @@ def _piped() -> Recipe:
     if sys.stdin is None:
         raise RecipeError("standard input is closed", where="-", hint="weightmath run - < recipe.yaml")
     return recipe.read(sys.stdin.buffer, "-")
+
+
+def check_force(force: bool, path: Path | None, option: str) -> None:
+    """RecipeError where `--force` has no file to replace, since the option that names one is not given."""
+    from weightmath.errors import RecipeError
+
+    if force and path is None:
+        raise RecipeError("--force replaces a file, and none is written", hint=f"{option} FILE, or leave it out")
