@@ -28,7 +28,7 @@ LAYERS = [
     algebra.signature expression delta
     engine.presence functions recipe flat
     methods engine.plan schema files.stored_number
-    engine.tables engine.linear engine.outcome questions files.choice files.inputs
+    engine.tables engine.fusing engine.linear engine.outcome questions files.choice files.inputs
     engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
     engine.selecting engine.traces engine.rounding encoding
     engine.steps engine.stream
@@ -64,7 +64,8 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 # What alone may import each library, besides the standard one.
 HOMES = {
     "torch": {"lab.memory"},
-    "numkong": {"kernels.convert", "kernels.products", "versions"},
+    "numkong": {"kernels.convert", "kernels.fused", "kernels.products", "versions"},
+    "llvmlite": {"kernels.fused"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},

@@ -19,7 +19,7 @@ _GAIN = 1.7  # what the second thread is meant to gain
 def machine(record: Record) -> str:
     """The machine and the versions, as a block of text."""
     made = record.machine
-    versions = ", ".join(f"{name} {made[name]}" for name in ("python", "numpy", "numkong"))
+    versions = ", ".join(f"{name} {made[name]}" for name in ("python", "numpy", "numkong", "llvmlite") if name in made)
     repeats = sorted({case.repeats for case in record.cases})
     runs = f"{repeats[0]} runs" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]} runs"
     return f"```text\n{made['cores']} cores of {made['processor']}; {versions}; {runs} of each program\n```\n"

@@ -20,8 +20,8 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     """Measure this machine, so that `plan` can say how long a run will take: within a third, where nothing else runs.
 
     It times every operation in memory, and small merges in FOLDER: twenty seconds, 600 MB of disk that it gives back.
-    What it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, numkong or
-    Python changes. Run it while the machine has nothing else to do.
+    What it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, numkong,
+    llvmlite or Python changes. Run it while the machine has nothing else to do.
     """
     with failing(REFUSED, as_json=json):
         from weightmath.errors import OutputError

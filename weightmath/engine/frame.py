@@ -162,6 +162,7 @@ def alike(tiles: Sequence[slice]) -> list[tuple[slice, int]]:
 
 
 Call = Callable[[], object]
+Home = str | float | None  # the register of a vector, a constant, or None: a step puts a value there
 
 
 @dataclass(frozen=True)

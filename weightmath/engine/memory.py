@@ -11,6 +11,7 @@ import os
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.execute import PART_TILES, Settings
+from weightmath.engine.fusing import is_worth
 from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
 from weightmath.engine.program import Compiler
 from weightmath.engine.wide_selection import budget_of
@@ -18,6 +19,7 @@ from weightmath.errors import MemoryBudgetError
 from weightmath.scope import TILE, Domain
 
 _INTERPRETER = 60 << 20  # measured: with numpy and the command line
+_COMPILER = 80 << 20  # measured: of loops, with what it makes
 _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
 _DESCRIPTION = 1100  # measured: what is known of a tensor of one input or output, of 100,000 and of a million
 _MOST_THREADS = 8
@@ -36,7 +38,8 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that the process is expected to hold at most."""
-    return _INTERPRETER + _descriptions(plan) + working_bytes(plan, settings)
+    compiler = _COMPILER if is_worth(plan.layout.size) else 0
+    return _INTERPRETER + compiler + _descriptions(plan) + working_bytes(plan, settings)
 
 
 def _registers(plan: Plan) -> int:

@@ -161,6 +161,11 @@ class Plan:
         numbers: dict[object, int] = {}
         return tuple(numbers.setdefault(key, len(numbers)) for key in zip(*columns, strict=True))
 
+    @cached_property
+    def group_sizes(self) -> tuple[int, ...]:
+        """Elements of all entries together that have the same group key, by key."""
+        return tuple(np.bincount(self.group_keys, self.layout.sizes).astype(int).tolist())
+
     def kind(self, vector: Vector) -> str:
         """The kind of a vector in a word."""
         return "mask" if vector.is_mask else kinds.kind_of(self.facts.weights[vector])

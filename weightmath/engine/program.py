@@ -13,15 +13,16 @@ from functools import cached_property, partial
 
 from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
-from weightmath.engine.frame import Bound, Call, Frame, Slots, Step
+from weightmath.engine.frame import Bound, Call, Frame, Home, Slots, Step
+from weightmath.engine.fusing import Fused, fuse, is_worth
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.kernels import fused
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
 from weightmath.scope import Domain
 
 ZERO = constant(0.0)
 Feed = tuple[Vector, Callable[[int], Step]]  # a vector, and what makes the step that takes it from its slot
-Home = str | float | None  # the register of a vector, a constant, or None: a step puts a value there
 
 # Operations with a step of their own; all others are formulas.
 _STEPS: Mapping[str, Callable[[Vector, Slots], Step]] = {
@@ -207,7 +208,9 @@ class Compiler:
         compared = set(map(self.resolve, templates))
         lasting = [node for node in compared if not self._is_converted(node)]
         pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *lasting)}
-        registers = _allocate(order, self.below, pinned)
+        is_fused = is_worth(self.plan.group_sizes[self.plan.group_keys[self.entry]])
+        planned = fuse(order, self.below, pinned, self._is_read_stored) if is_fused else order
+        registers = _allocate(planned, self.below, pinned)
         homes = tuple(None if self.stored(node) else _home(node, registers) for node in order)
 
         def slot(node: Vector) -> int:
@@ -217,13 +220,25 @@ class Compiler:
             args = tuple(map(slot, self.below(node)))
             return Slots(slots[node], args, all(homes[arg] is not None for arg in args))
 
-        made = [self._step(node, at(node), node in compared) for node in order if node.op != "constant"]
+        made: list[Step] = []
+        stored: set[int] = set()  # slots of inputs that are there as they are stored
+        for each in planned:
+            if isinstance(each, Fused):
+                for place, node in enumerate(each.inputs):
+                    # What only this loop reads is overwritten by what the next one reads.
+                    memory = f"steps.stored.{slots[node]}" if node in compared else f"steps.in.{place}"
+                    made.append(steps.read_stored(node, slots[node], memory))
+                    stored.add(slots[node])
+                made.append(steps.fused(each, slots, homes))
+            elif each.op != "constant":
+                made.append(self._step(each, at(each), each in compared))
         made += [_feed(node, tuple(map(slot, _operands(node))), homes) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
         for output in outputs:
             value, template = slot(output.value), None if output.template is None else slot(output.template)
-            plain = all(isinstance(homes[place], str) for place in (value, template) if place is not None)
+            places = (place for place in (value, template) if place is not None and place not in stored)
+            plain = all(isinstance(homes[place], str) for place in places)
             made.append(steps.write(output, value, template, plain=plain))
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = len(set(registers.values()))
@@ -241,6 +256,13 @@ class Compiler:
         if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):
             return False
         return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
+
+    def _is_read_stored(self, node: Vector) -> bool:
+        """Whether a loop can read an input as it is stored: as numbers that are made wider."""
+        assert node.source is not None
+        stored = node.source.layout[self.shape.name].dtype
+        is_narrower = stored.itemsize < self.plan.compute_dtypes[self.entry].itemsize
+        return is_narrower and stored.name in fused.STORED and not node.is_mask
 
     def _step(self, node: Vector, at: Slots, is_template: bool) -> Step:
         if node.static:
@@ -269,24 +291,24 @@ def _operands(node: Vector) -> tuple[Vector, ...]:
 
 
 def _allocate(
-    order: Sequence[Vector], below: Callable[[Vector], tuple[Vector, ...]], pinned: set[Vector]
+    planned: Sequence[Vector | Fused], below: Callable[[Vector], tuple[Vector, ...]], pinned: set[Vector]
 ) -> dict[Vector, str]:
     """Registers for element values, reused once their last reader is done; in place where the kernel allows it."""
-    last: dict[Vector, int] = {}
-    for place, node in enumerate(order):
-        for arg in below(node):
-            last[arg] = place
+    taken = [each.others if isinstance(each, Fused) else below(each) for each in planned]
+    last = {arg: place for place, args in enumerate(taken) for arg in args}
     registers: dict[Vector, str] = {}
     free: list[str] = []
     count = 0
-    for place, node in enumerate(order):
+    for place, each in enumerate(planned):
         dying = [
-            arg for arg in dict.fromkeys(below(node)) if last[arg] == place and arg in registers and arg not in pinned
+            arg for arg in dict.fromkeys(taken[place]) if last[arg] == place and arg in registers and arg not in pinned
         ]
-        early = node.op in IN_PLACE
+        early = isinstance(each, Vector) and each.op in IN_PLACE
         if early:
             free += [registers[arg] for arg in dying]
-        if node.domain == Domain.ELEMENT and not node.static:
+        for node in each.results if isinstance(each, Fused) else (each,):
+            if node.domain != Domain.ELEMENT or node.static:
+                continue
             if free:
                 registers[node] = free.pop()
             else:

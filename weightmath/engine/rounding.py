@@ -10,7 +10,7 @@ import numpy as np
 
 from weightmath.dtypes import DType
 from weightmath.engine.frame import Call, Raw
-from weightmath.kernels import convert
+from weightmath.kernels import convert, fused
 from weightmath.kernels.scratch import borrow
 
 
@@ -48,6 +48,21 @@ def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     differ = borrow("rounding.differ", values.shape, bool)
     calls.append(partial(np.not_equal, bits.view(whole), other.view(whole), out=differ))
     return Rounded(values, Raw(dtype, bits), template, differ, tuple(calls), is_nonfinite)
+
+
+def round_in_loop(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
+    """The same by one loop of machine code, where there is one for these dtypes."""
+    if values.dtype != np.float32 or dtype.name not in fused.ROUNDED or (template and template.dtype != dtype):
+        return round_to(values, dtype, template)
+    bits = values if dtype.bits == values.dtype else borrow("rounding.out", values.shape, dtype.bits)
+    differ = None if template is None else borrow("rounding.differ", values.shape, bool)
+    look = fused.bound_rounding(values, dtype.name, bits, template and template.bits, differ)
+    found = [False]
+
+    def call() -> None:
+        found[0] = bool(look())
+
+    return Rounded(values, Raw(dtype, bits), template, differ, (call,), lambda: found[0])
 
 
 def numbers_of(raw: Raw, dtype: np.dtype) -> np.ndarray:

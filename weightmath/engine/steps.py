@@ -5,17 +5,19 @@ No step allocates an array of a chunk's size; what it needs besides registers it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from weightmath.algebra.formulas import FORMULAS, UFUNCS
 from weightmath.algebra.graph import Vector
-from weightmath.engine.frame import Bound, Call, Frame, Raw, Slots, Step
+from weightmath.engine.frame import Bound, Call, Frame, Home, Raw, Slots, Step
+from weightmath.engine.fusing import Fused
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
+from weightmath.kernels import fused as loops
 from weightmath.kernels import random, whole
 from weightmath.kernels.elementwise import KERNELS
 from weightmath.kernels.reduce import REDUCTIONS
@@ -72,6 +74,45 @@ def read(node: Vector, at: Slots, *, is_template: bool = False) -> Step:
                 np.copyto(values, np.not_equal(values, 0, out=truth))
 
         return call
+
+    return Bound(bind)
+
+
+def read_stored(node: Vector, slot: int, memory: str) -> Step:
+    """An input, read as it is stored into borrowed memory."""
+
+    def bind(frame: Frame) -> Call:
+        size = frame.shape[0] * frame.shape[1]
+        stored, fill = frame.io.reading_stored(node, frame.spans, size, memory)
+        frame.stored[slot] = stored
+
+        def call() -> None:
+            fill(frame.spans)
+            frame.nbytes += stored.bits.nbytes
+
+        return call
+
+    return Bound(bind)
+
+
+def fused(run: Fused, slots: Mapping[Vector, int], homes: Sequence[Home]) -> Step:
+    """Operations as one loop."""
+
+    def bind(frame: Frame) -> Call:
+        inputs = [frame.stored[slots[node]] for node in run.inputs]
+        results = [frame.values[slots[node]] for node in run.results]
+        others = [slots[node] for node in run.others]
+
+        def ready() -> Call:
+            values = [frame.operand(slot) for slot in others]
+            stored = [raw.dtype.name for raw in inputs]
+            stored += [loops.NUMBER if isinstance(value, float) else value.dtype.name for value in values]
+            loop = run.loop(stored, frame.dtype.name)
+            return loops.bound(loop, [*(raw.bits for raw in inputs), *values], results)
+
+        if all(homes[slot] is not None for slot in others):
+            return ready()
+        return lambda: ready()()  # noqa: PLW0108  (of the values as they are then)
 
     return Bound(bind)
 

@@ -17,9 +17,10 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.frame import Piece, Raw, alike
+from weightmath.engine.fusing import is_worth
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
-from weightmath.engine.rounding import Rounded, numbers_of, round_to
+from weightmath.engine.rounding import Rounded, numbers_of, round_in_loop, round_to
 from weightmath.engine.traces import Written, WrittenPart
 from weightmath.kernels import convert
 from weightmath.kernels.reduce import REDUCTIONS
@@ -100,6 +101,7 @@ class Io:
         self._sinks = sinks
         self._lock = threading.Lock()
         self._stride = stride(plan)
+        self._round = round_in_loop if is_worth(plan.layout.size) else round_to
         looked_at = -(-plan.tile_base[-1] // self._stride)
         self._outcomes = {
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=self._stride > 1)
@@ -113,11 +115,29 @@ class Io:
 
         Also returns where they are as they are stored: after each reading, until `slot`, or `out`, is used again.
         """
+        dtype = self._dtype(node, spans)
+        if dtype.bits == out.dtype and dtype.is_native:
+            return Raw(dtype, out), self._filling(node, out)
+        bits = borrow(slot, out.shape, dtype.bits)
+        fill, decode = self._filling(node, bits), convert.decoder(bits, dtype, out)
+
+        def read(spans: Spans) -> None:
+            fill(spans)
+            decode()
+
+        return Raw(dtype, bits), read
+
+    def reading_stored(self, node: Vector, spans: Spans, size: int, slot: str) -> tuple[Raw, Callable[[Spans], None]]:
+        """What reads pieces of an input that look like these, as they are stored, until `slot` is used again."""
+        dtype = self._dtype(node, spans)
+        bits = borrow(slot, (size,), dtype.bits)
+        return Raw(dtype, bits), self._filling(node, bits)
+
+    def _dtype(self, node: Vector, spans: Spans) -> DType:
+        return self._sources[node].dtype(self._names[spans[0][0].entry])  # what shares a chunk is stored in one
+
+    def _filling(self, node: Vector, bits: np.ndarray) -> Callable[[Spans], None]:
         source, names = self._sources[node], self._names
-        dtype = source.dtype(names[spans[0][0].entry])  # what shares a chunk is stored in one
-        plain = dtype.bits == out.dtype and dtype.is_native
-        bits = out if plain else borrow(slot, out.shape, dtype.bits)
-        decode = None if plain else convert.decoder(bits, dtype, out)
         fill = lru_cache(1)(lambda entry: source.reading(names[entry]))  # kept while the parts of a tensor come by
 
         def read(spans: Spans) -> None:
@@ -126,10 +146,8 @@ class Io:
                 fill(piece.entry)(piece.start, bits)
             else:
                 source.read_tensors([names[piece.entry] for piece, _ in spans], [span for _, span in spans], bits)
-            if decode is not None:
-                decode()
 
-        return Raw(dtype, bits), read
+        return read
 
     def writing(
         self, output: Output, values: np.ndarray, template: Raw | None = None
@@ -145,7 +163,7 @@ class Io:
         @cache
         def rounded_to(dtype: str, start: int, stop: int) -> Rounded:
             here = slice(start, stop)
-            return round_to(values[here], DTYPES[dtype], template and template.part(here))
+            return self._round(values[here], DTYPES[dtype], template and template.part(here))
 
         def write(spans: Spans) -> list[WrittenPart]:
             found: list[WrittenPart] = []

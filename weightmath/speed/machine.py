@@ -10,8 +10,10 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from weightmath.kernels import fused
 from weightmath.text_files import write_whole
 from weightmath.versions import VERSIONS
 
@@ -41,7 +43,8 @@ class Machine:
 
 def this_machine() -> dict[str, str]:
     """What measurements depend on."""
-    return {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version(), **VERSIONS}
+    processor = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
+    return {**processor, **VERSIONS, "llvmlite": version("llvmlite") if fused.AVAILABLE else "none"}
 
 
 def _processor() -> str:

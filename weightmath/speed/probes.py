@@ -26,8 +26,9 @@ from weightmath.functions.statistics import reduction
 from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
 
-# Shapes of what operations are tried on: so many elements that the start of a run, which takes 2 ms, hardly counts.
-_CHEAP, _DEAR = (2048, 4096), (1024, 4096)
+# Shapes of what operations are tried on: so many elements that the start of a run, which takes 2 ms, hardly counts, and
+# that cheap ones are in loops of machine code, as in all models of some size.
+_CHEAP, _DEAR = (4096, 4096), (1024, 4096)
 _HELD = (512, 4096)  # of what is sorted in memory
 _WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
@@ -156,11 +157,12 @@ def _cheap(x: Vector, y: Vector) -> Iterator[Vector]:
     for op in COMPARE:
         yield _chain(op, x, y)
     yield _chain("inverse", less)
+    yield f.where(less, x, y)
 
 
 def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
     """Operations that tell by themselves."""
-    yield from (f.where(x < y, x, y), f.median([x, y, x - y]), f.exp(x), f.log(y), f.tanh(x), x**0.3)
+    yield from (f.median([x, y, x - y]), f.exp(x), f.log(y), f.tanh(x), x**0.3)
     yield from (f.gaussian(seed=1), f.uniform(seed=1), f.rademacher(seed=1), f.bernoulli(0.5, seed=1))
 
 
