@@ -35,7 +35,7 @@ from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
 _ROUNDS = 3
 _ELEMENTS = 24_000_000  # of the models in files: larger than the caches of most processors
 _MANY, _FEW = 3000, 300  # small tensors, and elements of each
-_SOME, _MORE = 160, 100_000  # tensors that have a chunk of their own, and elements of each
+_SOME, _MORE = 240, 100_000  # tensors that have a chunk of their own, and elements of each
 _SHARED = (65536, 4096)  # so much that the start of helpers, 20 ms, hardly counts
 _BUFFER = 1 << 20
 _ARITHMETIC = "arithmetic"

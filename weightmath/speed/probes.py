@@ -157,7 +157,7 @@ def _cheap(x: Vector, y: Vector) -> Iterator[Vector]:
     for op in COMPARE:
         yield _chain(op, x, y)
     yield _chain("inverse", less)
-    yield f.where(less, x, y)
+    yield _chain("where", less, x, y)
 
 
 def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
