@@ -12,6 +12,7 @@ from weightmath import functions as f
 from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.algebra.names import Table
 from weightmath.algebra.show import quoted, shown_number
+from weightmath.errors import RecipeError
 from weightmath.expression import evaluate
 from weightmath.functions import FUNCTIONS
 from weightmath.layout import Layout
@@ -102,6 +103,17 @@ def test_what_is_wide_is_cut():
         halves = halves - halves
     assert str(halves).count("a") == 2048
     assert "..." not in str(halves)
+
+
+def test_messages_have_the_ends_of_what_is_long():
+    long = f.median([a + i * b for i in range(100)])
+    with pytest.raises(RecipeError) as caught:
+        long[0]
+    told = str(caught.value)
+    assert told.startswith("`median([a + 0 * b, a + 1 * b, ")
+    assert told.endswith(" * b, a + 99 * b])` is one vector, not a list")
+    assert len(told) < 250
+    assert len(str(long)) > 1000
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.names import ByName, Table
-from weightmath.algebra.show import COMPARISONS, LOGIC, SYMBOLS, show
+from weightmath.algebra.show import COMPARISONS, LOGIC, SYMBOLS, brief, show
 from weightmath.errors import KindError, RecipeError
 from weightmath.layout import Layout
 from weightmath.scope import Domain
@@ -60,7 +60,7 @@ class Vector:
 
     def __getitem__(self, index: int) -> Vector:
         if self.op != "coefficients":
-            raise RecipeError(f"`{self}` is one vector, not a list")
+            raise RecipeError(f"`{brief(self)}` is one vector, not a list")
         if not -len(self.args[0].args) <= index < len(self.args[0].args):
             raise RecipeError(f"index {index} is outside a list of {len(self.args[0].args)}")
         return node("item", self, domain=self.domain, index=index % len(self.args[0].args))
@@ -203,7 +203,7 @@ def vector(value: object) -> Vector:
     """
     if isinstance(value, Vector):
         if value.op in ("gram", "coefficients"):
-            raise RecipeError(f"`{value}` is several numbers, not one", hint="`show` prints it")
+            raise RecipeError(f"`{brief(value)}` is several numbers, not one", hint="`show` prints it")
         return value
     if isinstance(value, Table):
         return by_name(value)
@@ -237,7 +237,7 @@ def logic(op: str, *operands: Operand) -> Vector:
     for arg in args:
         if not arg.is_mask:
             raise KindError(
-                f"`{SYMBOLS[op]}` takes masks, and `{arg}` is not one",
+                f"`{SYMBOLS[op]}` takes masks, and `{brief(arg)}` is not one",
                 hint="comparisons make masks; put them in parentheses: (a > b) & (c > d)",
             )
     return node(op, *args, domain=max(arg.domain for arg in args))

@@ -35,6 +35,7 @@ _BINDING = {
 _ATOM = 9
 _DEPTH = 12
 _MOST = 1 << _DEPTH  # operations: all of those that have two operands
+_READABLE = 240  # letters
 
 
 def shown_number(value: float) -> str:
@@ -53,6 +54,12 @@ def quoted(text: str) -> str:
 def show(vector: Vector) -> str:
     """The node as source text; what is too deep, or comes after thousands of operations, is shown as `...`."""
     return _shown(vector, _DEPTH, count())
+
+
+def brief(vector: Vector) -> str:
+    """The node as source text in a message: of a long one the first and the last part."""
+    text = show(vector)
+    return text if len(text) <= _READABLE else f"{text[: _READABLE // 2]} ... {text[-_READABLE // 4 :]}"
 
 
 def _shown(vector: Vector, depth: int, operations: Iterator[int]) -> str:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from weightmath.algebra.graph import Vector, by_name, is_number, node
 from weightmath.algebra.names import Table
+from weightmath.algebra.show import brief
 from weightmath.errors import KindError, RecipeError, at, nearest
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
@@ -96,7 +97,9 @@ class Parameter:
 
 
 def written(value: object) -> str:
-    """A value as a recipe would write it."""
+    """A value as a recipe would write it; of a long formula the first and the last part."""
+    if isinstance(value, Vector):
+        return brief(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -22,6 +22,7 @@ from weightmath.algebra import kinds
 from weightmath.algebra.formulas import FORMULAS
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Numbers
+from weightmath.algebra.show import brief
 from weightmath.dtypes import FLOAT32, FLOAT64, DType
 from weightmath.engine.facts import Facts
 from weightmath.engine.presence import gaps, presence
@@ -218,7 +219,7 @@ def make_plan(request: Request) -> Plan:
     for watched in request.watched:
         if watched.value.domain == Domain.ELEMENT:
             raise RecipeError(
-                f"`{watched.value}` has a value for every element",
+                f"`{brief(watched.value)}` has a value for every element",
                 where=watched.text,
                 hint='reduce it to a statistic: mean(x, scope="tensor")',
             )
@@ -254,7 +255,8 @@ def _learn_one(node: Vector, facts: Facts, layout: Layout) -> None:
     )
     facts.gaps[node] = gaps(node, facts, layout)
     if node.op == "declared":
-        kinds.check(node.option("kind"), weights[node][present[node]], lambda: f"{node.option('what')}, `{node}`,")
+        kind, what = node.option("kind"), node.option("what")
+        kinds.check(kind, weights[node][present[node]], lambda: f"{what}, `{brief(node)}`,")
     if node.op == "cut":
         _check_density(node, static, layout)
     ready[node] = max((ready[arg] for arg in node.args), default=0)
@@ -271,14 +273,14 @@ def _fold(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> Num
     folded = np.broadcast_to(FORMULAS[node.op](*(static[arg] for arg in node.args)), (len(layout),))
     if not np.isfinite(folded).all():
         bad = layout.names[int(np.flatnonzero(~np.isfinite(folded))[0])]
-        raise RecipeError(f"`{node}` is not finite for `{bad}`")
+        raise RecipeError(f"`{brief(node)}` is not finite for `{bad}`")
     return np.asarray(folded, dtype=np.float64)
 
 
 def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layout) -> None:
     densities = static.get(node.args[1])
     if densities is None:
-        raise RecipeError(f"the density for `{node.args[0]}` must be known before the run: a number or a table")
+        raise RecipeError(f"the density for `{brief(node.args[0])}` must be known before the run: a number or a table")
     for name, density in zip(layout.names, densities, strict=True):
         if not 0 <= density <= 1:
             raise RecipeError(f"the density must be in [0, 1], and is {density:g} for `{name}`")
@@ -298,7 +300,7 @@ def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layou
 def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     if output.value.domain < Domain.ELEMENT:
         raise KindError(
-            f"`{output.value}` is a number or statistic and cannot be saved", where=output.kind or output.name
+            f"`{brief(output.value)}` is a number or statistic and cannot be saved", where=output.kind or output.name
         )
     if output.value.is_mask or output.kind is None:
         return
@@ -307,7 +309,7 @@ def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     if np.all(np.abs(weights[~np.isnan(weights)]) <= kinds.TOLERANCE):
         return
     try:
-        kinds.check("model", weights, lambda: f"`{output.value}`")
+        kinds.check("model", weights, lambda: f"`{brief(output.value)}`")
     except KindError as error:
         raise at(output.kind, error) from None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.show import brief
 from weightmath.engine.facts import Facts, Flags
 from weightmath.errors import LayoutError
 from weightmath.layout import Layout
@@ -94,7 +95,7 @@ def _missing(node: Vector, whole: Vector, facts: Facts, meeting: Flags, layout: 
     other = str(whole) if whole.op == "input" else "x"
     overlaid = "" if part.is_mask else f"overlay({other}, {part}) has those of {part} and the rest of {other}; "
     return LayoutError(
-        f"`{node}` needs the tensor `{layout.names[int(entries[0])]}`{more}, which the part `{part}` lacks",
+        f"`{brief(node)}` needs the tensor `{layout.names[int(entries[0])]}`{more}, which the part `{part}` lacks",
         hint=f'{overlaid}only({other}, "{_pattern(part)}") is narrowed to the part',
     )
 
