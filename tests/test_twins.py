@@ -154,6 +154,17 @@ def test_a_copy_inside_the_section_merges_with_it(bench):
     assert "`model_ema.` in a.ckpt holds the same names and stays the OLD model" in report.warnings[0]
 
 
+def test_a_copy_that_only_the_template_has_stays_old(bench):
+    full = stable_diffusion(1)
+    bench.save(full=full, b=state(sd15(), 2), c=state(sd15(), 3), ema=stable_diffusion(4))
+    lacking = ", ".join(f"{name}: {{path: {name}.ckpt, missing: template}}" for name in "bc")
+    text = f"inputs: {{full: full.ckpt, {lacking}, ema: ema.ckpt}}\nshow: norm(ema)\nsave: {{out.ckpt: %s}}"
+    report = bench.run(text % "full + 0.5 * (b - c)")
+    assert all(torch.equal(x, full[name]) for name, x in bench.load().items() if name.startswith("model_ema."))
+    assert ["`model_ema.` in full.ckpt holds the same names" in warning for warning in report.warnings] == [True]
+    assert bench.plan(text % "'mean([full, b, c, ema])'").warnings == ()
+
+
 def test_a_prefix_as_the_template_leaves_its_twin_behind(bench):
     model = state(vit(), 1)
     both = {f"model.{name}": x for name, x in model.items()} | {f"ema_model.{name}": x + 1 for name, x in model.items()}

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from weightmath.algebra.graph import Vector
+from weightmath.algebra.graph import Vector, topological
 from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import Opaque, dotted
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
 from weightmath.errors import listed
 from weightmath.files import buffers
-from weightmath.files.inputs import Opened
+from weightmath.files.inputs import Opened, Origin
 from weightmath.files.opening import Inputs
 from weightmath.files.outputs import Save, left_out
 from weightmath.files.subject import Subject
@@ -43,6 +43,7 @@ def caveats(
         if save.encoding:
             continue
         changed = _changed(plan, output, vectors[save.template.name], compilers)
+        changed -= _borrowed(output.value, save.template)
         found += _twins(recipe, save, changed)
         if plan.kind(output.value) != "delta":
             found += _batch_statistics(save, changed)
@@ -75,6 +76,14 @@ def _changed(plan: Plan, output: Output, template: Vector, compilers: dict[objec
         if is_there and not alike[key]:
             found.add(name)
     return found
+
+
+def _borrowed(value: Vector, template: Opened) -> set[str]:
+    """Tensors that inputs of a value take from the template, and none of them has of its own."""
+    origins: list[Origin] = [node.source.origin for node in topological([value]) if node.source is not None]
+    borrowed = {name for origin in origins for name in origin.borrowed}
+    owned = [origin.tensors.keys() - origin.borrowed.keys() for origin in origins if origin.own is not template]
+    return borrowed.difference(*owned)
 
 
 def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
