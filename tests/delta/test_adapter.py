@@ -230,6 +230,21 @@ def test_a_low_rank_delta_becomes_a_kohya_file_and_comes_back(folder, names):
     assert sorted(path.name for path in Path().glob(".*")) == []
 
 
+def test_the_vae_of_a_stable_diffusion_checkpoint_takes_no_part_in_kohya_files(folder):
+    """Of all names only the network's own is conv_in's, though two of the VAE end with it too."""
+    network, text = "model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.transformer.fc1.weight"
+    vae = ["first_stage_model.decoder.conv_in.weight", "first_stage_model.encoder.conv_in.weight"]
+    old = {name: torch.zeros(4, 3) for name in (network, text, *vae)}
+    torch.save(old, "old.pt")
+    torch.save({name: value + 1 for name, value in old.items()}, "new.pt")
+    delta.make(section("old.pt"), section("new.pt"), "x.delta", Options("low-rank", rank=1))
+    assert delta.to_adapter(delta.open_delta("x.delta"), "lora.safetensors") == vae
+    modules = {name.partition(".")[0] for name in load_file("lora.safetensors")}
+    assert modules == {"lora_unet_conv_in", "lora_te_fc1"}
+    delta.from_adapter("lora.safetensors", section("old.pt"), "back.delta")
+    assert numbers("back.delta").keys() == {network, text}
+
+
 def diffusers_to_original() -> dict[str, str]:
     """Modules of Stable Diffusion 1's network by diffusers' names, as its conversion script pairs them."""
     resnet = {

@@ -40,6 +40,8 @@ from weightmath.regular import regular
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+# The VAE of a Stable Diffusion checkpoint: its names end as the network's do, and no program loads adapters for it.
+VAE = "first_stage_model."
 _PEFT = "base_model.model."
 _PARTS = {
     ".lora_A.weight": "wide", ".lora_B.weight": "tall", ".lora_A.default.weight": "wide",
@@ -196,7 +198,8 @@ def _target(module: str, base: Section, file: Path) -> Entry:
     found = [known[own]] if own in known else []
     if not found and _KOHYA.match(module):
         flat = _KOHYA.sub("", module, count=1)
-        found = _called(flat, known) or _called(original(flat) or flat, known)
+        adapted = {name: entry for name, entry in known.items() if not name.startswith(VAE)}
+        found = _called(flat, adapted) or _called(original(flat) or flat, adapted)
     if len(found) != 1:
         what = f"the base {base.checkpoint.path.name}"
         fact = f"{what} has {'no' if not found else 'more than one'} weight for `{module}`"

@@ -20,7 +20,7 @@ import numpy as np
 
 from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import hidden
-from weightmath.delta.adapter import CONFIG, WEIGHTS
+from weightmath.delta.adapter import CONFIG, VAE, WEIGHTS
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import Record
@@ -82,7 +82,7 @@ def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
 
 
 def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> list[str]:
-    """Write an adapter; the names of tensors of the delta that it cannot hold, being no products.
+    """Write an adapter; the names of tensors of the delta that it cannot hold: no products, or for kohya of a VAE.
 
     path    a name that ends in .safetensors is a file as kohya's, anything else a PEFT folder
     force   replace an adapter of that name. A folder steps aside first: for a moment there is none under the name
@@ -91,9 +91,11 @@ def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> lis
     """
     path = Path(path)
     records = {name: record for name, record in file.delta.records.items() if _is_product(record)}
+    if path.suffix == _FILE:
+        records = {name: record for name, record in records.items() if not name.startswith(VAE)}
     if not records:
         hint = "weightmath delta make BASE TUNED -o FILE --as low-rank --rank 8"
-        raise LayoutError("holds no products of two matrices", where=str(file.path), hint=hint)
+        raise LayoutError("holds no products of two matrices that an adapter can hold", where=str(file.path), hint=hint)
     check_free(path, file, force=force)
     part, old = hidden(path, "part"), hidden(path, "old")
     try:
