@@ -87,6 +87,16 @@ def test_settings_that_fit():
         settings_for(plan, None, 10**6)
 
 
+def test_loops_are_made_where_a_large_model_and_the_budget_allow_it():
+    a, b = inputs(4, (4096, 1024))
+    plan = plan_of(a + 0.5 * b)
+    loops = Settings(2, 4 * TILE, loops=True)
+    assert settings_for(plan, 2, None) == loops
+    assert settings_for(plan, 2, peak_bytes(plan, loops)) == loops
+    assert settings_for(plan, 2, peak_bytes(plan, loops) - 1) == Settings(2, 4 * TILE)
+    assert peak_bytes(plan, loops) - peak_bytes(plan, replace(loops, loops=False)) > 50 * MB
+
+
 def test_samples_of_many_cells_fit_the_budget_together():
     """Cells that interleave keep theirs at the same time."""
     layout = Layout.of(

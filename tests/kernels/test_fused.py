@@ -6,6 +6,7 @@ import gc
 import itertools
 import platform
 import weakref
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -51,7 +52,23 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 def test_there_are_loops_where_they_are_tested() -> None:
-    assert (platform.machine() in ("x86_64", "AMD64")) == fused.AVAILABLE
+    assert (fused.compiler() is not None) == (platform.machine() in ("x86_64", "AMD64"))
+
+
+@pytest.mark.parametrize(
+    ("installed", "answer"), [("0.43.0", None), ("0.45.0rc1", "0.45.0rc1"), ("1.0", "1.0"), (None, None)]
+)
+def test_an_older_llvmlite_is_not_used(
+    installed: str | None, answer: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise metadata.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr("numkong.get_capabilities", lambda: {"haswell": True})
+    assert fused.compiler.__wrapped__() == answer
 
 
 def test_every_operation_that_numpy_has_in_one_call_can_be_in_a_loop() -> None:

@@ -45,6 +45,7 @@ class Settings:
 
     threads: int = 2
     chunk: int = 2 * TILE  # elements
+    loops: bool = False  # whether formulas become loops of machine code; their compiler takes memory
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ class _Run:
         self.settings = settings
         self.progress = progress
         self.tables = Tables(plan)
-        self.io = Io(plan, sources, sinks)
+        self.io = Io(plan, sources, sinks, loops=settings.loops)
         self.done = Done(plan, self.io, self.tables, journal)
-        self.grouping = Grouping(plan)
+        self.grouping = Grouping(plan, loops=settings.loops)
         self.order = Order(plan, sinks, self.done, settings.chunk, only)
         self.selections: dict[Vector, WideSelection] = {}  # under way
         self.own = threading.local()  # each thread's frames of the present reading

@@ -13,7 +13,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.kernels import fused
 from weightmath.scope import Domain
 
-WORTH_FUSING = 1 << 24  # elements: to make a loop takes as long as it saves for so many
+WORTH_FUSING = 1 << 24  # elements that are computed alike: to make a loop takes as long as it saves for so many
 _MOST_ARRAYS = 4  # that a loop reads
 _MOST_LINES = 100  # since a compiler's time grows faster than they do
 
@@ -22,7 +22,7 @@ Below = Callable[[Vector], tuple[Vector, ...]]  # the operands of a node
 
 def is_worth(elements: int) -> bool:
     """Whether so many are computed sooner by a loop that is yet to be made."""
-    return fused.AVAILABLE and elements >= WORTH_FUSING
+    return elements >= WORTH_FUSING and fused.compiler() is not None
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ def readings(one: Pass, plan: Plan) -> tuple[Wanted | None, Wanted]:
 class Grouping:
     """The groups of each reading of one run, which are to be asked for in the order of the readings."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, loops: bool = False) -> None:
         self.plan = plan
+        self._loops = loops
         self._known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
         self._reading = 0  # number of the reading, from 1
 
@@ -85,7 +86,8 @@ class Grouping:
 
     def _compiled(self, entry: int, wanted: Wanted) -> tuple[Program, ...]:
         """One program per round: statistics of the tensor by their level, then all that is wanted."""
-        compiler = Compiler(self.plan, entry, self._known.get(self.plan.group_keys[entry], frozenset()))
+        known = self._known.get(self.plan.group_keys[entry], frozenset())
+        compiler = Compiler(self.plan, entry, known, loops=self._loops)
         folds = [node for node in wanted.folds if self.plan.counts(node, entry)]
         selections = wanted.selecting(entry)
         outputs = [output for output in wanted.outputs if self.plan.facts.present[output.value][entry]]

@@ -1,4 +1,4 @@
-"""How much memory a plan takes, and the chunk and thread counts that fit a budget.
+"""How much memory a plan takes, and the settings that fit a budget.
 
 What counts is what threads hold while they compute a part of a chunk: registers, raw bits, and the work arrays of
 kernels; then tables of statistics and the keys that selections collect. None of it grows with the model, but for what
@@ -32,22 +32,22 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
     width = max((dtype.itemsize for dtype in plan.compute_dtypes), default=4)
     part = min(settings.chunk, PART_TILES * TILE)
     held = sum(node.source.held for node in plan.nodes if node.source is not None)
-    per_thread = (_registers(plan) + _WORK_ARRAYS) * part * width + held
+    per_thread = (_registers(plan, settings) + _WORK_ARRAYS) * part * width + held
     return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
 
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
     """Bytes that the process is expected to hold at most."""
-    compiler = _COMPILER if is_worth(plan.layout.size) else 0
+    compiler = _COMPILER if settings.loops else 0
     return _INTERPRETER + compiler + _descriptions(plan) + working_bytes(plan, settings)
 
 
-def _registers(plan: Plan) -> int:
+def _registers(plan: Plan, settings: Settings) -> int:
     largest = max(range(len(plan.layout)), key=lambda i: plan.layout.entries[i].size, default=None)
     if largest is None:
         return 0
     outputs = [o for o in plan.request.outputs if plan.facts.present[o.value][largest]]
-    programs = Compiler(plan, largest, frozenset()).rounds((), outputs, (), ())
+    programs = Compiler(plan, largest, frozenset(), loops=settings.loops).rounds((), outputs, (), ())
     return max(program.registers for program in programs)
 
 
@@ -103,11 +103,12 @@ def threads_of(asked: int | None) -> int:
 
 
 def settings_for(plan: Plan, threads: int | None, memory: int | None) -> Settings:
-    """Threads and chunk for a budget in bytes; MemoryBudgetError, with the least that would do, if none fits."""
+    """The fastest settings within a budget in bytes; MemoryBudgetError, with the least that would do, if none are."""
     count = threads_of(threads)
-    choices = [Settings(count, _chunk(plan)), Settings(count, TILE), Settings(1, TILE)]
+    fastest = Settings(count, _chunk(plan), loops=is_worth(plan.layout.size))
+    choices = [fastest, Settings(count, _chunk(plan)), Settings(count, TILE), Settings(1, TILE)]
     if threads:
-        choices = choices[:2]
+        choices = choices[:3]
     if memory is None:
         return choices[0]
     for settings in choices:

@@ -65,11 +65,12 @@ class Program:
 class Compiler:
     """Compiles what is wanted of one group of tensors; `entry` stands for all of them."""
 
-    def __init__(self, plan: Plan, entry: int, known: frozenset[Vector]) -> None:
+    def __init__(self, plan: Plan, entry: int, known: frozenset[Vector], *, loops: bool = False) -> None:
         self.plan = plan
         self.entry = entry
         self.shape = plan.layout.entries[entry]
         self.known = known
+        self.fuses = loops and is_worth(plan.group_sizes[plan.group_keys[entry]])
         self._resolved: dict[Vector, Vector] = {}
         for node in plan.nodes:  # operands first: a sum of thousands of terms is no recursion
             self.resolve(node)
@@ -208,8 +209,7 @@ class Compiler:
         compared = set(map(self.resolve, templates))
         lasting = [node for node in compared if not self._is_converted(node)]
         pinned = {self.resolve(node) for node in (*ends, *fed, *kept, *(o.value for o in outputs), *lasting)}
-        is_fused = is_worth(self.plan.group_sizes[self.plan.group_keys[self.entry]])
-        planned = fuse(order, self.below, pinned, self._is_read_stored) if is_fused else order
+        planned = fuse(order, self.below, pinned, self._is_read_stored) if self.fuses else order
         registers = _allocate(planned, self.below, pinned)
         homes = tuple(None if self.stored(node) else _home(node, registers) for node in order)
 

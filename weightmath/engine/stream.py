@@ -17,7 +17,6 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.frame import Piece, Raw, alike
-from weightmath.engine.fusing import is_worth
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.rounding import Rounded, numbers_of, round_in_loop, round_to
@@ -94,14 +93,14 @@ class Io:
     of its file, a Sink to a Writer, each by way of what takes digests of all that passes.
     """
 
-    def __init__(self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink]) -> None:
+    def __init__(self, plan: Plan, sources: Mapping[Vector, Source], sinks: Mapping[str, Sink], *, loops: bool) -> None:
         self._plan = plan
         self._names = plan.layout.names
         self._sources = sources
         self._sinks = sinks
         self._lock = threading.Lock()
         self._stride = stride(plan)
-        self._round = round_in_loop if is_worth(plan.layout.size) else round_to
+        self._round = round_in_loop if loops else round_to
         looked_at = -(-plan.tile_base[-1] // self._stride)
         self._outcomes = {
             output.name: Outcome(parts=np.zeros((looked_at, 3)), sampled=self._stride > 1)

@@ -13,16 +13,16 @@ with conversions of half precision have been looked at, and others do without.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import cache, lru_cache, partial
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numkong
 import numpy as np
 
-AVAILABLE = find_spec("llvmlite") is not None and bool(numkong.get_capabilities().get("haswell"))
-
+_OLDEST = (0, 45)  # of llvmlite: others came with it into many an environment, and know no untyped pointers
 NUMBER = "number"
 _MOST_LOOPS = 100  # that are kept, some ten kB each
 _FLOATS = {"float16": "half", "float32": "float", "float64": "double"}
@@ -67,6 +67,17 @@ _LINES: Mapping[str, str] = {
     **{op: _COMPARE.format(condition=condition) for op, condition in _CONDITIONS.items()},
 }
 OPERATIONS = frozenset(_LINES)
+
+
+@cache
+def compiler() -> str | None:
+    """The version of llvmlite that loops are made with; None where none are made."""
+    try:
+        found = metadata.version("llvmlite")
+    except metadata.PackageNotFoundError:
+        return None
+    release = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    return found if release >= _OLDEST and numkong.get_capabilities().get("haswell") else None
 
 
 class Loop(NamedTuple):

@@ -10,7 +10,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from weightmath.kernels import fused
@@ -44,7 +43,7 @@ class Machine:
 def this_machine() -> dict[str, str]:
     """What measurements depend on."""
     processor = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-    return {**processor, **VERSIONS, "llvmlite": version("llvmlite") if fused.AVAILABLE else "none"}
+    return {**processor, **VERSIONS, "llvmlite": fused.compiler() or "none"}
 
 
 def _processor() -> str:
