@@ -133,6 +133,16 @@ def test_a_signal_while_a_command_is_being_loaded(number: int, options: list[str
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, "", "")
 
 
+def test_an_interrupt_while_a_text_is_executed(tmp_path: Path) -> None:
+    """`python -m` would end by the signal, whatever the exit code is."""
+    (tmp_path / "program.py").write_text(
+        "from weightmath.cli import app, main\n"
+        "def executes(): exec('raise KeyboardInterrupt')\n"
+        "app.main = executes; main()"
+    )
+    assert subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, check=False).returncode == 130
+
+
 def test_sigterm_that_is_ignored_stays_so() -> None:
     """As under a supervisor that wants a run to end by itself."""
     program = (
