@@ -20,6 +20,16 @@ from weightmath.files.subject import Subject
 from weightmath.recipe import Recipe
 
 _REBUILT = "torch._utils._rebuild_"  # what torch makes tensors with
+# By the last words of a name: scales of quantized weights, and what else their module calls the codes.
+_SCALES = {
+    ".scales": (".qweight",),
+    ".weight_scale": (".weight", ".weight_packed"),
+    ".weight_scale_inv": (".weight",),
+    ".scale_weight": (".weight",),
+    ".SCB": (".weight",),
+    ".weight.absmax": (".weight",),
+}
+_FACTORS = (".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight")
 _LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
 
 
@@ -47,6 +57,7 @@ def caveats(
         found += _twins(recipe, save, changed)
         if plan.kind(output.value) != "delta":
             found += _batch_statistics(save, changed)
+        found += _products(recipe, save, changed)
         found += _left_behind(recipe, save)
         found += _not_understood(save)
     return tuple(dict.fromkeys(found))
@@ -99,6 +110,33 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
             f"BatchNorm statistics stay the template's ({len(statistics) - len(merged)} tensors) and may be stale for "
             "the new weights; recompute them on data if you can"
         )
+
+
+def _products(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
+    """Warnings where the weights are products of tensors that are merged apart."""
+    place, tensors = recipe.where("save", save.name), save.template.tensors
+    scales = [
+        name for name in tensors if name.endswith(tuple(_SCALES)) and not changed.isdisjoint(_coded(name, tensors))
+    ]
+    if scales:
+        yield (
+            f"{place}: {_some(scales)}: scales of quantized weights, merged apart from their codes, which gives no "
+            "merge of the weights; merge the models from which they were quantized"
+        )
+    factors = sorted(name for name in changed if name.endswith(_FACTORS))
+    if factors:
+        yield (
+            f"{place}: {_some(factors)}: factors of a LoRA adapter, merged apart, which gives no merge of their "
+            "products; `weightmath delta from-lora` makes deltas of adapters, which do merge"
+        )
+
+
+def _coded(scale: str, tensors: Mapping[str, TensorInfo]) -> set[str]:
+    """Scales and the codes that they belong to; nothing where these are no codes but plain numbers."""
+    ending = next(ending for ending in _SCALES if scale.endswith(ending))
+    names = {scale.removesuffix(ending) + other for other in _SCALES[ending]} & tensors.keys()
+    dtypes = [tensors[name].entry.dtype for name in names]
+    return {scale, *names} if any(not dtype.is_float or dtype.itemsize == 1 for dtype in dtypes) else set()
 
 
 def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
