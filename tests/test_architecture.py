@@ -64,8 +64,8 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 # What alone may import each library, besides the standard one.
 HOMES = {
     "torch": {"lab.memory"},
-    "numkong": {"kernels.convert", "kernels.fused", "kernels.products", "versions"},
-    "llvmlite": {"kernels.fused"},
+    "numkong": {"kernels.convert", "kernels.loops", "kernels.products", "versions"},
+    "llvmlite": {"kernels.loops"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},

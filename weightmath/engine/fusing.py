@@ -10,19 +10,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from weightmath.algebra.graph import Vector
-from weightmath.kernels import fused
+from weightmath.kernels import loops
 from weightmath.scope import Domain
 
 WORTH_FUSING = 1 << 24  # elements that are computed alike: to make a loop takes as long as it saves for so many
 _MOST_ARRAYS = 4  # that a loop reads
-_MOST_LINES = 100  # since a compiler's time grows faster than they do
+_MOST_LINES = 100  # which a compiler takes 30 ms for
 
 Below = Callable[[Vector], tuple[Vector, ...]]  # the operands of a node
 
 
 def is_worth(elements: int) -> bool:
     """Whether so many are computed sooner by a loop that is yet to be made."""
-    return elements >= WORTH_FUSING and fused.compiler() is not None
+    return elements >= WORTH_FUSING and loops.compiler() is not None
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Fused:
     lines: tuple[tuple[Vector, tuple[Vector, ...]], ...]
     results: tuple[Vector, ...]
 
-    def loop(self, stored: Sequence[str], dtype: str) -> fused.Loop:
+    def loop(self, stored: Sequence[str], dtype: str) -> loops.Loop:
         """The loop for a compute dtype, and for inputs and others that are stored like this."""
         made = (node for node, _ in self.lines)
         places = {node: place for place, node in enumerate((*self.inputs, *self.others, *made))}
         lines = tuple(_line(node, [places[arg] for arg in args]) for node, args in self.lines)
-        return fused.Loop(dtype, tuple(stored), lines, tuple(places[node] for node in self.results))
+        return loops.Loop(dtype, tuple(stored), lines, tuple(places[node] for node in self.results))
 
 
 def _line(node: Vector, args: Sequence[int]) -> tuple[str, tuple[int, ...]]:
@@ -105,7 +105,7 @@ _Run = dict[Vector, tuple[Vector, ...]]  # nodes, and what each takes: inputs no
 def _is_line(node: Vector, taken: Sequence[Vector]) -> bool:
     if node.static or node.domain != Domain.ELEMENT or any(arg.domain == Domain.ROW for arg in taken):
         return False
-    return node.op in fused.OPERATIONS or (node.op == "power" and _exponent(node) in (2, 0.5))
+    return node.op in loops.OPERATIONS or (node.op == "power" and _exponent(node) in (2, 0.5))
 
 
 def _read(node: Vector, taken: Sequence[Vector], run: _Run) -> set[Vector]:

@@ -16,7 +16,7 @@ from weightmath.engine import selecting, steps
 from weightmath.engine.frame import Bound, Call, Frame, Home, Slots, Step
 from weightmath.engine.fusing import Fused, fuse, is_worth
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
-from weightmath.kernels import fused
+from weightmath.kernels import loops
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
 from weightmath.scope import Domain
@@ -262,7 +262,7 @@ class Compiler:
         assert node.source is not None
         stored = node.source.layout[self.shape.name].dtype
         is_narrower = stored.itemsize < self.plan.compute_dtypes[self.entry].itemsize
-        return is_narrower and stored.name in fused.STORED and not node.is_mask
+        return is_narrower and stored.name in loops.STORED and not node.is_mask
 
     def _step(self, node: Vector, at: Slots, is_template: bool) -> Step:
         if node.static:

@@ -17,8 +17,7 @@ from weightmath.engine.fusing import Fused
 from weightmath.engine.plan import WHOLE_TENSOR, Output
 from weightmath.engine.selecting import cells_of, keys_of
 from weightmath.engine.traces import Kept, KeptRows, States
-from weightmath.kernels import fused as loops
-from weightmath.kernels import random, whole
+from weightmath.kernels import loops, random, whole
 from weightmath.kernels.elementwise import KERNELS
 from weightmath.kernels.reduce import REDUCTIONS
 from weightmath.kernels.scratch import borrow

@@ -13,7 +13,7 @@ import pytest
 
 from weightmath.algebra.formulas import COMPARE, UFUNCS
 from weightmath.dtypes import DTYPES
-from weightmath.kernels import convert, fused
+from weightmath.kernels import convert, loops
 from weightmath.kernels.elementwise import KERNELS
 
 TINY = {"float32": 1e-45, "float64": 5e-324}
@@ -52,7 +52,7 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 def test_there_are_loops_where_they_are_tested() -> None:
-    assert (fused.compiler() is not None) == (platform.machine() in ("x86_64", "AMD64"))
+    assert (loops.compiler() is not None) == (platform.machine() in ("x86_64", "AMD64"))
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_an_older_llvmlite_is_not_used(
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr("numkong.get_capabilities", lambda: {"haswell": True})
-    assert fused.compiler.__wrapped__() == answer
+    assert loops.compiler.__wrapped__() == answer
 
 
 def test_every_operation_that_numpy_has_in_one_call_can_be_in_a_loop() -> None:
-    assert {*UFUNCS, *COMPARE, "inverse", "where"} == fused.OPERATIONS
+    assert {*UFUNCS, *COMPARE, "inverse", "where"} == loops.OPERATIONS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("op", sorted(fused.OPERATIONS))
+@pytest.mark.parametrize("op", sorted(loops.OPERATIONS))
 def test_operations(op: str, dtype: str) -> None:
     count = UFUNCS[op].nin if op in UFUNCS else {"inverse": 1, "where": 3}.get(op, 2)
     columns = [odd_numbers(dtype)] * count
@@ -88,8 +88,8 @@ def test_operations(op: str, dtype: str) -> None:
     expected, found = np.empty_like(operands[0]), np.empty_like(operands[0])
     with np.errstate(all="ignore"):
         KERNELS[op](expected[None], *[operand[None] for operand in operands])
-    loop = fused.Loop(dtype, (dtype,) * count, ((op, tuple(range(count))),), (count,))
-    fused.bound(loop, operands, [found])()
+    loop = loops.Loop(dtype, (dtype,) * count, ((op, tuple(range(count))),), (count,))
+    loops.bound(loop, operands, [found])()
     assert same_bits(found, expected)
 
 
@@ -100,7 +100,7 @@ def test_many_operations_rounded_one_by_one(dtype: str, size: int) -> None:
     a, b = rng.standard_normal((2, size)).astype(dtype)
     lines = (("multiply", (0, 2)), ("add", (3, 1)), ("subtract", (4, 0)), ("divide", (5, 4)))
     first, last = np.empty(size, dtype), np.empty(size, dtype)
-    call = fused.bound(fused.Loop(dtype, (dtype, dtype, fused.NUMBER), lines, (4, 6)), [a, b, 0.1], [first, last])
+    call = loops.bound(loops.Loop(dtype, (dtype, dtype, loops.NUMBER), lines, (4, 6)), [a, b, 0.1], [first, last])
     for _ in range(2):  # of what is there when it is called
         a[:] = rng.standard_normal(size)
         call()
@@ -115,7 +115,7 @@ def test_every_half_is_read_as_its_conversion_has_it(stored: str, wide: str) -> 
     bits = np.arange(1 << 16, dtype=np.uint16).view(DTYPES[stored].bits)
     expected, found = np.empty(bits.shape, wide), np.empty(bits.shape, wide)
     convert.decode(bits, DTYPES[stored], expected)
-    fused.bound(fused.Loop(wide, (stored,), (("negative", (0,)),), (1,)), [bits], [found])()
+    loops.bound(loops.Loop(wide, (stored,), (("negative", (0,)),), (1,)), [bits], [found])()
     assert same_bits(found, -expected)
 
 
@@ -128,7 +128,7 @@ def near_halves(stored: str) -> np.ndarray:
     return np.concatenate([halves, some, middles, np.nextafter(middles, np.float32(np.inf)), [np.nan, np.inf, 65520]])
 
 
-@pytest.mark.parametrize("stored", sorted(fused.ROUNDED))
+@pytest.mark.parametrize("stored", sorted(loops.ROUNDED))
 def test_rounding_beside_a_template(stored: str) -> None:
     with np.errstate(all="ignore"):
         numbers = near_halves(stored if stored != "float32" else "bfloat16").astype(np.float32)
@@ -140,17 +140,17 @@ def test_rounding_beside_a_template(stored: str) -> None:
     whole[::7] ^= 1
     bits, differ = np.zeros_like(expected), np.zeros(numbers.shape, bool)
     target = numbers if stored == "float32" else bits
-    assert fused.bound_rounding(numbers, stored, target, other, differ)()
+    assert loops.bound_rounding(numbers, stored, target, other, differ)()
     assert target.tobytes() == expected.tobytes()
     assert np.array_equal(np.flatnonzero(differ), np.arange(0, len(numbers), 7))
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("stored", sorted(fused.ROUNDED))
+@pytest.mark.parametrize("stored", sorted(loops.ROUNDED))
 def test_rounding_tells_of_a_single_nan_or_infinity(stored: str, size: int) -> None:
     numbers = np.random.default_rng(size).standard_normal(size).astype(np.float32)
     bits = numbers if stored == "float32" else np.empty(size, DTYPES[stored].bits)
-    look = fused.bound_rounding(numbers, stored, bits, None, None)
+    look = loops.bound_rounding(numbers, stored, bits, None, None)
     assert not look()
     for odd in (np.nan, np.inf, -np.inf):
         for place in (0, size // 2, size - 1):
@@ -163,9 +163,9 @@ def test_rounding_tells_of_a_single_nan_or_infinity(stored: str, size: int) -> N
 def test_what_a_loop_works_on_lives_as_long() -> None:
     numbers, found = np.ones(3, np.float32), np.zeros(3, np.float32)
     lives = weakref.ref(numbers)
-    call = fused.bound(fused.Loop("float32", ("float32",), (("negative", (0,)),), (1,)), [numbers], [found])
+    call = loops.bound(loops.Loop("float32", ("float32",), (("negative", (0,)),), (1,)), [numbers], [found])
     del numbers
-    fused._compiled.cache_clear()
+    loops._compiled.cache_clear()
     gc.collect()
     assert lives() is not None
     call()
