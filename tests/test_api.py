@@ -175,6 +175,22 @@ def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) 
         wm.save((base + wm.open(mixed, name="base")) / 2, tmp_path / "out.ckpt")
 
 
+def test_a_lone_text_or_path_is_a_list_of_one(tmp_path: Path) -> None:
+    base, ddp, out = QUICKSTART / "base.ckpt", tmp_path / "ddp.ckpt", tmp_path / "out.ckpt"
+    state = torch.load(base, weights_only=True)["state_dict"]
+    torch.save({"state_dict": {f"module.{name}": x for name, x in state.items()}, "ema": state}, ddp)
+    wm.save(wm.open(ddp, strip="module."), out, drop="ema*")
+    assert list(torch.load(out)) == ["state_dict"]
+    assert wm.compare(base).paths == wm.compare(str(base)).paths == (base,)
+    recipe = tmp_path / "sweep.yaml"
+    recipe.write_text(
+        f"inputs: {{a: {base}, b: {QUICKSTART / 'left.ckpt'}}}\nparams: {{t: 0, scale: 1}}\n"
+        "vary: {t: [0.25, 0.5]}\nsave: {x.ckpt: a + scale * t * (b - a)}\n"
+    )
+    table = wm.sweep(recipe, metric=lambda state: {"n": len(state)}, of="n", sets="scale=0.5", keep="none")
+    assert [row.metrics for row in table.rows] == [{"n": len(state)}] * 2
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     script = "import sys, weightmath; assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -21,6 +21,7 @@ from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
 from weightmath.run import Report, run
+from weightmath.several import several
 
 
 def open(
@@ -28,7 +29,7 @@ def open(
     *,
     name: str | None = None,
     section: str | None = None,
-    strip: Sequence[str] = (),
+    strip: str | Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     kind: Literal["model", "delta", "mask", "other"] | None = None,
     part: bool = False,
@@ -44,7 +45,7 @@ def open(
     Fails with CheckpointError for a file that is no checkpoint or holds no tensors.
     """
     own = name or re.sub(r"\W+", "_", Path(path).stem)
-    opened = open_input(own, path, section=section, naming=Naming(None, tuple(strip), dict(rename or {})))
+    opened = open_input(own, path, section=section, naming=Naming(None, several(strip), dict(rename or {})))
     subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
     found = kind or ("delta" if opened.is_delta_input else "model")
     return as_vector(opened, opened, subject, Terms(found, "error", "error", part or opened.is_delta_input))
@@ -57,7 +58,7 @@ def save(
     template: Vector | None = None,
     dtype: str | None = None,
     device: Literal["cpu", "keep"] = "cpu",
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
     nonfinite: Literal["error", "allow"] = "error",
     provenance: Literal["full", "none"] = "full",
@@ -80,7 +81,7 @@ def save(
     vectors = _inputs_of([value] if template is None else [value, template])
     first = template if template is not None else _first_model(vectors)
     target = os.path.abspath(path) + "/" * str(path).endswith("/")
-    wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": list(drop), "keep": keep}
+    wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": several(drop), "keep": keep}
     output = {"value": _all_of(vectors), **_given(wishes)}
     settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
     recipe = _recipe("wm.save", vectors, str(value), {"save": {target: output}, **_given(settings)})

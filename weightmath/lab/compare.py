@@ -23,10 +23,11 @@ from weightmath.kernels.select import keep_count
 from weightmath.lab.comparison import Comparison, Part
 from weightmath.lab.spectrum import spectra
 from weightmath.layout import Layout
+from weightmath.several import several
 
 
 def compare(
-    checkpoints: Sequence[str | Path],
+    checkpoints: str | Path | Sequence[str | Path],
     base: str | Path | None = None,
     *,
     density: float | None = None,
@@ -54,8 +55,8 @@ def compare(
     tensor is common to all; KindError for a delta file with a base; RecipeError for no checkpoints, or a density out of
     its range.
     """
-    _check(checkpoints, density)
-    paths = [Path(path) for path in checkpoints]
+    paths = [Path(path) for path in several(checkpoints)]
+    _check(paths, density)
     models, origin = _opened(paths, None if base is None else Path(base), section)
     opened = [*origin, *models]
     layout, left_out = _common(opened)
@@ -85,8 +86,8 @@ def compare(
     )
 
 
-def _check(checkpoints: Sequence[str | Path], density: float | None) -> None:
-    if not checkpoints:
+def _check(paths: Sequence[Path], density: float | None) -> None:
+    if not paths:
         raise RecipeError("nothing to compare", hint="name one checkpoint or more")
     if density is not None and not 0 < density <= 1:
         raise RecipeError(f"the density must be in (0, 1], and is {density:g}")

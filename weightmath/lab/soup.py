@@ -29,6 +29,7 @@ from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
 from weightmath.run import check_start, run
+from weightmath.several import several
 
 Rule = Literal["greedy", "uniform"]
 
@@ -120,11 +121,11 @@ class Souped:
 
 
 def soup_metric(
-    metric: str | Function | None, of: Sequence[str], goal: Goal | None, *, allow_code: bool, scored: bool
+    metric: str | Function | None, of: str | Sequence[str], goal: Goal | None, *, allow_code: bool, scored: bool
 ) -> Metric | None:
     """The metric of a soup, if there is one. `goal` may say of given scores whether more is better."""
     goal_of_metric = None if metric is None and scored else goal
-    return optional_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal_of_metric)
+    return optional_metric(metric, allow_code=allow_code, of=several(of), goal=goal_of_metric)
 
 
 def prepare_soup(
@@ -266,11 +267,11 @@ class _Tasting:
 
 
 def soup(
-    models: Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     metric: str | Function | None = None,
-    of: Sequence[str] = (),
+    of: str | Sequence[str] = (),
     goal: Goal | None = None,
     allow_code: bool = False,
     base: str | Path | None = None,
@@ -296,7 +297,7 @@ def soup(
         resume   go on with the scores that are in the table beside the output
     Fails with RecipeError, MetricError, TableError and as `weightmath run` does.
     """
-    paths_of = [Path(path) for path in models]
+    paths_of = [Path(path) for path in several(models)]
     measure = soup_metric(metric, of, goal, allow_code=allow_code, scored=scores is not None)
     known = None if scores is None else {Path(path): float(score) for path, score in scores.items()}
     prepared = prepare_soup(

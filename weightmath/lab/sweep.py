@@ -16,6 +16,7 @@ from weightmath.lab.table import Table
 from weightmath.lab.vary import settings_of
 from weightmath.recipe import Recipe, load, with_overrides
 from weightmath.recipe.metric import Goal, MetricSpec
+from weightmath.several import several
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Swept:
     checkpoint: Path | None
 
 
-def recipe_of(source: str | Path | Recipe, sets: Sequence[str] = (), inputs: Sequence[str] = ()) -> Recipe:
+def recipe_of(source: str | Path | Recipe, sets: str | Sequence[str] = (), inputs: str | Sequence[str] = ()) -> Recipe:
     """A recipe whose parameters vary, with what the command line changes of the others.
 
     Fails with RecipeError as `load` does, where nothing varies, and where a parameter that varies is set.
@@ -50,21 +51,21 @@ def recipe_of(source: str | Path | Recipe, sets: Sequence[str] = (), inputs: Seq
     if vary is None:
         hint = "vary:\n  alpha: linspace(0, 1, 11)"
         raise RecipeError("nothing varies in the recipe", where=str(found.path or "recipe"), hint=hint)
-    for change in sets:
+    for change in several(sets):
         name = change.partition("=")[0]
         if name in vary.names:
             fact = f"`{name}` varies, and cannot be set"
-            point = with_overrides(found, sets=sets).settings(vary.names)
+            point = with_overrides(found, sets=several(sets)).settings(vary.names)
             hint = f"weightmath run {found.path or 'RECIPE'} {point} makes one point"
             raise RecipeError(fact, where=f"--set {change}", hint=hint)
-    return with_overrides(found, sets=sets, inputs=inputs)
+    return with_overrides(found, sets=several(sets), inputs=several(inputs))
 
 
 def metric_of(
     source: Recipe,
     metric: str | Function | None = None,
     *,
-    of: Sequence[str] = (),
+    of: str | Sequence[str] = (),
     goal: Goal | None = None,
     allow_code: bool = False,
 ) -> Metric | None:
@@ -74,7 +75,7 @@ def metric_of(
     """
     spec: str | Function | MetricSpec | None = metric if metric is not None else source.spec.metric
     folder = source.path.parent if source.path is not None and metric is None else Path()
-    return optional_metric(spec, allow_code=allow_code, folder=folder, of=tuple(of), goal=goal)
+    return optional_metric(spec, allow_code=allow_code, folder=folder, of=several(of), goal=goal)
 
 
 def prepare_sweep(
@@ -135,15 +136,15 @@ def sweep(
     recipe: str | Path | Recipe,
     *,
     metric: str | Function | None = None,
-    of: Sequence[str] = (),
+    of: str | Sequence[str] = (),
     goal: Goal | None = None,
     allow_code: bool = False,
     keep: Keep | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     jobs: int = 1,
-    sets: Sequence[str] = (),
-    inputs: Sequence[str] = (),
+    sets: str | Sequence[str] = (),
+    inputs: str | Sequence[str] = (),
     threads: int | None = None,
     memory: int | None = None,
 ) -> Table:

@@ -18,6 +18,7 @@ from weightmath.lab.sweep import Sweep, prepare_sweep, run_sweep
 from weightmath.lab.table import Table, paths
 from weightmath.recipe import loads
 from weightmath.recipe.metric import Goal
+from weightmath.several import several
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def explore(
     view: View,
     metric: str | Function,
     *,
-    of: Sequence[str] = (),
+    of: str | Sequence[str] = (),
     goal: Goal | None = None,
     recalibrate: str | Function | None = None,
     allow_code: bool = False,
@@ -102,6 +103,6 @@ def explore(
         keep, out, the others   as for `weightmath.lab.sweep.sweep`; kept files are named after `out` and their point
     Fails with RecipeError, MetricError, TableError, and as `weightmath run` does.
     """
-    measure = parse_metric(metric, allow_code=allow_code, of=tuple(of), goal=goal, recalibrate=recalibrate)
+    measure = parse_metric(metric, allow_code=allow_code, of=several(of), goal=goal, recalibrate=recalibrate)
     sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else Path(out), resume=resume)
     return run_view(sweep, Work(jobs, threads, memory)).table

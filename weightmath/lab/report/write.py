@@ -12,6 +12,7 @@ from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
 from weightmath.lab.report.sections import Section, section_of
+from weightmath.several import several
 from weightmath.text_files import check_free, write_whole
 
 _EXISTS = "--force replaces it; another name keeps it"
@@ -27,7 +28,7 @@ class Written:
 
 
 def report(
-    results: Sequence[str | Path],
+    results: str | Path | Sequence[str | Path],
     page: str | Path | None = None,
     *,
     svg: str | Path | None = None,
@@ -58,7 +59,7 @@ def report(
         raise RecipeError("nowhere to write to", hint="-o report.html, or --svg FOLDER, or --png FOLDER")
     if title is not None and page is None:
         raise RecipeError("the title is the page's, and there are pictures only", hint="-o report.html")
-    sections = tuple(section_of(path) for path in results)
+    sections = tuple(section_of(path) for path in several(results))
     charts = _named(sections)
     target = None if page is None else Path(page)
     files = [picture_file(name, folder, form) for form, folder in folders.items() for name in charts]
