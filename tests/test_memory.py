@@ -18,7 +18,7 @@ from weightmath.dtypes import DTYPES
 from weightmath.engine.execute import Settings
 from weightmath.engine.memory import peak_bytes, settings_for, threads_of, working_bytes
 from weightmath.engine.wide_selection import WideSelection, budget_of
-from weightmath.errors import MemoryBudgetError
+from weightmath.errors import MemoryBudgetError, RecipeError
 from weightmath.layout import Entry, Layout
 from weightmath.scope import TILE
 
@@ -73,6 +73,12 @@ def test_no_more_threads_than_are_of_use(monkeypatch, processors, asked, started
     monkeypatch.setattr("os.cpu_count", lambda: processors)
     a, b = inputs(4, (1000, 1000))
     assert settings_for(plan_of(a + b), asked, None).threads == threads_of(asked) == started
+
+
+@pytest.mark.parametrize("asked", [0, -1])
+def test_less_than_one_thread_is_refused(asked):
+    with pytest.raises(RecipeError, match=f"^`threads` must be 1 or more, not {asked}$"):
+        threads_of(asked)
 
 
 def test_settings_that_fit():

@@ -15,7 +15,7 @@ from weightmath.engine.fusing import is_worth
 from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
 from weightmath.engine.program import Compiler
 from weightmath.engine.wide_selection import budget_of
-from weightmath.errors import MemoryBudgetError
+from weightmath.errors import MemoryBudgetError, RecipeError
 from weightmath.scope import TILE, Domain
 
 _INTERPRETER = 60 << 20  # measured: with numpy and the command line
@@ -95,8 +95,11 @@ def _whole_tensors(plan: Plan, settings: Settings) -> int:
 def threads_of(asked: int | None) -> int:
     """The number of worker threads: what was asked for, else as many as there are processors, at most 8.
 
-    No more than 8, or two for each processor, are of use: to start thousands takes longer than the work.
+    No more than 8, or two for each processor, are of use: to start thousands takes longer than the work. Fails with
+    RecipeError for fewer than one.
     """
+    if asked is not None and asked < 1:
+        raise RecipeError(f"`threads` must be 1 or more, not {asked}")
     processors = os.cpu_count() or 1
     most = max(_MOST_THREADS, 2 * processors)
     return min(asked or min(processors, _MOST_THREADS), most)
