@@ -12,7 +12,7 @@ import torch
 from weightmath.errors import WeightmathError
 from weightmath.job import Job, prepare
 from weightmath.recipe import loads
-from weightmath.run import Report, run
+from weightmath.running import Report, run
 
 State = dict[str, torch.Tensor]
 

@@ -39,7 +39,7 @@ LAYERS = [
     engine.cost engine.execute files.opening files.identity
     files.attempt engine.memory caveats provenance pins verdicts tied
     job
-    run diff
+    running difference
     rehearsal verify lock speed
     mergekit api
     lab.table lab.numbers lab.geometry
@@ -53,6 +53,7 @@ LAYERS = [
     lab.landscape
     lab.report
     reports
+    commands
     cli
     __main__
     """.strip().splitlines()

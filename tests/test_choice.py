@@ -8,7 +8,7 @@ from tests.merging import Bench, close
 from weightmath.files.choice import choose, natural
 from weightmath.job import prepare
 from weightmath.recipe import from_expression, loads
-from weightmath.run import run
+from weightmath.running import run
 
 RUNS = [f"epoch={epoch}-step={100 * epoch}" for epoch in (8, 9, 10, 11)]
 

@@ -6,7 +6,7 @@ from tests.families import llama, sd15, state
 from weightmath.effects import Effect, effects, rules
 from weightmath.job import prepare
 from weightmath.recipe import loads
-from weightmath.run import run
+from weightmath.running import run
 
 
 def merged(tmp_path, shapes, let, same=()):

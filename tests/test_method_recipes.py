@@ -14,7 +14,7 @@ from weightmath import methods
 from weightmath.gallery import starter, starters
 from weightmath.job import callables, prepare
 from weightmath.recipe import build, load
-from weightmath.run import run
+from weightmath.running import run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 KINDS = sorted(path.stem for path in (RECIPES / "methods").glob("*.yaml"))

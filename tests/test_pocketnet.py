@@ -12,7 +12,7 @@ from tests.packages import folds
 from weightmath import recipe
 from weightmath.job import prepare
 from weightmath.kernels import random
-from weightmath.run import Report, run
+from weightmath.running import Report, run
 
 Tensors = dict[str, np.ndarray]
 

@@ -9,7 +9,7 @@ import torch
 from tests.consensus import ties
 from tests.merging import close, same
 from weightmath.job import prepare
-from weightmath.run import load, run
+from weightmath.running import load, run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -7,8 +7,9 @@
 
 `open` and `save` are lazy vectors from and to checkpoints, `evaluate` gives the numbers of statistics; `functions` and
 `methods` make new vectors, by the names that recipes use (`wm.functions.keep_largest`, `wm.methods.ties`). `flatten`,
-`unflatten` and `repackage` are the same idea on whole arrays. Everything here is imported when it is first used:
-`import weightmath` costs nothing.
+`unflatten` and `repackage` are the same idea on whole arrays. `run`, `plan`, `inspect` and `diff` are the commands,
+which return what these print as a record. Everything here is imported when it is first used: `import weightmath` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from weightmath.api import evaluate as evaluate
     from weightmath.api import open as open
     from weightmath.api import save as save
+    from weightmath.commands import diff as diff
+    from weightmath.commands import inspect as inspect
+    from weightmath.commands import plan as plan
+    from weightmath.commands import run as run
     from weightmath.errors import WeightmathError as WeightmathError
     from weightmath.flat import flatten as flatten
     from weightmath.flat import repackage as repackage
@@ -44,6 +49,10 @@ _HOMES = {
     "evaluate": "api",
     "open": "api",
     "save": "api",
+    "diff": "commands",
+    "inspect": "commands",
+    "plan": "commands",
+    "run": "commands",
     "WeightmathError": "errors",
     "flatten": "flat",
     "repackage": "flat",

@@ -20,7 +20,7 @@ from weightmath.layout import Layout, difference
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
-from weightmath.run import Report, run
+from weightmath.running import Report, run
 from weightmath.several import several
 
 

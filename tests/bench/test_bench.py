@@ -24,7 +24,7 @@ from tests.bench.workload import Kind, Models
 from weightmath.delta.api import open_delta
 from weightmath.delta.planes import compressed, unpacked
 from weightmath.job import prepare
-from weightmath.run import load
+from weightmath.running import load
 
 # Far beyond what a busy machine shows (16 floors, 5 averages, 360 MB): these fail on what is broken, not on noise.
 FLOORS = 50

@@ -24,7 +24,7 @@ from weightmath.errors import CheckpointError, LayoutError
 from weightmath.job import prepare
 from weightmath.recipe import loads
 from weightmath.reports.checking import checked
-from weightmath.run import run
+from weightmath.running import run
 
 Values = dict[str, tuple[object, ...]]
 

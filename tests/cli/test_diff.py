@@ -173,7 +173,7 @@ def test_long_lists_are_cut(cli: Cli, saved: Callable[[State, State], None]) -> 
 def test_many_pieces_and_a_zero_tensor(
     cli: Cli, saved: Callable[[State, State], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightmath.diff._PIECE", 7)
+    monkeypatch.setattr("weightmath.difference._PIECE", 7)
     a = torch.zeros(100)
     b = a.clone()
     b[[3, 50, 99]] = 1

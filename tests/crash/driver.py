@@ -34,7 +34,7 @@ from typing import Any
 
 from weightmath.errors import WeightmathError
 from weightmath.job import prepare
-from weightmath.run import load, run
+from weightmath.running import load, run
 
 CALLS = ("pwrite", "pread", "preadv", "ftruncate", "posix_fallocate", "fsync", "replace", "rename", "unlink", "open")
 KINDS = {"fail": ("pwrite", "fsync", "posix_fallocate"), "fail_reading": ("pread", "preadv")}

@@ -14,7 +14,7 @@ from weightmath.delta import api as delta
 from weightmath.delta.api import Options
 from weightmath.job import prepare
 from weightmath.recipe import loads
-from weightmath.run import run
+from weightmath.running import run
 
 
 def save(output: str) -> Callable[[Path], object]:

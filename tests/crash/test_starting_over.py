@@ -17,7 +17,7 @@ from weightmath.engine.plan import Plan
 from weightmath.errors import MemoryBudgetError
 from weightmath.files import identity
 from weightmath.job import prepare
-from weightmath.run import load
+from weightmath.running import load
 
 OVER = "an earlier run was stopped, and this one started over: "
 

@@ -10,7 +10,7 @@ from weightmath.job import prepare
 from weightmath.lab.landscape.recipes import Formula, text_of
 from weightmath.lab.points import ground_of
 from weightmath.recipe import loads
-from weightmath.run import run
+from weightmath.running import run
 
 SHAPES = {"conv.weight": (4, 3, 2, 2), "bn.weight": (4,), "bn.running_var": (4,), "fc.weight": (5, 16)}
 

@@ -20,7 +20,7 @@ from weightmath.lab.metric import Metric, parse_metric
 from weightmath.lab.points import Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.provenance.lineage import provenance_of
 from weightmath.recipe import loads, with_overrides
-from weightmath.run import run
+from weightmath.running import run
 from weightmath.verify.verification import verify
 
 RECIPE = """\

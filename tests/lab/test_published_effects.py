@@ -27,7 +27,7 @@ from weightmath.lab.landscape.barrier import barriers
 from weightmath.lab.landscape.explore import explore
 from weightmath.lab.landscape.views import line
 from weightmath.lab.sweep import sweep
-from weightmath.run import load, run
+from weightmath.running import load, run
 
 LAB = Path(__file__).parent.parent.parent / "recipes" / "lab"
 DATA = str(package("scikit-learn", "1.9.1"))

@@ -13,7 +13,7 @@ from tests.mergekit.peer import State, merged, mergekit
 from weightmath.job import prepare
 from weightmath.mergekit import imported
 from weightmath.recipe import loads, with_overrides
-from weightmath.run import run
+from weightmath.running import run
 
 NAMES = ("base", "a", "b", "c")
 # Attention follows one gradient and the MLP another one, in the way that mergekit's examples have it.

@@ -9,7 +9,7 @@ from weightmath.checkpoint import open_checkpoint
 from weightmath.fingerprint import Digests
 from weightmath.provenance.lineage import provenance_of
 from weightmath.provenance.watching import bytes_beside
-from weightmath.run import run
+from weightmath.running import run
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from weightmath.engine.cost import DECOMPOSITIONS, operations
 from weightmath.engine.plan import REDUCTIONS
 from weightmath.job import Job, prepare
 from weightmath.kernels.matrix import FUNCTIONS
-from weightmath.run import load
+from weightmath.running import load
 from weightmath.speed import calibrate, machine, probes
 from weightmath.speed import estimate as estimating
 from weightmath.speed.estimate import Estimate, cached_share, estimate, moved, work

@@ -10,7 +10,7 @@ from tests.merging import Bench
 from weightmath.errors import CheckpointError, RecipeError
 from weightmath.job import prepare
 from weightmath.recipe import loads
-from weightmath.run import run
+from weightmath.running import run
 from weightmath.verify.verification import verify
 
 HEAD = "inputs: {base: base.ckpt, chat: chat.ckpt, code: code.ckpt}\n"

@@ -38,7 +38,7 @@ def diff(
     with failing(REFUSED, as_json=json):
         with loading():
             from weightmath.cli.progress import progress_bar
-            from weightmath.diff import compare
+            from weightmath.difference import compare
             from weightmath.reports.difference import diff_report
             from weightmath.reports.plain import as_json
 

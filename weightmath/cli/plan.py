@@ -13,7 +13,6 @@ from weightmath.cli.loading import loading
 if TYPE_CHECKING:
     from weightmath.algebra.names import Description
     from weightmath.cli.page import Page
-    from weightmath.job import Job
     from weightmath.reports.plan import InputPlan, ListPlan, OutputPlan, PassPlan, PlanReport, Refusal
 
 _NAMES_SHOWN = 6
@@ -42,13 +41,13 @@ def plan(
             from weightmath.engine.memory import settings_for
             from weightmath.job import prepare
             from weightmath.reports.plain import as_json
-            from weightmath.reports.plan import plan_report
+            from weightmath.reports.plan import plan_report, refusal_of
 
         budget = parse_size(memory) if memory else None
         source = options.recipe_of(words, expression, sets, inputs, output)
         with progress_bar("opening", wanted=not json, points=True) as opening:
             job = prepare(source, opening)
-        refusal = _refusal(job, threads, budget, force)
+        refusal = refusal_of(job, threads=threads, memory=budget, force=force)
         fits = budget if refusal is None else None
         report = plan_report(job, settings_for(job.plan, threads, fits), refusal)
         if json:
@@ -57,18 +56,6 @@ def plan(
             _print(report)
     if refusal is not None:
         raise typer.Exit(REFUSED)
-
-
-def _refusal(job: Job, threads: int | None, memory: int | None, force: bool) -> Refusal | None:
-    from weightmath.errors import WeightmathError
-    from weightmath.reports.plan import Refusal
-    from weightmath.run import check_start
-
-    try:
-        check_start(job, threads=threads, memory=memory, force=force)
-    except WeightmathError as error:
-        return Refusal(error.what, error.where, error.hint)
-    return None
 
 
 def _print(report: PlanReport) -> None:

@@ -41,8 +41,8 @@ def run(
             from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_size
             from weightmath.job import prepare
-            from weightmath.run import check_start
-            from weightmath.run import run as run_job
+            from weightmath.running import check_start
+            from weightmath.running import run as run_job
 
         budget = parse_size(memory) if memory else None
         started = time.monotonic()

@@ -32,7 +32,7 @@ def states_of(
 
     A state dict has what `torch.load` would find in the output's section: the names of the file, in the template's
     order, as torch tensors of their own. Without `hold` only the answers are wanted, and there are no state dicts.
-    Fails as `weightmath.run.run` does, but for what concerns files.
+    Fails as `weightmath.running.run` does, but for what concerns files.
     """
     settings = settings_for(job.plan, threads, memory)
     job.pins.check_files()

@@ -30,7 +30,7 @@ from weightmath.lab.recalibrate import State
 from weightmath.pins import Pins
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.vary import Setting
-from weightmath.run import run
+from weightmath.running import run
 
 _FILES, _STATES = 16, 64  # points of one job
 _STATE_BYTES = 256 << 20  # that the states of one job take at most, unless one takes more
@@ -43,7 +43,7 @@ class Work:
     """How the work is done.
 
     jobs      evaluations at one time: programs, or calls of a function in threads of this process
-    threads, memory   of the arithmetic, as `weightmath.run.run` takes them
+    threads, memory   of the arithmetic, as `weightmath.running.run` takes them
     """
 
     jobs: int = 1

@@ -28,7 +28,7 @@ from weightmath.lab.study import telling
 from weightmath.lab.table import Goal, Head, Row, Table, paths
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
-from weightmath.run import check_start, run
+from weightmath.running import check_start, run
 from weightmath.several import several
 
 Rule = Literal["greedy", "uniform"]

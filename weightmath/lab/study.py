@@ -25,7 +25,7 @@ from weightmath.lab.scratch import scratch
 from weightmath.lab.table import Goal, Head, Row, Table, kept_beside, paths
 from weightmath.recipe import Recipe, text_of
 from weightmath.recipe.vary import Setting, filled, places_in
-from weightmath.run import run
+from weightmath.running import run
 
 Keep = Literal["best", "all", "none"]
 

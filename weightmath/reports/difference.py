@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weightmath.diff import Comparison, Distance, Pair
+from weightmath.difference import Comparison, Distance, Pair
 from weightmath.scope import Scope
 
 

@@ -13,11 +13,13 @@ from weightmath.effects import rules
 from weightmath.engine.execute import Settings
 from weightmath.engine.memory import peak_bytes
 from weightmath.engine.plan import SELECTIONS, STATISTICS, Pass, Plan
+from weightmath.errors import WeightmathError
 from weightmath.files import buffers
 from weightmath.files.choice import Chosen
 from weightmath.files.inputs import Opened
 from weightmath.files.outputs import Save
 from weightmath.job import Job
+from weightmath.running import check_start
 from weightmath.scope import Domain
 from weightmath.speed.estimate import Estimate, estimate, moved
 from weightmath.speed.machine import measured
@@ -187,6 +189,15 @@ class PlanReport:
     estimate: Estimate | None
     warnings: tuple[str, ...]
     refusal: Refusal | None
+
+
+def refusal_of(job: Job, *, threads: int | None, memory: int | None, force: bool) -> Refusal | None:
+    """Why `run` would not start with these arguments, or None."""
+    try:
+        check_start(job, threads=threads, memory=memory, force=force)
+    except WeightmathError as error:
+        return Refusal(error.what, error.where, error.hint)
+    return None
 
 
 def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:

@@ -11,7 +11,7 @@ from weightmath.effects import Effect, effects
 from weightmath.engine.outcome import Outcome
 from weightmath.files.outputs import Save
 from weightmath.questions import Claim
-from weightmath.run import Report
+from weightmath.running import Report
 
 
 @dataclass(frozen=True)

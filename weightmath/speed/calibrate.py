@@ -27,7 +27,7 @@ from weightmath import functions
 from weightmath.dtypes import DTYPES
 from weightmath.engine.memory import threads_of
 from weightmath.job import prepare
-from weightmath.run import load, run
+from weightmath.running import load, run
 from weightmath.speed.estimate import moved, work
 from weightmath.speed.machine import Machine, this_machine
 from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
@@ -53,7 +53,7 @@ def calibrate(folder: Path) -> Machine:
     On one thread, but for `shared`. Nothing else should run meanwhile. Fails with OSError where the folder cannot be
     written to.
     """
-    start = _imports("weightmath.run")
+    start = _imports("weightmath.running")
     with tempfile.TemporaryDirectory(dir=folder) as here:
         flush, cold = _disk(Path(here))
         known = {"byte flushed": flush, "byte cold": cold, "start": start}

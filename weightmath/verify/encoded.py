@@ -17,7 +17,7 @@ from weightmath.engine.meter import Told
 from weightmath.files.outputs import Save
 from weightmath.job import Job
 from weightmath.layout import Entry
-from weightmath.run import run
+from weightmath.running import run
 from weightmath.verify.comparison import Difference
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from weightmath.diff import Comparison, Distance, compare
+from weightmath.difference import Comparison, Distance, compare
 from weightmath.errors import CheckpointError
 
 
