@@ -160,6 +160,23 @@ def test_repackage_writes_what_it_is_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(wm.flatten(tmp_path / "half.ckpt")[0], vector.astype(np.float16).astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [("float16", 65504.0), ("bfloat16", 3.3895e38), ("float8_e4m3fn", 448.0), ("float32", 3.4e38)]
+)
+def test_repackage_refuses_numbers_that_a_dtype_cannot_hold(tmp_path: Path, dtype: str, largest: float) -> None:
+    torch.save({"w": torch.ones(3).to(getattr(torch, dtype)), "v": torch.ones(2, dtype=torch.float64)}, tmp_path / "a")
+    vector, layout = wm.flatten(tmp_path / "a")
+    vector[:] = np.inf
+    vector[-1] = -largest
+    wm.repackage(vector, layout, tmp_path / "b.ckpt")
+    assert torch.load(tmp_path / "b.ckpt")["w"][2].double().item() == pytest.approx(-largest, rel=1e-3)
+    vector[-1] *= 1.07
+    with pytest.raises(wm.WeightmathError, match=f"`w` is stored as {dtype}, and the vector has numbers that are too"):
+        wm.repackage(vector, layout, tmp_path / "c.ckpt")
+    wm.repackage(vector, layout, tmp_path / "d.ckpt", dtype="float64")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.ckpt", "d.ckpt"]
+
+
 def test_a_sum_of_models_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     base, left = wm.open(QUICKSTART / "base.ckpt"), wm.open(QUICKSTART / "left.ckpt")
     with pytest.raises(wm.WeightmathError, match="adds up to 2 models"):

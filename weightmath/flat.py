@@ -12,9 +12,9 @@ import numpy as np
 
 from weightmath.checkpoint import Section, Writer, open_checkpoint, plan_image
 from weightmath.checkpoint.ending import form_of
-from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64
+from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64, DType
 from weightmath.dtypes import dtype as known_dtype
-from weightmath.errors import LayoutError, OutputError
+from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.kernels import convert
 from weightmath.layout import Layout
 
@@ -81,9 +81,10 @@ def repackage(
     Everything else survives: nesting, optimizer state, other tensors. `dtype` changes that of the vector's tensors.
     What is given is written, every bit of it: NaN and infinities too, which `save` and recipes refuse.
 
-    Fails with LayoutError for a vector of another length, or that is no array of floats, or a layout that came from no
-    checkpoint; OutputError where two names of one storage have different numbers, the file exists (unless `force`), is
-    the original, or does not fit the disk. The file appears whole or not at all.
+    Fails with NumericError for finite numbers that are too large for a tensor's dtype; LayoutError for a vector of
+    another length, or that is no array of floats, or a layout that came from no checkpoint; OutputError where two names
+    of one storage have different numbers, the file exists (unless `force`), is the original, or does not fit the disk.
+    The file appears whole or not at all.
     """
     _check(vector, layout)
     if not isinstance(layout.template, Section):
@@ -104,9 +105,21 @@ def repackage(
                 bits = np.empty(stop - start, kept.bits)
                 convert.encode(numbers, kept, bits)
                 convert.carry_nans(numbers, DTYPES[numbers.dtype.name], bits, kept)
+                _check_fits(numbers, bits, entry.name, kept)
                 writer.write(entry.name, start, bits)
         writer.commit()
         writer.publish()
+
+
+def _check_fits(numbers: np.ndarray, bits: np.ndarray, name: str, kept: DType) -> None:
+    """NumericError where finite numbers became infinite, or NaN in a dtype without infinity."""
+    if kept.itemsize >= numbers.dtype.itemsize:
+        return
+    stored = np.empty(len(bits), np.float32)
+    convert.decode(bits, kept, stored)
+    if (np.isfinite(numbers) & ~np.isfinite(stored)).any():
+        fact = f"`{name}` is stored as {kept.name}, and the vector has numbers that are too large for it"
+        raise NumericError(fact, hint='dtype="float32"')
 
 
 def _check_tied(vector: np.ndarray, layout: Layout, aliases: Mapping[str, str]) -> None:
