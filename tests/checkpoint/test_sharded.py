@@ -132,6 +132,22 @@ def test_folders_without_a_single_model(tmp_path: Path) -> None:
     assert caught.value.hint == f"name one: {tmp_path / 'a.ckpt'}"
 
 
+@pytest.mark.parametrize("kept", [1, 3], ids=["one shard", "all shards"])
+def test_shards_without_their_index_are_no_model(tmp_path: Path, kept: int) -> None:
+    for number in range(1, kept + 1):
+        save_file({f"w{number}": torch.ones(2)}, tmp_path / f"model-{number:05d}-of-00003.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(tmp_path)
+    assert caught.value.what == "holds shards of a model (`model-00001-of-00003.safetensors`) and no index of them"
+    assert caught.value.hint == "download model.safetensors.index.json too"
+    assert open_checkpoint(tmp_path / "model-00001-of-00003.safetensors").section().layout.names == ("w1",)
+
+
+def test_a_shard_that_is_the_only_one_is_a_model(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "model-00001-of-00001.safetensors")
+    assert open_checkpoint(tmp_path).section().layout.names == ("w",)
+
+
 # --- the Hub's cache
 
 

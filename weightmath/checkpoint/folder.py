@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from weightmath.errors import CheckpointError, listed
@@ -10,6 +11,7 @@ DISTRIBUTED = ".metadata"
 _LISTED = 6  # names in a message
 _INDICES = (".safetensors.index.json", ".bin.index.json")
 _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_SHARD = re.compile(r"-\d+-of-(?!0*1\.)\d+\.(safetensors|bin)$")  # one of several
 # What trainers leave beside the weights.
 _OTHERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "random_states")
 
@@ -26,13 +28,19 @@ def find_model(folder: Path) -> Path:
     """The file in a folder that opens its model: the index of shards, `.metadata`, or the one file of weights.
 
     Safetensors come before pickles, and an index before a single file.
-    Fails   CheckpointError if there is none, or if several could be meant; the message names them
+    Fails   CheckpointError if there is none, if several could be meant, or for shards without an index; the message
+            names them
     """
     files = sorted(file for file in folder.iterdir() if file.is_file())
     if folder / DISTRIBUTED in files:
         return folder / DISTRIBUTED
     for ending in (*_INDICES, _WEIGHTS[0], _WEIGHTS[1:]):
         found = [file for file in files if file.name.endswith(ending) and not file.name.startswith(_OTHERS)]
+        shard = next((file for file in found if _SHARD.search(file.name)), None)
+        if shard:
+            index = _SHARD.sub(r".\1.index.json", shard.name)
+            fact = f"holds shards of a model (`{shard.name}`) and no index of them"
+            raise CheckpointError(fact, where=str(folder), hint=f"download {index} too")
         if len(found) > 1:
             names = listed([file.name for file in found], _LISTED)
             raise CheckpointError(f"holds several models: {names}", where=str(folder), hint=f"name one: {found[0]}")
