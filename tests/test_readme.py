@@ -31,6 +31,8 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert shown is not None
     for name, source in (("base", "base"), ("chat", "left"), ("code", "right")):
         shutil.copy(readme.ROOT / "recipes" / "quickstart" / f"{source}.ckpt", tmp_path / f"{name}.ckpt")
+    recipe = "inputs: {base: base.ckpt, chat: chat.ckpt}\nparams: {strength: 1}\n"
+    (tmp_path / "merge.yaml").write_text(f"{recipe}save: {{out.ckpt: base + strength * (chat - base)}}\n")
     monkeypatch.chdir(tmp_path)
     exec(compile(shown.group(1), "README.md", "exec"), {})  # noqa: S102 - that is the point
     assert {path.name for path in tmp_path.iterdir()} >= {"merged.ckpt", "ties.ckpt", "new.ckpt"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from weightmath.checkpoint import Checkpoint, Integrity, Opaque, Section, Storage, TensorInfo
@@ -69,8 +69,8 @@ class CheckpointReport:
     sections: tuple[SectionReport, ...]
     section: str | None
     values: int
-    tensors: tuple[TensorReport, ...]
-    everything: object
+    tensors: tuple[TensorReport, ...] = field(repr=False)
+    everything: object = field(repr=False)
     check: Integrity | None = None
     recorded: bool | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weightmath.difference import Comparison, Distance, Pair
 from weightmath.scope import Scope
@@ -73,11 +73,11 @@ class DiffReport:
     elements_different: int
     relative_change: float | None
     cosine: float | None
-    tensors_different: tuple[TensorDifference, ...]
+    tensors_different: tuple[TensorDifference, ...] = field(repr=False)
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     reshaped: tuple[Reshaped, ...]
-    layers: tuple[LayerDifference, ...]
+    layers: tuple[LayerDifference, ...] = field(repr=False)
 
 
 def diff_report(found: Comparison) -> DiffReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from weightmath.algebra.graph import Vector, topological
@@ -173,13 +173,13 @@ class PlanReport:
     inputs: tuple[InputPlan, ...]
     lists: tuple[ListPlan, ...]
     values: tuple[ValuePlan, ...]
-    rules: tuple[Description, ...]
+    rules: tuple[Description, ...] = field(repr=False)
     passes: tuple[PassPlan, ...]
     within: tuple[str, ...]
     outputs: tuple[OutputPlan, ...]
-    copied: tuple[CopiedPlan, ...]
-    integers: tuple[IntegersPlan, ...]
-    buffers: tuple[BufferPlan, ...]
+    copied: tuple[CopiedPlan, ...] = field(repr=False)
+    integers: tuple[IntegersPlan, ...] = field(repr=False)
+    buffers: tuple[BufferPlan, ...] = field(repr=False)
     threads: int
     bytes_read: int
     bytes_for_identity: int
