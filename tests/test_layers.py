@@ -71,6 +71,11 @@ def test_a_ramp_says_which_layer_it_ran_on():
     ]
 
 
+def test_one_tensor_without_a_layer_is_one():
+    few = Layout.of(entry for entry in LLAMA if "layers." in entry.name or entry.name == "lm_head.weight")
+    assert Ramp((0, 1)).describe(few).note.endswith("; 1 tensor without one gets 0.5")
+
+
 def test_a_layer_mask_says_that_its_end_is_included():
     rule = Layers(3, 7)
     numbers, rest = by_layer(rule.values(LLAMA), LLAMA)

@@ -147,7 +147,8 @@ class Ramp:
         note = _note(layout, numbers, self.along)
         without = int(np.isnan(numbers).sum())
         if without:
-            note += f"; {without} tensors without one get {self.rest:g}"
+            which = "1 tensor without one gets" if without == 1 else f"{without} tensors without one get"
+            note += f"; {which} {self.rest:g}"
         return Description(str(self), note, parts(layout, self.values(layout), labels, order), "ramp")
 
     def __str__(self) -> str:
