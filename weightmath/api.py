@@ -107,14 +107,16 @@ def evaluate(
 
     Fails with RecipeError for what has a value for every element, which `save` takes, and else as `save` does.
     """
-    several = list(value) if isinstance(value, Sequence) else [value]
-    for one in several:
+    wanted = list(value) if isinstance(value, Sequence) else [value]
+    for one in wanted:
         _check_vector("value", one)
-    vectors = _inputs_of(several)
+    vectors = _inputs_of(wanted)
     recipe = _recipe(
-        "wm.evaluate", vectors, "\n".join(map(str, several)), {"show": _all_of(vectors), **_given({"compute": compute})}
+        "wm.evaluate", vectors, "\n".join(map(str, wanted)), {"show": _all_of(vectors), **_given({"compute": compute})}
     )
-    job = _job(recipe, vectors, _first_model(vectors), Built({}, tuple((str(one), one) for one in several), (), {}, {}))
+    deltas = [vector for vector in vectors.values() if _opened(vector).is_delta_input]
+    first = deltas[0] if len(deltas) == len(vectors) else _first_model(vectors)
+    job = _job(recipe, vectors, first, Built({}, tuple((str(one), one) for one in wanted), (), {}, {}))
     found = [number for _, number in run(job, threads=threads, memory=memory).answers.shown]
     return found[0] if isinstance(value, Vector) else found
 

@@ -89,6 +89,19 @@ def test_from_python(bench):
     np.testing.assert_allclose(bench.load()[name].numpy(), expected, rtol=1e-6, atol=1e-8)
 
 
+def test_statistics_of_delta_files_alone(bench):
+    make(Options("dense"))
+    make(Options("dense"), "other", "y.delta")
+    files = (numbers(f"{name}.delta").values() for name in "xy")
+    x, y = (np.concatenate([value.ravel().astype(float) for value in values]) for values in files)
+    expected = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+    text = "{inputs: {x: x.delta, y: y.delta}, %s}"
+    report = bench.run(text % "show: ['cosine(x, y)']")
+    assert report.answers.shown[0][1] == pytest.approx(expected, rel=1e-6)
+    assert wm.evaluate(wm.functions.cosine(wm.open("x.delta"), wm.open("y.delta"))) == pytest.approx(expected, rel=1e-6)
+    assert "no input is a whole model" in bench.mistake(text % "save: {z.ckpt: x + y}")
+
+
 @pytest.mark.parametrize(
     ("wish", "kind"),
     [

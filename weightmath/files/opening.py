@@ -44,12 +44,14 @@ class Inputs:
     def template(self, output: str | None) -> Opened:
         """The template of an output: the one it names, else the first input that is a whole model; of a list the last.
 
-        Where no input is a whole model, it is the first that is whole.
+        Where no input is a whole model, it is the first that is whole; where nothing is saved, it may be a delta file.
         """
         named = None if output is None else self.recipe.spec.save[output].template
         if named is not None:
             return self.of(named)[-1]
         default = self.recipe.default_template(self.deltas)
+        if default is None and output is None and self.deltas:
+            default = self.deltas[0]
         if default is None:
             fact = "no input is a whole model that could be the template"
             raise RecipeError(
