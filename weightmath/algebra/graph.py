@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 from weakref import WeakValueDictionary
 
 from weightmath.algebra.formulas import FORMULAS
@@ -157,6 +157,10 @@ class Vector:
         raise RecipeError(
             "a lazy vector is neither true nor false", hint="combine masks with & | ~ and choose with where(mask, a, b)"
         )
+
+    def __array__(self, *how: Any, **more: Any) -> NoReturn:
+        hint = "mean, norm and the like are weightmath.functions, whose numbers weightmath.evaluate gives"
+        raise RecipeError("a lazy vector has no numbers yet, and is no array", hint=hint)
 
     def __repr__(self) -> str:
         return show(self)
