@@ -37,8 +37,6 @@ from weightmath.errors import CheckpointError, LayoutError, RecipeError, at, nea
 from weightmath.layout import Entry
 from weightmath.regular import regular
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 # The VAE of a Stable Diffusion checkpoint: its names end as the network's do, and no program loads adapters for it.
 VAE = "first_stage_model."
@@ -239,7 +237,7 @@ def _product(reader: Reader, pair: _Pair, module: str, scale: _Scale, entry: Ent
     return Record(entry, "low-rank", (len(content),), norm=norm, stored=FLOAT32, rank=rank), content
 
 
-def _numbers(reader: Reader, name: str) -> Array:
+def _numbers(reader: Reader, name: str) -> np.ndarray:
     tensor = reader.checkpoint.section("").tensors[name]
     out = np.empty(tensor.entry.size, tensor.entry.dtype.bits)
     reader.read(tensor, 0, tensor.entry.size, out)

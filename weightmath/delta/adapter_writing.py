@@ -30,8 +30,6 @@ from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError
 from weightmath.text_files import check_folder
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 _ENDING = ".weight"
 _FILE = ".safetensors"
 # Nothing in a checkpoint tells an embedding from a linear layer, and PEFT holds their factors in different forms.
@@ -52,7 +50,7 @@ class Part(NamedTuple):
 
     key: str
     shape: tuple[int, ...]
-    values: Callable[[Array, Array], Array]
+    values: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     @property
     def size(self) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,8 +26,6 @@ from weightmath.delta.sides import check_base, check_no_delta, side_of
 from weightmath.dtypes import DType
 from weightmath.errors import LayoutError, NumericError
 from weightmath.layout import Entry
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ class Sum:
                 found = record.entry.dtype
         return found
 
-    def bits(self, name: str, start: int, stop: int) -> Array:
+    def bits(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor of the result, as raw bits."""
         stack, entry = self._stack, self._base.tensors[name].entry
         old = stack.bits(BASE, name, start, stop)
@@ -204,7 +201,7 @@ class Sum:
             return stack.bits(at_one[-1], name, start, stop) if at_one else old
         return self._rounded(name, old, self._numbers(name, start, stop, old, changing))
 
-    def seen(self, name: str, start: int, stop: int) -> tuple[Array, Array]:
+    def seen(self, name: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """The same elements, and those that the base's let one expect, as an exact delta of both needs them."""
         old, new = self._base.tensors[name].entry.dtype, self.dtype(name)
         known = expected(self._stack.bits(BASE, name, start, stop), old, new, stop - start)
@@ -220,7 +217,7 @@ class Sum:
         before = [BASE, *numbers]
         return all(links[n].scale == 1 and links[n].source == b for n, b in zip(numbers, before, strict=False))
 
-    def _numbers(self, name: str, start: int, stop: int, old: Array, changing: list[int]) -> Array:
+    def _numbers(self, name: str, start: int, stop: int, old: np.ndarray, changing: list[int]) -> np.ndarray:
         stack = self._stack
         total = decode(old, self._base.tensors[name].entry.dtype).copy()
         for number in changing:
@@ -237,7 +234,7 @@ class Sum:
             total[: last - start] += values * total.dtype.type(link.scale)
         return total
 
-    def _rounded(self, name: str, old: Array, numbers: Array) -> Array:
+    def _rounded(self, name: str, old: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         entry, new = self._base.tensors[name].entry, self.dtype(name)
         bits = encode(numbers, new)
         lost = ~np.isfinite(decode(bits, new)) & np.isfinite(decode(old, entry.dtype))

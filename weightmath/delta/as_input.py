@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.checkpoint.description import Storage, c_stride
@@ -33,11 +32,9 @@ class _Decoding(Reader):
         super().__init__(checkpoint)
         self._delta = DeltaReader(checkpoint.source)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._delta.close()
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
     def reading(self, tensor: TensorInfo) -> Fill:
         """What reads elements of a tensor, decoded."""

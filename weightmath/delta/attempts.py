@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ from weightmath.dtypes import DTYPES, FLOAT32, DType
 from weightmath.errors import NumericError
 from weightmath.layout import Entry
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Numbers = Callable[[], Iterable[Array]]
+Numbers = Callable[[], Iterable[np.ndarray]]
 
 _LARGEST_MATRIX = 1 << 24  # elements; beyond it an automatic choice does not take the time for singular values
 _ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-9}
@@ -124,7 +123,7 @@ def piecewise(
     write, read = ENCODERS[encoder]
     form = form_of(record)
 
-    def work(job: tuple[Array, Array]) -> Measured:
+    def work(job: tuple[np.ndarray, np.ndarray]) -> Measured:
         wanted, values = job
         # A dense tensor is one that others can read, and has all of its elements.
         content = write(values, form) if encoder == "dense" or values.any() else b""
@@ -133,7 +132,7 @@ def piecewise(
             raise NumericError(f"`{entry.name}` overflows in {stored}", hint="--dtype bfloat16 or float32")
         return Measured(content, _square(wanted - made), _square(wanted))
 
-    def jobs() -> Iterator[tuple[Array, Array]]:
+    def jobs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return zip(numbers(), kept(), strict=True) if kept else ((values, values) for values in numbers())
 
     return Attempt(record, lambda: in_order(work, jobs(), threads))
@@ -150,7 +149,7 @@ def sparse(
 ) -> Attempt:
     """The largest numbers: a share of all (rounded down, at least one), or those that reach a threshold."""
 
-    def kept() -> Iterator[Array]:
+    def kept() -> Iterator[np.ndarray]:
         if density is None:
             yield from (np.where(np.abs(values) >= threshold, values, np.float32(0)) for values in numbers())
         else:
@@ -188,7 +187,7 @@ def low_rank(
     return Attempt(record, pieces)
 
 
-def _square(values: Array) -> float:
+def _square(values: np.ndarray) -> float:
     # Not a dot product: that of OpenBLAS has threads of its own, which spin where these ones are at work.
     return float(np.einsum("i,i->", values, values, dtype=np.float64))
 

@@ -19,13 +19,12 @@ from weightmath.delta.planes import expand, squeeze
 from weightmath.dtypes import DType
 from weightmath.layout import Entry
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Way = Literal["step", "xor", "plain"]
 WAYS: tuple[Way, ...] = get_args(Way)
 _LEAST, _MOST = 1 << 12, 1 << 16  # elements of a sample
 
 
-def expected(bits: Array, dtype: DType, wanted: DType, count: int) -> Array:
+def expected(bits: np.ndarray, dtype: DType, wanted: DType, count: int) -> np.ndarray:
     """What a base's elements let one expect of `count` elements in another dtype: its own, converted; then zeros."""
     integers = _integers(wanted)
     count *= wanted.itemsize // integers.itemsize
@@ -43,7 +42,7 @@ def _integers(dtype: DType) -> np.dtype[Any]:
     return np.dtype(f"<u{min(dtype.itemsize, 8)}")
 
 
-def pack(bits: Array, known: Array, way: Way) -> bytes:
+def pack(bits: np.ndarray, known: np.ndarray, way: Way) -> bytes:
     """The elements (raw bits), seen from those that are known."""
     there = bits.view(known.dtype)
     if way == "plain":
@@ -55,7 +54,7 @@ def pack(bits: Array, known: Array, way: Way) -> bytes:
     return squeeze(steps)
 
 
-def unpack(content: bytes | memoryview, known: Array, way: Way) -> Array:
+def unpack(content: bytes | memoryview, known: np.ndarray, way: Way) -> np.ndarray:
     """The elements that `pack` made bytes of, as unsigned integers."""
     found = expand(content, known.dtype, len(known))
     if way == "xor":
@@ -73,18 +72,18 @@ def sample_of(entry: Entry) -> tuple[int, int]:
     return start, start + count
 
 
-def best_way(bits: Array, known: Array) -> Way:
+def best_way(bits: np.ndarray, known: np.ndarray) -> Way:
     """The way that makes the fewest bytes of a sample."""
     return min(WAYS, key=lambda way: len(pack(bits, known, way)))
 
 
-def _fold(steps: Array) -> None:
+def _fold(steps: np.ndarray) -> None:
     signs = steps.view(f"<i{steps.itemsize}") >> (8 * steps.itemsize - 1)  # all bits, or none
     steps <<= 1
     steps ^= signs.view(steps.dtype)
 
 
-def _unfold(steps: Array) -> None:
+def _unfold(steps: np.ndarray) -> None:
     signs = steps & 1
     np.negative(signs, out=signs)
     steps >>= 1

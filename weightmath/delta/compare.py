@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from weightmath.delta.exact import BASE, Link, Stack
 from weightmath.delta.numbers import decode
 from weightmath.delta.pieces import Piece, in_order, pieces_of
 from weightmath.errors import LayoutError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def _check_shapes(base: Section, stack: Stack, names: Sequence[str]) -> None:
                 raise LayoutError(f"`{name}` is larger than the base's", where=str(link.reader.file.path))
 
 
-def _values(stack: Stack, number: int, name: str, piece: Piece) -> Array:
+def _values(stack: Stack, number: int, name: str, piece: Piece) -> np.ndarray:
     """A delta's numbers, as float64; 0 where it has none."""
     record = stack.record(number, name)
     found = np.zeros(piece.count, np.float64)
@@ -125,7 +122,7 @@ def _values(stack: Stack, number: int, name: str, piece: Piece) -> Array:
     return found
 
 
-def _alike(pair: Sequence[Array]) -> Alike:
+def _alike(pair: Sequence[np.ndarray]) -> Alike:
     a, b = pair
     in_a, in_b = a != 0, b != 0
     both = in_a & in_b

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,6 @@ from weightmath.delta.sides import BY
 from weightmath.delta.writing import DeltaWriter
 from weightmath.errors import LayoutError, RecipeError
 from weightmath.layout import Entry
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def compose(
@@ -127,7 +124,7 @@ def _numbers(
         records: list[Record] = [
             exact_record(writer, entry._replace(dtype=applied.dtype(name)), partial(applied.seen, name), threads)
             if applied and name in exact
-            else number_record(writer, entry, _Sum(readers, entry), wish, threads)
+            else number_record(writer, entry, partial(_summed, readers, entry), wish, threads)
             for name, entry in entries.items()
         ]
         for reader in readers:
@@ -157,14 +154,9 @@ def _check_shapes(first: DeltaFile, second: DeltaFile) -> None:
             raise LayoutError(fact, where=str(second.path))
 
 
-class _Sum:
-    """The sum of a tensor's numbers in several deltas, piece by piece, from the first at each call."""
-
-    def __init__(self, readers: list[DeltaReader], entry: Entry) -> None:
-        self._readers = [reader for reader in readers if entry.name in reader.file.delta.records]
-        self._entry = entry
-
-    def __call__(self) -> Iterator[Array]:
-        for piece in pieces_of(self._entry):
-            parts = [reader.values(self._entry.name, piece.start, piece.stop) for reader in self._readers]
-            yield parts[0] if len(parts) == 1 else parts[0] + parts[1]
+def _summed(readers: list[DeltaReader], entry: Entry) -> Iterator[np.ndarray]:
+    """The sum of a tensor's numbers in several deltas, piece by piece."""
+    holding = [reader for reader in readers if entry.name in reader.file.delta.records]
+    for piece in pieces_of(entry):
+        parts = [reader.values(entry.name, piece.start, piece.stop) for reader in holding]
+        yield parts[0] if len(parts) == 1 else parts[0] + parts[1]

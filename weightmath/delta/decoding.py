@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +17,6 @@ from weightmath.delta.pieces import PIECE, Piece, pieces_of, step_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _CACHED = 16  # decoded pieces
 HELD = _CACHED * 4 * PIECE  # bytes of them at most
@@ -35,7 +31,7 @@ class DeltaReader:
     def __init__(self, file: DeltaFile) -> None:
         self.file = file
         self._descriptor: int | None = os.open(file.path, os.O_RDONLY)
-        self._decoded: OrderedDict[tuple[str, int], Array] = OrderedDict()
+        self._decoded: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._sound: set[str] = set()
         self._lock, self._checking = threading.Lock(), threading.Lock()
         try:
@@ -47,9 +43,7 @@ class DeltaReader:
     def __enter__(self) -> DeltaReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -80,7 +74,7 @@ class DeltaReader:
             raise CheckpointError("ends before its last tensor", where=str(self.file.path))
         return found
 
-    def values(self, name: str, start: int, stop: int) -> Array:
+    def values(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor that is stored as numbers, as float32."""
         record = self.file.delta.records[name]
         step = step_of(record.entry)
@@ -91,7 +85,7 @@ class DeltaReader:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
 
-    def piece(self, record: Record, piece: Piece) -> Array:
+    def piece(self, record: Record, piece: Piece) -> np.ndarray:
         """The numbers of a piece; recent ones are remembered, as engines read smaller parts of them."""
         key = (record.entry.name, piece.number)
         with self._lock:
@@ -106,7 +100,7 @@ class DeltaReader:
                 self._decoded.popitem(last=False)
         return found
 
-    def _numbers(self, record: Record, piece: Piece) -> Array:
+    def _numbers(self, record: Record, piece: Piece) -> np.ndarray:
         if record.encoder == "low-rank":
             return product(self.content(record.entry.name, 0), record, piece)
         content = self.content(record.entry.name, piece.number)
@@ -123,13 +117,13 @@ def form_of(record: Record) -> Form:
     return Form(record.stored or FLOAT32, record.entry.row_size, record.scale or 0.0)
 
 
-def product(content: bytes, record: Record, piece: Piece) -> Array:
+def product(content: bytes, record: Record, piece: Piece) -> np.ndarray:
     """A piece of a matrix that is stored as two: the rows of the tall one times the wide one."""
     entry, rank, stored = record.entry, record.rank or 0, record.stored or FLOAT32
     numbers = decode(np.frombuffer(content, stored.bits), stored).astype(np.float32, copy=False)
     tall = numbers[: rank * entry.rows].reshape(entry.rows, rank)
     wide = numbers[rank * entry.rows :].reshape(rank, entry.row_size)
     first, last = piece.start // entry.row_size, -(-piece.stop // entry.row_size)
-    found: Array = (tall[first:last] @ wide).reshape(-1)
+    found: np.ndarray = (tall[first:last] @ wide).reshape(-1)
     begin = piece.start - first * entry.row_size
     return found[begin : begin + piece.count]

@@ -14,8 +14,6 @@ from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.errors import LayoutError, NumericError
 from weightmath.layout import Entry, Layout, difference
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,7 +68,7 @@ class Difference:
     def __init__(self, base: Reader, tuned: Reader) -> None:
         self._readers = (base, tuned)
 
-    def bits(self, pair: Pair, start: int, stop: int) -> tuple[Array, Array]:
+    def bits(self, pair: Pair, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Raw elements of the base and of the tuned tensor."""
         found = []
         for reader, tensor in zip(self._readers, (pair.base, pair.tuned), strict=True):
@@ -79,12 +77,12 @@ class Difference:
             found.append(out)
         return found[0], found[1]
 
-    def values(self, pair: Pair, start: int, stop: int) -> Array:
+    def values(self, pair: Pair, start: int, stop: int) -> np.ndarray:
         """tuned - base, rounded to float32. NumericError where it is no finite number."""
         base, tuned = self.bits(pair, start, stop)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = decode(tuned, pair.tuned.entry.dtype) - decode(base, pair.base.entry.dtype)
-            found = found.astype(np.float32, copy=False)
+            exact = decode(tuned, pair.tuned.entry.dtype) - decode(base, pair.base.entry.dtype)
+            found: np.ndarray = exact.astype(np.float32, copy=False)
         if not np.isfinite(found).all():
             raise NumericError(
                 f"the difference of `{pair.entry.name}` is not finite",
@@ -92,6 +90,6 @@ class Difference:
             )
         return found
 
-    def pieces(self, pair: Pair, threads: int) -> Iterator[Array]:
+    def pieces(self, pair: Pair, threads: int) -> Iterator[np.ndarray]:
         """The values of a pair, piece by piece; threads read and subtract ahead of whoever takes them."""
         return in_order(lambda piece: self.values(pair, piece.start, piece.stop), pieces_of(pair.entry), threads)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,6 @@ from weightmath.delta.numbers import decode, encode
 from weightmath.delta.planes import DAMAGED, expand, squeeze, unpacked
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _COUNT = 4  # bytes of a number that says how long a part is
 
@@ -40,28 +37,28 @@ class Form:
     scale: float = 0.0
 
 
-Encode = Callable[[Array, Form], bytes]
-Decode = Callable[[bytes, int, Form], Array]
+Encode = Callable[[np.ndarray, Form], bytes]
+Decode = Callable[[bytes, int, Form], np.ndarray]
 
 
-def _dense(values: Array, form: Form) -> bytes:
+def _dense(values: np.ndarray, form: Form) -> bytes:
     return encode(values, form.stored).tobytes()
 
 
-def _undense(content: bytes, count: int, form: Form) -> Array:
+def _undense(content: bytes, count: int, form: Form) -> np.ndarray:
     if len(content) != count * form.stored.itemsize:
         raise _broken("has another size than its tensor needs")
     return decode(np.frombuffer(content, form.stored.bits), form.stored).astype(np.float32, copy=False)
 
 
-def _sparse(values: Array, form: Form) -> bytes:
+def _sparse(values: np.ndarray, form: Form) -> bytes:
     places = np.flatnonzero(values).astype(np.uint32)
     steps = squeeze(np.diff(places, prepend=np.uint32(0)))
     numbers = squeeze(encode(values[places], form.stored))
     return _counted(len(places)) + _counted(len(steps)) + steps + numbers
 
 
-def _unsparse(content: bytes, count: int, form: Form) -> Array:
+def _unsparse(content: bytes, count: int, form: Form) -> np.ndarray:
     kept, split = _count_at(content, 0), _count_at(content, _COUNT)
     if kept > count:
         raise _broken("keeps more numbers than its tensor has")
@@ -75,7 +72,7 @@ def _unsparse(content: bytes, count: int, form: Form) -> Array:
     return found
 
 
-def _int8(values: Array, form: Form) -> bytes:
+def _int8(values: np.ndarray, form: Form) -> bytes:
     rows = _rows(values, form)
     scales = (np.abs(rows).max(axis=1) / np.float32(127)).astype(np.float32)
     # A row of zeros has no scale; one whose scale would be subnormal to nothing is a row of zeros too.
@@ -86,24 +83,24 @@ def _int8(values: Array, form: Form) -> bytes:
     return _counted(len(packed)) + packed + squeeze(scales)
 
 
-def _unint8(content: bytes, count: int, form: Form) -> Array:
+def _unint8(content: bytes, count: int, form: Form) -> np.ndarray:
     split = _COUNT + _count_at(content, 0)
     multiples = expand(content[_COUNT:split], np.dtype("i1"), count)
     rows = _rows(multiples, form)
     scales = expand(content[split:], np.dtype("<f4"), len(rows))
-    return (rows.astype(np.float32) * scales[:, None]).reshape(-1)
+    return np.asarray((rows.astype(np.float32) * scales[:, None]).reshape(-1))
 
 
-def _rows(values: Array, form: Form) -> Array:
+def _rows(values: np.ndarray, form: Form) -> np.ndarray:
     """A piece as rows: whole ones, or one that is a part of a row."""
     return values.reshape(-1, form.row) if form.row and len(values) % form.row == 0 else values.reshape(1, -1)
 
 
-def _sign(values: Array, form: Form) -> bytes:
+def _sign(values: np.ndarray, form: Form) -> bytes:
     return squeeze(np.packbits(values > 0))
 
 
-def _unsign(content: bytes, count: int, form: Form) -> Array:
+def _unsign(content: bytes, count: int, form: Form) -> np.ndarray:
     packed = np.frombuffer(unpacked(content, -(-count // 8)), np.uint8)
     scale = np.float32(form.scale)
     return np.where(np.unpackbits(packed, count=count), scale, -scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from weightmath.delta.pieces import pieces_of, step_of
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
-Bits = np.ndarray[Any, np.dtype[Any]]
 BASE = -1
 
 
@@ -70,7 +69,7 @@ class Stack:
         record = self.record(number, name)
         return record.entry.dtype if record else self.dtype(self.links[number].source, name)
 
-    def bits(self, number: int, name: str, start: int, stop: int) -> Bits:
+    def bits(self, number: int, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor as a link leaves them; those of BASE as they are."""
         if number == BASE:
             return self._read(self._base.tensors[name], start, stop)
@@ -80,13 +79,13 @@ class Stack:
         if record.encoder not in WAYS:
             raise CheckpointError(f"`{name}` is stored as numbers, not bits", where=str(link.reader.file.path))
 
-        def known(first: int, last: int) -> Bits:
+        def known(first: int, last: int) -> np.ndarray:
             before = self.dtype(link.source, name)
             return expected(self.bits(link.source, name, first, last), before, record.entry.dtype, last - first)
 
         return _decoded(link.reader, record, known, start, min(stop, record.entry.size))
 
-    def _read(self, tensor: TensorInfo, start: int, stop: int) -> Bits:
+    def _read(self, tensor: TensorInfo, start: int, stop: int) -> np.ndarray:
         stop = min(stop, tensor.entry.size)
         out = np.empty(max(stop - start, 0), tensor.entry.dtype.bits)
         if out.size:
@@ -94,7 +93,9 @@ class Stack:
         return out
 
 
-def _decoded(reader: DeltaReader, record: Record, known: Callable[[int, int], Bits], start: int, stop: int) -> Bits:
+def _decoded(
+    reader: DeltaReader, record: Record, known: Callable[[int, int], np.ndarray], start: int, stop: int
+) -> np.ndarray:
     step = step_of(record.entry)
     parts = [np.empty(0, record.entry.dtype.bits)]
     for piece in pieces_of(record.entry)[start // step : -(-stop // step)]:

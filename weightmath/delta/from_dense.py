@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from weightmath.delta.pieces import pieces_of
 from weightmath.delta.sides import BY, side_of
 from weightmath.delta.writing import DeltaWriter
 from weightmath.layout import Entry
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def from_dense(
@@ -54,7 +51,7 @@ def from_dense(
     return delta
 
 
-def _numbers(reader: Reader, tensor: TensorInfo, entry: Entry) -> Iterator[Array]:
+def _numbers(reader: Reader, tensor: TensorInfo, entry: Entry) -> Iterator[np.ndarray]:
     for piece in pieces_of(entry):
         out = np.empty(piece.stop - piece.start, np.float32)
         reader.read(tensor, piece.start, piece.stop, out)

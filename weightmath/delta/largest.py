@@ -7,13 +7,10 @@ Magnitudes of float32 order like their bits: a histogram of the upper 16 bits fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
 from weightmath.delta.pieces import in_order
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _HALF = 1 << 16
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
@@ -22,10 +19,10 @@ _MAGNITUDE = np.uint32(0x7FFFFFFF)
 class Largest:
     """Keeps the `keep` largest of the numbers that `pieces()` yields; `kept` is asked piece by piece, in that order."""
 
-    def __init__(self, pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> None:
+    def __init__(self, pieces: Callable[[], Iterable[np.ndarray]], keep: int, threads: int) -> None:
         self._limit, self._ties = _kth(pieces, keep, threads) if keep else (np.uint32(0xFFFFFFFF), 0)
 
-    def kept(self, values: Array) -> Array:
+    def kept(self, values: np.ndarray) -> np.ndarray:
         """The numbers of the next piece, with zeros in the place of those that are not kept."""
         size = values.view(np.uint32) & _MAGNITUDE
         keep = size > self._limit
@@ -36,11 +33,11 @@ class Largest:
         return np.where(keep, values, np.float32(0))
 
 
-def _kth(pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> tuple[np.uint32, int]:
+def _kth(pieces: Callable[[], Iterable[np.ndarray]], keep: int, threads: int) -> tuple[np.uint32, int]:
     """The k-th magnitude, as bits, and how many that equal it are kept."""
 
-    def low(size: Array) -> Array:
-        found: Array = size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF)
+    def low(size: np.ndarray) -> np.ndarray:
+        found: np.ndarray = size[(size >> np.uint32(16)) == upper] & np.uint32(0xFFFF)
         return found
 
     upper, above = _descend(pieces(), lambda size: size >> np.uint32(16), keep, threads)
@@ -48,11 +45,13 @@ def _kth(pieces: Callable[[], Iterable[Array]], keep: int, threads: int) -> tupl
     return np.uint32((upper << 16) | lower), keep - above - more
 
 
-def _descend(pieces: Iterable[Array], bins: Callable[[Array], Array], keep: int, threads: int) -> tuple[int, int]:
+def _descend(
+    pieces: Iterable[np.ndarray], bins: Callable[[np.ndarray], np.ndarray], keep: int, threads: int
+) -> tuple[int, int]:
     """The bin that holds the k-th largest, and how many lie above that bin."""
 
-    def count(values: Array) -> Array:
-        found: Array = np.bincount(bins(values.view(np.uint32) & _MAGNITUDE), minlength=_HALF)
+    def count(values: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.bincount(bins(values.view(np.uint32) & _MAGNITUDE), minlength=_HALF)
         return found
 
     counts = np.zeros(_HALF, np.int64)
@@ -63,7 +62,7 @@ def _descend(pieces: Iterable[Array], bins: Callable[[Array], Array], keep: int,
     return _HALF - 1 - number, int(down[number] - counts[_HALF - 1 - number])
 
 
-def threshold_for(pieces: Callable[[], Iterable[Array]], budget: float) -> float:
+def threshold_for(pieces: Callable[[], Iterable[np.ndarray]], budget: float) -> float:
     """A magnitude below which lies at most this share of the sum of squares.
 
     To 2 significant digits: what is smaller may be left out for that error, and hardly more could be.

@@ -10,21 +10,19 @@ matrix. What the factors keep is the projection of M onto those vectors, so that
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Factors(NamedTuple):
     """The two matrices, float32."""
 
-    tall: Array
-    wide: Array
+    tall: np.ndarray
+    wide: np.ndarray
 
 
-def factors(matrix: Array, *, rank: int | None = None, energy: float | None = None) -> Factors:
+def factors(matrix: np.ndarray, *, rank: int | None = None, energy: float | None = None) -> Factors:
     """The best factors of a matrix.
 
     rank     at most as many columns of B

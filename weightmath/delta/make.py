@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from weightmath.delta.sides import BY, check_no_delta, side_of
 from weightmath.delta.whole_file import make_whole
 from weightmath.delta.writing import DeltaWriter
 from weightmath.layout import Entry
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def make(
@@ -99,13 +97,13 @@ def number_record(writer: DeltaWriter, entry: Entry, numbers: Numbers, options: 
     return record
 
 
-def _exact_bits(source: Difference, pair: Pair, start: int, stop: int) -> tuple[Array, Array]:
+def _exact_bits(source: Difference, pair: Pair, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     base, tuned = source.bits(pair, start, stop)
     return tuned, expected(base, pair.base.entry.dtype, pair.entry.dtype, stop - start)
 
 
 def exact_record(
-    writer: DeltaWriter, entry: Entry, bits: Callable[[int, int], tuple[Array, Array]], threads: int
+    writer: DeltaWriter, entry: Entry, bits: Callable[[int, int], tuple[np.ndarray, np.ndarray]], threads: int
 ) -> Record:
     """Encode a tensor's bits into the file.
 

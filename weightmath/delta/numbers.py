@@ -6,30 +6,27 @@ faster, with the same results but for the payload of a NaN.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from weightmath.dtypes import DType
 from weightmath.kernels import narrow
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _SINGLE = np.dtype(np.float32)
 
 
-def decode(bits: Array, dtype: DType) -> Array:
+def decode(bits: np.ndarray, dtype: DType) -> np.ndarray:
     """Stored floats (raw bits) as float32; as float64 where they are float64."""
     if dtype.name == "bfloat16":
         return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if dtype.name in narrow.FLOAT8:
-        return narrow.float8_numbers(dtype.name, _SINGLE)[bits]
+        return np.asarray(narrow.float8_numbers(dtype.name, _SINGLE)[bits])
     if dtype.name == "float16":
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             return bits.astype(np.float32)
     return bits
 
 
-def encode(numbers: Array, dtype: DType) -> Array:
+def encode(numbers: np.ndarray, dtype: DType) -> np.ndarray:
     """Numbers as stored floats (raw bits); what is too large becomes infinite, in float8_e4m3fn NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.is_native:

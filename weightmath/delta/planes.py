@@ -18,8 +18,6 @@ import zstandard
 
 from weightmath.errors import CheckpointError
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 _REST_LEVEL = 12
 # Level 1 with a memory of 256 places.
 _SETTINGS = zstandard.ZstdCompressionParameters(compression_level=1, min_match=7, hash_log=8, write_checksum=True)
@@ -28,7 +26,7 @@ DAMAGED = "the delta file is damaged; copy it again"
 _thread = threading.local()
 
 
-def squeeze(values: Array) -> bytes:
+def squeeze(values: np.ndarray) -> bytes:
     """An array of any element type as compressed byte planes."""
     width = values.dtype.itemsize
     whole = np.ascontiguousarray(values).view(f"<u{width}")
@@ -38,11 +36,11 @@ def squeeze(values: Array) -> bytes:
     return compressed(planes.data if planes.size else b"")
 
 
-def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> Array:
+def expand(content: bytes | memoryview, dtype: np.dtype[Any], count: int) -> np.ndarray:
     """The `count` elements that `squeeze` made bytes of; CheckpointError where they are not so many."""
     width = dtype.itemsize
     planes = np.frombuffer(unpacked(content, count * width), np.uint8).reshape(width, count)
-    whole: Array = planes[-1].astype(f"<u{width}")
+    whole: np.ndarray = planes[-1].astype(f"<u{width}")
     for plane in planes[-2::-1]:
         whole <<= 8
         whole |= plane

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,8 +26,6 @@ from weightmath.delta.planes import unpacked
 from weightmath.dtypes import DTYPES
 from weightmath.errors import CheckpointError
 from weightmath.layout import Entry
-
-Bits = np.ndarray[Any, np.dtype[Any]]
 
 REST_PIECE = 4 << 20
 _AROUND = 1 << 20  # bytes of the known rest before and after a piece that it is compressed against
@@ -48,7 +46,7 @@ class Stage(Protocol):
     def regions(self) -> Mapping[str, Entry]:
         """The regions by name."""
 
-    def bits(self, name: str, start: int, stop: int) -> Bits:
+    def bits(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements of a region; start is the first of a piece, stop at most its end."""
 
     @property
@@ -113,7 +111,7 @@ class FileStage:
         """The regions by name."""
         return {name: region.entry for name, region in self.located.items()}
 
-    def bits(self, name: str, start: int, stop: int) -> Bits:
+    def bits(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements of a region."""
         entry, at, _ = self.located[name]
         width = entry.dtype.itemsize
@@ -167,7 +165,7 @@ class DeltaStage:
         assert self.file.delta.whole is not None
         return self.file.delta.whole
 
-    def bits(self, name: str, start: int, stop: int) -> Bits:
+    def bits(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements of a region: its whole piece is decoded."""
         record = self.file.delta.records[name]
         number = start // step_of(record.entry)
@@ -227,7 +225,7 @@ class DeltaStage:
         return content
 
 
-def known_bits(stage: Stage, source: str | None, entry: Entry, start: int, stop: int) -> Bits:
+def known_bits(stage: Stage, source: str | None, entry: Entry, start: int, stop: int) -> np.ndarray:
     """What a stage lets one expect of elements of a region of the next one, as unsigned integers."""
     there = stage.regions.get(source) if source is not None else None
     if source is None or there is None:

@@ -47,7 +47,8 @@ def make_whole(
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, tuned.checkpoint.path)
         sources = _sources(base, tuned, old, new)
         records = {record.entry.name: record for record in _records(old, new, sources, writer, threads)}
-        rest = tuple(writer.add(content) for content in in_order(_RestWork(old, new), pieces, threads))
+        packed = in_order(lambda span: packed_after(new.rest(*span), rest_known(old, *span)), pieces, threads)
+        rest = tuple(map(writer.add, packed))
         writer.close_tensor(REST, sum(rest))
         whole = WholeFile(tuned.checkpoint.size, digest.result(), rest)
         delta = Delta("exact", {}, side_of(base, threads), side_of(tuned, threads, name), None, BY, records, whole)
@@ -100,16 +101,6 @@ def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: 
         if same is not None and same.offset == region.tensor.offset and same.storage.key in firsts:
             found[name] = firsts[same.storage.key]
     return found
-
-
-class _RestWork:
-    """Compresses a piece of the rest against the base's."""
-
-    def __init__(self, base: FileStage, tuned: FileStage) -> None:
-        self._base, self._tuned = base, tuned
-
-    def __call__(self, span: tuple[int, int]) -> bytes:
-        return packed_after(self._tuned.rest(*span), rest_known(self._base, *span))
 
 
 def file_digest(path: Path) -> str:
