@@ -42,11 +42,12 @@ def test_decimal_commas_and_quoted_numbers(cli: Cli) -> None:
         in average(cli, "b", "a + 0,5 * (b - a)").err
     )
     for written in ("'0.7'", "0,7"):
-        text = f"inputs: {{a: a.ckpt, b: b.ckpt}}\nparams:\n  s: {written}\nsave:\n  o.ckpt: a + s * (b - a)\n"
-        Path("r.yaml").write_text(text)
-        ran = cli("run", "r.yaml")
-        assert ran.code == 2
-        assert "hint: a number stands without quotes and with a point: 0.7\n" in ran.err
+        for formula in ("a + s * (b - a)", "lerp(a, b, s)", "keep_largest(b - a, density=s)"):
+            text = f"inputs: {{a: a.ckpt, b: b.ckpt}}\nparams:\n  s: {written}\nsave:\n  o.ckpt: {formula}\n"
+            Path("r.yaml").write_text(text)
+            ran = cli("run", "r.yaml")
+            assert ran.code == 2
+            assert "hint: a number stands without quotes and with a point: 0.7\n" in ran.err
 
 
 def test_a_budget_of_next_to_nothing(cli: Cli) -> None:

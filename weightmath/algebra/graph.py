@@ -8,6 +8,7 @@ never rearranged). Interning keys on types and bits: -0.0 is not 0.0, and 1 is n
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -22,6 +23,7 @@ from weightmath.layout import Layout
 from weightmath.scope import Domain
 
 _MASKS = {*COMPARISONS, *LOGIC, "largest_mask", "bernoulli"}
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?")  # as text, with a comma perhaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +192,13 @@ def node(op: str, *args: Vector, domain: Domain, source: Input | None = None, **
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a plain number, numpy's among them; truth values are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def number_hint(value: object) -> str | None:
+    """How a number is written that is a text, perhaps with a comma; None for anything else."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return None
+    return f"a number stands without quotes and with a point: {value.replace(',', '.')}"
 
 
 def constant(value: float) -> Vector:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from weightmath.algebra.graph import Vector, by_name, is_number, node
+from weightmath.algebra.graph import Vector, by_name, is_number, node, number_hint
 from weightmath.algebra.names import Table
 from weightmath.algebra.show import brief
 from weightmath.errors import KindError, RecipeError, at, nearest
@@ -312,9 +312,10 @@ def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
         return value
     if not is_number(value):
         vectors = "a vector, " if parameter.role.word == "vector or number" else ""
-        raise RecipeError(
+        fact = (
             f"`{parameter.name}` must be {vectors}a number, a table of patterns or a statistic, not `{written(value)}`"
         )
+        raise RecipeError(fact, hint=number_hint(value))
     _check_range(parameter, value)
     return float(value)
 
@@ -335,14 +336,14 @@ def _check_range(parameter: Parameter, value: float) -> None:
 
 def _to_plain(signature: Signature, parameter: Parameter, value: Any) -> float:
     if not is_number(value):
-        raise RecipeError(f"`{parameter.name}` must be a plain number, not `{written(value)}`")
+        raise RecipeError(f"`{parameter.name}` must be a plain number, not `{written(value)}`", hint=number_hint(value))
     _check_range(parameter, value)
     return float(value)
 
 
 def _to_whole(signature: Signature, parameter: Parameter, value: Any) -> int:
     if not is_number(value) or not math.isfinite(value) or value != int(value):
-        raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`")
+        raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`", hint=number_hint(value))
     _check_range(parameter, value)
     return int(value)
 

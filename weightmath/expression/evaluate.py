@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightmath.algebra.graph import Vector, is_number, vector
+from weightmath.algebra.graph import Vector, is_number, number_hint, vector
 from weightmath.algebra.names import Table
 from weightmath.errors import E, RecipeError, WeightmathError, at, nearest
 from weightmath.expression.nodes import (
@@ -50,7 +49,6 @@ SCOPES = ("row", "tensor", "layer", "global")
 _FEW = 8  # functions that a message lists
 # Below it float64 holds every whole number.
 _EXACT = 2**53
-_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?")  # as text, with a comma perhaps
 
 
 def evaluate(
@@ -214,12 +212,10 @@ def _check_operand(sign: str, operand: Value) -> None:
             hint = "comparisons make masks; put them in parentheses: (a > b) & (c > d)"
             raise RecipeError(f"`{sign}` takes masks, and {_described(operand)}", hint=hint)
     elif not is_number(operand) and not isinstance(operand, Table):
-        hint = None
-        if isinstance(operand, str) and _NUMBER.fullmatch(operand):
-            hint = f"a number stands without quotes and with a point: {operand.replace(',', '.')}"
-        elif not isinstance(operand, str | bool) and isinstance(operand, Sequence):
-            hint = "sum(list) and mean(list) combine the vectors of a list; list[0] is the first"
-        raise RecipeError(f"`{sign}` takes vectors and numbers, and {_described(operand)}", hint=hint)
+        way_out = number_hint(operand)
+        if not isinstance(operand, str | bool) and isinstance(operand, Sequence):
+            way_out = "sum(list) and mean(list) combine the vectors of a list; list[0] is the first"
+        raise RecipeError(f"`{sign}` takes vectors and numbers, and {_described(operand)}", hint=way_out)
 
 
 def _folded(sign: str, left: Any, right: Any) -> float:
