@@ -65,8 +65,8 @@ PLACE = {name: place for place, line in enumerate(LAYERS) for name in line}
 # What alone may import each library, besides the standard one.
 HOMES = {
     "torch": {"lab.memory"},
-    "numkong": {"kernels.convert", "kernels.loops", "kernels.products", "versions"},
-    "llvmlite": {"kernels.loops"},
+    "numkong": {"kernels.convert", "kernels.machine", "kernels.products", "versions"},
+    "llvmlite": {"kernels.machine"},
     "xxhash": {"fingerprint"},
     "zstandard": {"delta"},
     "threadpoolctl": {"kernels.one_thread"},

@@ -68,6 +68,8 @@ def test_any_graph(value: Vector, order: list[int]) -> None:
         (x - y) ** 2 + f.abs(x) ** 0.5 + (y**3 - z),
         x + 0.1 * f.gaussian(seed=1) * y,
         f.model(x),
+        x + f.keep_largest(any_graph.wide - x, 0.2, scope="global"),
+        x + f.keep_smallest(y - x, 0.2, scope="layer"),
         f.only(x, "*.w") * 2 + f.only(y, "*bias") * 3,
     ],
     ids=str,

@@ -13,7 +13,7 @@ import pytest
 
 from weightmath.algebra.formulas import COMPARE, UFUNCS
 from weightmath.dtypes import DTYPES
-from weightmath.kernels import convert, loops
+from weightmath.kernels import convert, loops, machine
 from weightmath.kernels.elementwise import KERNELS
 
 TINY = {"float32": 1e-45, "float64": 5e-324}
@@ -52,7 +52,7 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 def test_there_are_loops_where_they_are_tested() -> None:
-    assert (loops.compiler() is not None) == (platform.machine() in ("x86_64", "AMD64"))
+    assert (machine.compiler() is not None) == (platform.machine() in ("x86_64", "AMD64"))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_older_llvmlite_is_not_used(
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr("numkong.get_capabilities", lambda: {"haswell": True})
-    assert loops.compiler.__wrapped__() == answer
+    assert machine.compiler.__wrapped__() == answer
 
 
 def test_every_operation_that_numpy_has_in_one_call_can_be_in_a_loop() -> None:
@@ -119,53 +119,12 @@ def test_every_half_is_read_as_its_conversion_has_it(stored: str, wide: str) -> 
     assert same_bits(found, -expected)
 
 
-def near_halves(stored: str) -> np.ndarray:
-    """float32 numbers that are halves, in the middle of two, and just beside; and random bits, NaNs among them."""
-    halves = np.empty(1 << 16, np.float32)
-    convert.decode(np.arange(1 << 16, dtype=np.uint16).view(DTYPES[stored].bits), DTYPES[stored], halves)
-    some = np.random.default_rng(0).integers(0, 1 << 32, 1 << 16, dtype=np.uint32).view(np.float32)
-    middles = (halves[:-1].astype(np.float64) + halves[1:]).astype(np.float32) / 2
-    return np.concatenate([halves, some, middles, np.nextafter(middles, np.float32(np.inf)), [np.nan, np.inf, 65520]])
-
-
-@pytest.mark.parametrize("stored", sorted(loops.ROUNDED))
-def test_rounding_beside_a_template(stored: str) -> None:
-    with np.errstate(all="ignore"):
-        numbers = near_halves(stored if stored != "float32" else "bfloat16").astype(np.float32)
-    dtype = DTYPES[stored]
-    expected = np.empty(numbers.shape, dtype.bits)
-    convert.encode(numbers, dtype, expected)
-    other = expected.copy()
-    whole = other.view(f"u{dtype.itemsize}")
-    whole[::7] ^= 1
-    bits, differ = np.zeros_like(expected), np.zeros(numbers.shape, bool)
-    target = numbers if stored == "float32" else bits
-    assert loops.bound_rounding(numbers, stored, target, other, differ)()
-    assert target.tobytes() == expected.tobytes()
-    assert np.array_equal(np.flatnonzero(differ), np.arange(0, len(numbers), 7))
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("stored", sorted(loops.ROUNDED))
-def test_rounding_tells_of_a_single_nan_or_infinity(stored: str, size: int) -> None:
-    numbers = np.random.default_rng(size).standard_normal(size).astype(np.float32)
-    bits = numbers if stored == "float32" else np.empty(size, DTYPES[stored].bits)
-    look = loops.bound_rounding(numbers, stored, bits, None, None)
-    assert not look()
-    for odd in (np.nan, np.inf, -np.inf):
-        for place in (0, size // 2, size - 1):
-            before, numbers[place] = numbers[place], odd
-            assert look()
-            numbers[place] = before
-    assert not look()
-
-
 def test_what_a_loop_works_on_lives_as_long() -> None:
     numbers, found = np.ones(3, np.float32), np.zeros(3, np.float32)
     lives = weakref.ref(numbers)
     call = loops.bound(loops.Loop("float32", ("float32",), (("negative", (0,)),), (1,)), [numbers], [found])
     del numbers
-    loops._compiled.cache_clear()
+    loops._made.cache_clear()
     gc.collect()
     assert lives() is not None
     call()

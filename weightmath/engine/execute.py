@@ -236,7 +236,7 @@ class _Run:
         if len(found) == _MOST_FRAMES:
             found.clear()
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        frame = Frame(self.plan, self.tables, self.io, shape, dtype)
+        frame = Frame(self.plan, self.tables, self.io, shape, dtype, self.settings.loops)
         frame.go_to(pieces)
         found[program, shape] = frame, program.prepare(frame)
         return found[program, shape]

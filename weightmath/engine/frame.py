@@ -88,6 +88,7 @@ class Frame:
     io: Any
     shape: tuple[int, int]
     dtype: np.dtype
+    loops: bool
     pieces: Sequence[Piece] = ()
     values: list[Any] = field(default_factory=list)
     stored: dict[int, Raw] = field(default_factory=dict)  # templates that are inputs, by slot

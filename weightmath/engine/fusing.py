@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from weightmath.algebra.graph import Vector
-from weightmath.kernels import loops
+from weightmath.kernels import loops, machine
 from weightmath.scope import Domain
 
 WORTH_FUSING = 1 << 24  # elements that are computed alike: to make a loop takes as long as it saves for so many
@@ -22,7 +22,7 @@ Below = Callable[[Vector], tuple[Vector, ...]]  # the operands of a node
 
 def is_worth(elements: int) -> bool:
     """Whether so many are computed sooner by a loop that is yet to be made."""
-    return elements >= WORTH_FUSING and loops.compiler() is not None
+    return elements >= WORTH_FUSING and machine.compiler() is not None
 
 
 @dataclass(frozen=True)

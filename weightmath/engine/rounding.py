@@ -10,7 +10,7 @@ import numpy as np
 
 from weightmath.dtypes import DType
 from weightmath.engine.frame import Call, Raw
-from weightmath.kernels import convert, loops
+from weightmath.kernels import convert, fixed_loops
 from weightmath.kernels.scratch import borrow
 
 
@@ -52,11 +52,11 @@ def round_to(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
 
 def round_in_loop(values: np.ndarray, dtype: DType, template: Raw | None) -> Rounded:
     """The same by one loop of machine code, where there is one for these dtypes."""
-    if values.dtype != np.float32 or dtype.name not in loops.ROUNDED or (template and template.dtype != dtype):
+    if values.dtype != np.float32 or dtype.name not in fixed_loops.ROUNDED or (template and template.dtype != dtype):
         return round_to(values, dtype, template)
     bits = values if dtype.bits == values.dtype else borrow("rounding.out", values.shape, dtype.bits)
     differ = None if template is None else borrow("rounding.differ", values.shape, bool)
-    look = loops.bound_rounding(values, dtype.name, bits, template and template.bits, differ)
+    look = fixed_loops.bound_rounding(values, dtype.name, bits, template and template.bits, differ)
     found = [False]
 
     def call() -> None:

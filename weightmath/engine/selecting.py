@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Slots, Step
 from weightmath.engine.tables import quantile_of
-from weightmath.kernels.bracket import mask_tile
+from weightmath.kernels.bracket import Cut, keep_tile, mask_tile
 from weightmath.kernels.elementwise import select
 from weightmath.kernels.scratch import borrow
 from weightmath.kernels.select import (
@@ -68,13 +68,19 @@ def keep(node: Vector, at: Slots) -> Step:
 
     def step(frame: Frame) -> None:
         values, found = frame.elements(at.args[0]), frame.values[at.args[1]]
+        if node.op == "keep" and not isinstance(found, tuple) and in_loops(cut_node, frame):
+            flat, result = np.ascontiguousarray(values).reshape(-1), frame.values[at.out].reshape(-1)
+            for one, number, here in _tiles_with_cuts(cut_node, frame, found):
+                keep_tile(flat[here], one, number, result[here])
+            return
         mask = borrow("selecting.mask", frame.shape, bool)
         keys = keys_of(cut_node, frame, at.args[0])
         if isinstance(found, tuple):
             thresholds, ties = found
             mask_rows(cells_of(cut_node, keys), thresholds, ties, cells_of(cut_node, mask))
         else:
-            _mask_tiles(cut_node, frame, keys.reshape(-1), found, mask.reshape(-1))
+            for one, number, here in _tiles_with_cuts(cut_node, frame, found):
+                mask_tile(keys.reshape(-1)[here], one, number, mask.reshape(-1)[here])
         result = frame.values[at.out]
         if node.op == "keep":
             select(result, np.ascontiguousarray(values, dtype=frame.dtype), mask)
@@ -84,11 +90,20 @@ def keep(node: Vector, at: Slots) -> Step:
     return step
 
 
-def _mask_tiles(cut_node: Vector, frame: Frame, keys: np.ndarray, cuts: Sequence[Any], mask: np.ndarray) -> None:
-    """Mask by the cuts in the tables, one for each piece, or for each of its rows."""
+def in_loops(cut_node: Vector, frame: Frame) -> bool:
+    """Whether loops of machine code select by this cut: the largest magnitudes, in the dtype of their cells."""
+    dtype = frame.plan.key_dtype(cut_node, frame.pieces[0].entry)
+    return frame.loops and cut_node.op == "cut" and cut_node.option("order") == "largest" and dtype == frame.dtype
+
+
+def _tiles_with_cuts(cut_node: Vector, frame: Frame, cuts: Sequence[Any]) -> Iterator[tuple[Cut, int, slice]]:
+    """For each tile its cut, of those in the tables, its number within the cut's cell, and where it lies.
+
+    cuts   one for each piece, or for each of its rows
+    """
     own = {piece.entry: found for piece, found in zip(frame.pieces, cuts, strict=True)}
     for piece, number, one, here in frame.tiles():
         found = own[piece.entry]
         base = 0 if frame.plan.local(cut_node, piece.entry) else frame.plan.tile_base[piece.entry]
         of_row = found[one.row if cut_node.domain == Domain.ROW else 0] if isinstance(found, list) else found
-        mask_tile(keys[here], of_row, base + number, mask[here])
+        yield of_row, base + number, here

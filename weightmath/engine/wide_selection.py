@@ -17,9 +17,9 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Step
 from weightmath.engine.plan import Plan
-from weightmath.engine.selecting import keys_of
+from weightmath.engine.selecting import in_loops, keys_of
 from weightmath.engine.traces import Tallied
-from weightmath.kernels.bracket import BUDGET, Cut, Tally, sample_ranges, tally, trivial_cut
+from weightmath.kernels.bracket import BUDGET, Cut, Tally, sample_ranges, tally, tally_magnitudes, trivial_cut
 from weightmath.kernels.select import interpolate, keep_count, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
 from weightmath.scope import Domain, tile, tile_count
@@ -106,15 +106,17 @@ class WideSelection:
 
         def step(frame: Frame) -> None:
             found = []
-            keys = keys_of(self.node, frame, slot).reshape(-1)
+            loops = not sampling and in_loops(self.node, frame)
+            values = np.ascontiguousarray(frame.elements(slot)) if loops else keys_of(self.node, frame, slot)
+            count, flat = tally_magnitudes if loops else tally, values.reshape(-1)
             for piece, number, one, here in frame.tiles():
                 cell = self._cells[self._cell_of(piece.entry, one.row)]
                 if sampling:
                     for part in self._samples.get(piece.entry, {}).get(number, ()):
-                        self._collect(cell, (piece.entry, number, part.start), keys[here][part].copy())
+                        self._collect(cell, (piece.entry, number, part.start), flat[here][part].copy())
                 elif cell.selector is not None and cell.value is None:
                     number_in_run = self.plan.tile_base[piece.entry] + number
-                    found.append((piece.entry, one.row, tally(cell.selector.bracket, number_in_run, keys[here])))
+                    found.append((piece.entry, one.row, count(cell.selector.bracket, number_in_run, flat[here])))
             if found:
                 frame.traces.append(Tallied(self.node, tuple(found)))
 

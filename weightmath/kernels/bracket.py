@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from weightmath.kernels.elementwise import select
+from weightmath.kernels.fixed_loops import count_magnitudes, keep_magnitudes
 from weightmath.kernels.scratch import borrow
-from weightmath.kernels.select import any_nan, mask_rows
+from weightmath.kernels.select import any_nan, key_dtype, magnitude_keys, mask_rows
 
 BUDGET = 32 << 20
 _BLOCK = 4096  # sampled elements in a run: whole pages
@@ -101,7 +104,7 @@ def tally(bracket: Bracket, tile: int, keys: np.ndarray) -> Tally:
     np.subtract(flat, lo, out=offsets)  # keys below wrap to the largest, so that one comparison finds those inside
     np.less_equal(offsets, flat.dtype.type(bracket.hi - bracket.lo), out=flags)
     inside = int(np.count_nonzero(flags))
-    found, counts = _collect(bracket, flat, flags, inside)
+    found, counts = _collect(bracket, inside, flat.dtype, lambda: flat[np.flatnonzero(flags)])
     above = None
     if bracket.successor and below + inside < flat.size:
         past = flat.dtype.type(bracket.hi + 1)
@@ -110,14 +113,24 @@ def tally(bracket: Bracket, tile: int, keys: np.ndarray) -> Tally:
     return Tally(tile, flat.size, below, inside, found, counts, above, bracket.successor and bool(any_nan(flat)))
 
 
+def tally_magnitudes(bracket: Bracket, tile: int, values: np.ndarray) -> Tally:
+    """`tally` of the values' magnitude keys, by a loop of machine code. For brackets that want no key above them."""
+    flags = borrow("bracket.flags", values.shape, bool)
+    below = count_magnitudes(values, bracket.lo, bracket.hi, flags)
+    inside = int(np.count_nonzero(flags))
+    dtype = key_dtype(values.dtype)
+    found, counts = _collect(bracket, inside, dtype, lambda: magnitude_keys(values[np.flatnonzero(flags)]))
+    return Tally(tile, values.size, below, inside, found, counts, above=None, nan=False)
+
+
 def _collect(
-    bracket: Bracket, keys: np.ndarray, flags: np.ndarray, inside: int
+    bracket: Bracket, inside: int, dtype: np.dtype, keys: Callable[[], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The flagged keys, or the distinct ones and their counts where there are many that repeat."""
+    """The keys inside, or the distinct ones and their counts where there are many that repeat."""
     if bracket.lo == bracket.hi:
         times = 1 if inside else 0
-        return np.full(times, bracket.lo, keys.dtype), np.full(times, inside, np.int64)
-    found = keys[np.flatnonzero(flags)]
+        return np.full(times, bracket.lo, dtype), np.full(times, inside, np.int64)
+    found = keys()
     if inside >= _MANY:
         found.sort()
         last = np.append(found[1:] != found[:-1], True)
@@ -138,3 +151,14 @@ def mask_tile(keys: np.ndarray, cut: Cut, tile: int, out: np.ndarray) -> np.ndar
     else:
         mask_rows(keys.reshape(1, -1), np.array([key]), np.array([cut.ties]), out.reshape(1, -1))
     return out
+
+
+def keep_tile(values: np.ndarray, cut: Cut, tile: int, out: np.ndarray) -> None:
+    """Values of that tile whose magnitudes the cut keeps, and 0 for others, by a loop of machine code."""
+    if tile == cut.tile:
+        mask = borrow("bracket.mask", values.shape, bool)
+        select(out, values, mask_tile(magnitude_keys(values), cut, tile, mask))
+    else:
+        # No magnitude's key is the largest integer, above which no key is.
+        least = min(cut.key + (tile > cut.tile), int(np.iinfo(key_dtype(values.dtype)).max))
+        keep_magnitudes(values, least, out)

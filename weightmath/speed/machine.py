@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from weightmath.kernels import loops
+from weightmath.kernels.machine import compiler
 from weightmath.text_files import write_whole
 from weightmath.versions import VERSIONS
 
@@ -43,7 +43,7 @@ class Machine:
 def this_machine() -> dict[str, str]:
     """What measurements depend on."""
     processor = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-    return {**processor, **VERSIONS, "llvmlite": loops.compiler() or "none"}
+    return {**processor, **VERSIONS, "llvmlite": compiler() or "none"}
 
 
 def _processor() -> str:

@@ -1,0 +1,96 @@
+"""Loops of machine code that are always the same, against the passes that they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.kernels.test_loops import SIZES, odd_numbers
+from weightmath.dtypes import DTYPES
+from weightmath.kernels import convert, fixed_loops
+from weightmath.kernels.bracket import Bracket, Cut, keep_tile, mask_tile, tally, tally_magnitudes, trivial_cut
+from weightmath.kernels.elementwise import select
+from weightmath.kernels.select import key_dtype, magnitude_keys
+
+
+def near_halves(stored: str) -> np.ndarray:
+    """float32 numbers that are halves, in the middle of two, and just beside; and random bits, NaNs among them."""
+    halves = np.empty(1 << 16, np.float32)
+    convert.decode(np.arange(1 << 16, dtype=np.uint16).view(DTYPES[stored].bits), DTYPES[stored], halves)
+    some = np.random.default_rng(0).integers(0, 1 << 32, 1 << 16, dtype=np.uint32).view(np.float32)
+    middles = (halves[:-1].astype(np.float64) + halves[1:]).astype(np.float32) / 2
+    return np.concatenate([halves, some, middles, np.nextafter(middles, np.float32(np.inf)), [np.nan, np.inf, 65520]])
+
+
+@pytest.mark.parametrize("stored", sorted(fixed_loops.ROUNDED))
+def test_rounding_beside_a_template(stored: str) -> None:
+    with np.errstate(all="ignore"):
+        numbers = near_halves(stored if stored != "float32" else "bfloat16").astype(np.float32)
+    dtype = DTYPES[stored]
+    expected = np.empty(numbers.shape, dtype.bits)
+    convert.encode(numbers, dtype, expected)
+    other = expected.copy()
+    whole = other.view(f"u{dtype.itemsize}")
+    whole[::7] ^= 1
+    bits, differ = np.zeros_like(expected), np.zeros(numbers.shape, bool)
+    target = numbers if stored == "float32" else bits
+    assert fixed_loops.bound_rounding(numbers, stored, target, other, differ)()
+    assert target.tobytes() == expected.tobytes()
+    assert np.array_equal(np.flatnonzero(differ), np.arange(0, len(numbers), 7))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("stored", sorted(fixed_loops.ROUNDED))
+def test_rounding_tells_of_a_single_nan_or_infinity(stored: str, size: int) -> None:
+    numbers = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    bits = numbers if stored == "float32" else np.empty(size, DTYPES[stored].bits)
+    look = fixed_loops.bound_rounding(numbers, stored, bits, None, None)
+    assert not look()
+    for odd in (np.nan, np.inf, -np.inf):
+        for place in (0, size // 2, size - 1):
+            before, numbers[place] = numbers[place], odd
+            assert look()
+            numbers[place] = before
+    assert not look()
+
+
+def numbers_with_ties(dtype: str, size: int = 5000) -> np.ndarray:
+    some = np.round(np.random.default_rng(0).standard_normal(size) * 20).astype(dtype) / 16
+    return np.concatenate([some, odd_numbers(dtype)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.5, 1.5), (1.0, 1.0), (0.0, 0.0), (0.0, np.inf), (3.0, np.nan), (1e30, 1e35)]
+)
+def test_a_tally_of_magnitudes_is_one_of_their_keys(dtype: str, low: float, high: float) -> None:
+    values = numbers_with_ties(dtype)
+    lo, hi = (int(key) for key in magnitude_keys(np.array([low, high], dtype)))
+    expected = tally(Bracket(lo, hi), 7, magnitude_keys(values))
+    found = tally_magnitudes(Bracket(lo, hi), 7, values)
+    assert (found.tile, found.size, found.below, found.inside) == (7, values.size, expected.below, expected.inside)
+    np.testing.assert_array_equal(found.keys, expected.keys)
+    np.testing.assert_equal(found.counts, expected.counts)
+    assert found.keys.dtype == key_dtype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("at", [0.0, 0.5, 1.0, np.inf, np.nan])
+@pytest.mark.parametrize("tile", [3, 4, 5])  # before, at, and after the one with the place of the cut
+def test_what_a_cut_keeps_of_a_tile(dtype: str, at: float, tile: int) -> None:
+    values = numbers_with_ties(dtype)
+    cut = Cut(int(magnitude_keys(np.array([at], dtype))[0]), 4, 1)
+    expected, found = np.empty_like(values), np.empty_like(values)
+    select(expected, values, mask_tile(magnitude_keys(values), cut, tile, np.empty(values.shape, bool)))
+    keep_tile(values, cut, tile, found)
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cuts_that_keep_all_or_nothing(dtype: str) -> None:
+    values = numbers_with_ties(dtype)
+    found = np.empty_like(values)
+    keep_tile(values, trivial_cut(9, 9, key_dtype(dtype)), 0, found)
+    assert found.tobytes() == values.tobytes()
+    keep_tile(values, trivial_cut(9, 0, key_dtype(dtype)), 0, found)
+    assert not found.view(key_dtype(dtype)).any()
