@@ -76,12 +76,7 @@ def line(
     """
     asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
-    def view(progress: Told) -> View:
-        from weightmath.lab.landscape import views
-
-        return views.line(a, b, points=grid, margin=margin)
-
-    _explore(asked, view)
+    _explore(asked, lambda views, told: views.line(a, b, points=grid, margin=margin))
 
 
 @landscape.command(epilog=_example("plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"))
@@ -110,12 +105,7 @@ def plane(
     """
     asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
-    def view(progress: Told) -> View:
-        from weightmath.lab.landscape import views
-
-        return views.plane(a, b, c, points=grid, margin=margin, progress=progress)
-
-    _explore(asked, view)
+    _explore(asked, lambda views, told: views.plane(a, b, c, points=grid, margin=margin, progress=told))
 
 
 @landscape.command(epilog=_example("around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"))
@@ -148,17 +138,14 @@ def around(
     grid covers the path.
     """
     asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
-
     given = {"directions": directions, "seed": seed, "reach": reach, "margin": margin}
 
-    def view(progress: Told) -> View:
-        from weightmath.lab.landscape import views
-
+    def view(views: Any, told: Told) -> Any:
         own = {"points": grid, **_chosen(along, trajectory, given)}
         if along:
             return views.along(a, along, **own)
         if trajectory:
-            return views.trajectory(a, _path(trajectory, a), progress=progress, **own)
+            return views.trajectory(a, _path(trajectory, a), progress=told, **own)
         return views.around(a, **own)
 
     _explore(asked, view)
@@ -211,12 +198,7 @@ def noise(
     """
     asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
 
-    def view(progress: Told) -> View:
-        from weightmath.lab.landscape import views
-
-        return views.noise(a, _numbers(scales), seeds)
-
-    _explore(asked, view)
+    _explore(asked, lambda views, told: views.noise(a, _numbers(scales), seeds))
 
 
 def _path(given: list[str], end: Path) -> list[Path]:
@@ -241,15 +223,20 @@ def _numbers(text: str) -> list[float]:
         raise RecipeError(f"`{text}` is no list of numbers", where="--scales", hint="0.01,0.03,0.1") from None
 
 
-def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
-    """Measure a view and print what was found."""
+def _explore(asked: Asked, make: Callable[[Any, Told], View]) -> None:
+    """Measure a view and print what was found.
+
+    make   gets the module that makes views, which is imported by now, and what is told bytes done and in all
+    """
     with failing(REFUSED, as_json=asked.json):
         from weightmath.cli.landscape_page import draw, picture_file, show
         from weightmath.cli.progress import progress_bar
         from weightmath.cli.quantities import parse_size
-        from weightmath.lab.landscape.explore import prepare_view, run_view, warnings_of
+        from weightmath.lab.landscape import views
+        from weightmath.lab.landscape.explore import prepare_view, warnings_of
         from weightmath.lab.metric import parse_metric
         from weightmath.lab.points import Work
+        from weightmath.lab.sweep import run_sweep
 
         metric = parse_metric(
             asked.metric,
@@ -261,11 +248,11 @@ def _explore(asked: Asked, make: Callable[[Told], View]) -> None:
         work = Work(asked.jobs, asked.threads, parse_size(asked.memory) if asked.memory else None)
         page = picture_file(asked.stem, resume=asked.resume)
         with progress_bar("measuring distances", wanted=not asked.json) as progress:
-            view = make(progress)
+            view = make(views, progress)
         sweep = prepare_view(view, metric, keep=asked.keep, stem=asked.stem, resume=asked.resume)
     with failing(FAILED, as_json=asked.json):
         with progress_bar("measuring points", wanted=not asked.json, points=True) as progress:
-            found = run_view(sweep, work, progress)
+            found = run_sweep(sweep, work, progress)
         from weightmath.reports.landscape import landscape_report
         from weightmath.reports.plain import as_json
 

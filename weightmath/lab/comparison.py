@@ -6,7 +6,6 @@ in the rounding of products of whole models. All else is arithmetic on small mat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from weightmath.files.choice import natural
 from weightmath.lab.geometry import Drift, Map, cosines, drift, gram, planar_map
 from weightmath.scope import Scope
 
@@ -123,7 +123,7 @@ class Comparison:
         cells: dict[str, list[Part]] = {}
         for part in self.by_tensor:
             cells.setdefault(Scope("layer").cell(part.name), []).append(part)
-        return tuple(_together(name, cells[name]) for name in sorted(cells, key=_counting))
+        return tuple(_together(name, cells[name]) for name in sorted(cells, key=natural))
 
     @cached_property
     def map(self) -> Map:
@@ -135,7 +135,3 @@ def _together(name: str, parts: Sequence[Part]) -> Part:
     squared = np.add.reduce([part.squared for part in parts])
     opposed = np.add.reduce([part.opposed for part in parts])
     return Part(name, len(parts), sum(part.elements for part in parts), squared, opposed)
-
-
-def _counting(name: str) -> list[tuple[bool, int, str]]:
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]

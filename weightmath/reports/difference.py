@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from weightmath.difference import Comparison, Distance, Pair
+from weightmath.files.choice import natural
 from weightmath.scope import Scope
 
 
@@ -129,7 +129,7 @@ def _layers(pairs: Iterable[Pair]) -> tuple[LayerDifference, ...]:
     layers: dict[str, list[Pair]] = {}
     for pair in pairs:
         layers.setdefault(Scope("layer").cell(pair.name), []).append(pair)
-    return tuple(_layer(name, layers[name]) for name in sorted(layers, key=_counting))
+    return tuple(_layer(name, layers[name]) for name in sorted(layers, key=natural))
 
 
 def _layer(name: str, pairs: list[Pair]) -> LayerDifference:
@@ -138,8 +138,3 @@ def _layer(name: str, pairs: list[Pair]) -> LayerDifference:
     return LayerDifference(
         name, len(pairs), equal, total.relative_change if total else None, total.cosine if total else None
     )
-
-
-def _counting(name: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts `blocks.9` before `blocks.10`."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]

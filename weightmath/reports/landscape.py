@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightmath.lab.landscape.barrier import Barrier
-from weightmath.lab.landscape.explore import Explored
-from weightmath.lab.landscape.robustness import Level
+from weightmath.lab.landscape.barrier import Barrier, barriers
+from weightmath.lab.landscape.robustness import Level, robustness
+from weightmath.lab.sweep import Swept
 from weightmath.lab.table import Row, paths
 
 
@@ -52,7 +52,7 @@ class LandscapeReport:
     warnings: Sequence[str]
 
 
-def landscape_report(found: Explored, stem: Path, page: Path | None, warnings: Sequence[str]) -> LandscapeReport:
+def landscape_report(found: Swept, stem: Path, page: Path | None, warnings: Sequence[str]) -> LandscapeReport:
     """The record of what was measured."""
     head, rows = found.table.head, found.table.rows
     best = found.table.best() if head.goal else None
@@ -67,8 +67,8 @@ def landscape_report(found: Explored, stem: Path, page: Path | None, warnings: S
         goal=head.goal,
         best=None if best is None else _spot(best),
         checkpoint=None if found.checkpoint is None else str(found.checkpoint),
-        barriers=found.barriers,
-        curve=found.curve,
+        barriers=barriers(found.table) if head.what == "line" else (),
+        curve=robustness(found.table) if head.what == "noise" else (),
         rows=tuple(map(_spot, rows)),
         warnings=warnings,
     )

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath.checkpoint.ending import ENDINGS
-from weightmath.engine.meter import Told, silent
-from weightmath.lab.landscape.barrier import Barrier, barriers
-from weightmath.lab.landscape.robustness import Level, check_interval, robustness
+from weightmath.lab.landscape.robustness import check_interval
 from weightmath.lab.landscape.views import View
 from weightmath.lab.metric import Function, Metric, parse_metric
 from weightmath.lab.points import Work
@@ -19,22 +16,6 @@ from weightmath.lab.table import Table, paths
 from weightmath.recipe import loads
 from weightmath.recipe.metric import Goal
 from weightmath.several import several
-
-
-@dataclass(frozen=True)
-class Explored:
-    """What was found in a landscape.
-
-    table       all points
-    barriers    of a line, one for each metric with a goal
-    curve       of noise, each metric at each scale
-    checkpoint  the file of the best point, where that is kept
-    """
-
-    table: Table
-    barriers: tuple[Barrier, ...]
-    curve: tuple[Level, ...]
-    checkpoint: Path | None
 
 
 def prepare_view(
@@ -61,18 +42,6 @@ def warnings_of(view: View, sweep: Sweep) -> tuple[str, ...]:
     metric = sweep.study.metric
     stale = () if metric is not None and metric.hook else view.warnings
     return (*stale, *(warning for warning in sweep.study.warnings if not warning.startswith("BatchNorm")))
-
-
-def run_view(sweep: Sweep, work: Work, progress: Told = silent) -> Explored:
-    """Measure a landscape. `progress` is told points done and in all. Fails as `run_sweep` does."""
-    swept = run_sweep(sweep, work, progress)
-    what = swept.table.head.what
-    return Explored(
-        swept.table,
-        barriers(swept.table) if what == "line" else (),
-        robustness(swept.table) if what == "noise" else (),
-        swept.checkpoint,
-    )
 
 
 def explore(
@@ -105,4 +74,4 @@ def explore(
     """
     measure = parse_metric(metric, allow_code=allow_code, of=several(of), goal=goal, recalibrate=recalibrate)
     sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else Path(out), resume=resume)
-    return run_view(sweep, Work(jobs, threads, memory)).table
+    return run_sweep(sweep, Work(jobs, threads, memory)).table
