@@ -186,8 +186,9 @@ def test_a_sum_of_models_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) -> None:
     base = wm.open(QUICKSTART / "base.ckpt")
-    with pytest.raises(wm.WeightmathError, match="does not have the layout of `base`"):
+    with pytest.raises(wm.WeightmathError, match="does not have the layout of `base`") as caught:
         wm.save((base + wm.open(mixed)) / 2, tmp_path / "out.ckpt")
+    assert str(caught.value).endswith("; `strip`, `rename` and `part` are wm.open's too")
     with pytest.raises(wm.WeightmathError, match="two checkpoints are called `base`"):
         wm.save((base + wm.open(mixed, name="base")) / 2, tmp_path / "out.ckpt")
 

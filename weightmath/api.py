@@ -189,4 +189,6 @@ def _check_layout(layout: Layout, vector: Vector, template: str) -> None:
     if refused:
         what, hint = described(refused, {}, vector.source.kind)
         where = str(_opened(vector).checkpoint.path)
-        raise LayoutError(f"`{vector}` does not have the layout of `{template}` {what}", where=where, hint=hint)
+        fact = f"`{vector}` does not have the layout of `{template}` {what}"
+        way_out = f"in a recipe: {hint}; `strip`, `rename` and `part` are wm.open's too"
+        raise LayoutError(fact, where=where, hint=way_out)

@@ -36,6 +36,15 @@ def test_an_expression_has_no_place_for_the_line_that_would_help(cli: Cli) -> No
     assert 'hint: -e has no place for it; in a recipe (weightmath new): add to the input: strip: ["module."]' in ran.err
 
 
+def test_names_with_another_first_word(cli: Cli) -> None:
+    torch.save({f"_orig_mod.{name}": value for name, value in STATE.items()}, "q.ckpt")
+    text = "inputs: {a: p.ckpt, b: {path: q.ckpt%s}}\nsave: {o.ckpt: (a + b) / 2}\n"
+    Path("r.yaml").write_text(text % "")
+    assert 'hint: add to the input: rename: {"_orig_mod.": "module."}\n' in cli("run", "r.yaml").err
+    Path("r.yaml").write_text(text % ', rename: {"_orig_mod.": "module."}')
+    assert cli("run", "r.yaml").code == 0
+
+
 def test_decimal_commas_and_quoted_numbers(cli: Cli) -> None:
     assert (
         "`0,5` is not a number\n  a + 0,5 * (b - a)\n      ^^^\n  hint: write 0.5\n"

@@ -93,4 +93,16 @@ def matching_rule(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, in
             rules[f'strip: ["{prefix}"]'] += 1
         if name in tails:
             rules[f'rename: {{"": "{tails[name]}"}}'] += 1
-    return rules.most_common(1)[0] if rules else ("", 0)
+    return rules.most_common(1)[0] if rules else _other_beginning(missing, extra)
+
+
+def _other_beginning(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, int]:
+    """The `rename` of a first word to another that would match all names: module. and _orig_mod."""
+    firsts = {first for first, dot, _ in (name.partition(".") for name in missing) if dot}
+    others = {first for first, dot, _ in (name.partition(".") for name in extra) if dot}
+    if len(firsts) == len(others) == 1:
+        (first,), (other,) = firsts, others
+        renamed = {first + name.removeprefix(other) for name in extra}
+        if missing and renamed.issuperset(missing):
+            return f'rename: {{"{other}.": "{first}."}}', len(missing)
+    return "", 0
