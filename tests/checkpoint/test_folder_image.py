@@ -192,3 +192,19 @@ def test_targets(template: Path, tmp_path: Path) -> None:
         assert tree(tmp_path / name).keys() == {"model.safetensors", "config.json", *COMPANIONS}
     assert sorted(os.listdir(tmp_path)) == ["base", "empty", "file", "mine", "old"]
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+
+
+def test_an_adapter_keeps_its_name_and_configuration(tmp_path: Path) -> None:
+    folder, out = tmp_path / "adapter", tmp_path / "out"
+    folder.mkdir()
+    state = {f"base_model.model.q.lora_{part}.weight": torch.rand(2, 2) for part in "AB"}
+    save_file(state, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    (folder / "tokenizer.json").write_text("{}")
+    rewrite(folder, out, form="folder", shard=1)
+    assert tree(out).keys() == {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"}
+    assert tree(out)["adapter_config.json"] == tree(folder)["adapter_config.json"]
+    assert same_bits(load_file(out / "adapter_model.safetensors"), state)
+    (folder / "adapter_config.json").unlink()
+    rewrite(folder, tmp_path / "plain", form="folder")
+    assert tree(tmp_path / "plain").keys() == {"model.safetensors"}

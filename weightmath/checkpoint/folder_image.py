@@ -14,6 +14,8 @@ from weightmath.dtypes import DTYPES, DType
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
+# An adapter of PEFT has names of its own, by which it is found.
+ADAPTER, ADAPTER_CONFIG = "adapter_model", "adapter_config.json"
 # What belongs to a model besides its weights, by the names that transformers gives them. Not its README, which
 # describes the template.
 COMPANIONS = (
@@ -30,11 +32,14 @@ def plan_folder_image(section: Section, wishes: Wishes) -> Image:
     """The image of a folder of safetensors; see `plan_image`.
 
     Shards hold at most `wishes.shard` bytes, but at least one tensor. The configuration, tokenizer and the like come
-    from the folder of the template, if it has a `config.json`; the dtype in there follows the weights.
+    from the folder of the template, if it has a `config.json`; the dtype in there follows the weights. An adapter of
+    PEFT is one file, and keeps its name and configuration.
     """
+    source = _folder_of(section.checkpoint)
+    is_adapter = source is not None and _is_adapter(section.checkpoint, source)
     flat = plan_flat(section, wishes)
-    shards = list(_shards(flat.tensors, wishes.shard))
-    names = [_shard_name(number, len(shards)) for number in range(len(shards))]
+    shards = [list(flat.tensors)] if is_adapter else list(_shards(flat.tensors, wishes.shard))
+    names = [f"{ADAPTER}.safetensors"] if is_adapter else [_shard_name(at, len(shards)) for at in range(len(shards))]
     files: list[File] = []
     parts: list[Part] = []
     for number, (name, plans) in enumerate(zip(names, shards, strict=True)):
@@ -42,9 +47,8 @@ def plan_folder_image(section: Section, wishes: Wishes) -> Image:
         files.append(file)
         parts += inside
     known = _index(flat, names, shards) if len(shards) > 1 else {}
-    source = _folder_of(section.checkpoint)
-    companions = list(_companions(source)) if source else []
-    if source:
+    companions = list(_companions(source, [ADAPTER_CONFIG] if is_adapter else [])) if source else []
+    if source and (source / CONFIG).is_file():
         known[CONFIG] = _config(source / CONFIG, _new_dtype(flat.tensors))
     for name, content in known.items():
         parts.append((Extent(len(files), 0, len(content)), content))
@@ -95,11 +99,16 @@ def _json(content: object, *, sort_keys: bool = False) -> bytes:
 def _folder_of(checkpoint: Checkpoint) -> Path | None:
     """The folder with the template's configuration."""
     folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    return folder if (folder / CONFIG).is_file() else None
+    return folder if (folder / CONFIG).is_file() or _is_adapter(checkpoint, folder) else None
 
 
-def _companions(folder: Path) -> Iterator[Companion]:
-    found = {path for pattern in COMPANIONS for path in folder.glob(pattern) if path.is_file()}
+def _is_adapter(checkpoint: Checkpoint, folder: Path) -> bool:
+    is_named_so = all(file.stem == ADAPTER for file in checkpoint.files)
+    return is_named_so and (folder / ADAPTER_CONFIG).is_file()
+
+
+def _companions(folder: Path, others: Sequence[str]) -> Iterator[Companion]:
+    found = {path for pattern in (*COMPANIONS, *others) for path in folder.glob(pattern) if path.is_file()}
     for path in sorted(found):
         yield Companion(path.relative_to(folder).as_posix(), path, path.stat().st_size)
 
