@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
@@ -69,16 +70,12 @@ def align(
     with failing(FAILED, as_json=json):
         from weightmath.cli.progress import progress_bar
         from weightmath.reports.alignment import align_report
-        from weightmath.reports.plain import as_json
 
         with measure or nullcontext(), progress_bar("matching", wanted=not json, points=True) as progress:
             report = align_report(aligning.run(job, seed=seed, metric=measure, force=force, progress=progress))
         if save_spec is not None:
             write_whole(save_spec, job.text)
-        if json:
-            print(as_json(report))
-        else:
-            _print(report)
+        answer(report, _print, as_json=json)
 
 
 def _print(report: AlignReport) -> None:

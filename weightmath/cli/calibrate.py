@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
+    from weightmath.reports.calibration import CalibrationReport
     from weightmath.speed.machine import Machine
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder on the disk that outputs will go to.")]
@@ -29,18 +31,18 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
         if not folder.is_dir():
             raise OutputError("there is no such folder", where=str(folder), hint=f"mkdir -p {folder}")
     with failing(FAILED, as_json=json):
-        from weightmath.cli.page import Page
         from weightmath.reports.calibration import calibration_report
-        from weightmath.reports.plain import as_json
 
-        report = calibration_report(folder)
-        if json:
-            print(as_json(report))
-            return
-        page = Page()
-        page.line(", ".join(f"{name} {value}" for name, value in report.machine.made_by.items()), style="bold")
-        page.table(_rows(report.machine))
-        page.line(f"kept in {report.kept}")
+        answer(calibration_report(folder), _print, as_json=json)
+
+
+def _print(report: CalibrationReport) -> None:
+    from weightmath.cli.page import Page
+
+    page = Page()
+    page.line(", ".join(f"{name} {value}" for name, value in report.machine.made_by.items()), style="bold")
+    page.table(_rows(report.machine))
+    page.line(f"kept in {report.kept}")
 
 
 def _rows(machine: Machine) -> list[list[str]]:

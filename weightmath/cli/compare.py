@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
 from weightmath.cli.quantities import counted, or_dash, share_text
 
@@ -56,7 +57,6 @@ def compare(
         from weightmath.cli.progress import progress_bar
         from weightmath.lab.compare import compare as compared
         from weightmath.reports.comparison import compare_report, csv_rows
-        from weightmath.reports.plain import as_json
         from weightmath.text_files import check_free, write_whole
 
         options.check_force(force, csv, "--csv")
@@ -75,10 +75,7 @@ def compare(
         report = compare_report(found)
         if csv is not None:
             write_whole(csv, _csv_text(csv_rows(report)))
-        if json:
-            print(as_json(report))
-        else:
-            _print(report, everything)
+        answer(report, _print, everything, as_json=json)
 
 
 def _csv_text(rows: Sequence[Sequence[object]]) -> str:

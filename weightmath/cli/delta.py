@@ -9,6 +9,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.allocation import keep_freed_memory
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
@@ -186,13 +187,11 @@ def compare(
         from weightmath.delta.api import open_delta
         from weightmath.engine.memory import threads_of
         from weightmath.reports.delta import comparison_report
-        from weightmath.reports.plain import as_json
 
         sides = open_delta(first), open_delta(second)
         opened = open_checkpoint(base).section(section)
         found = compared(opened, *sides, any_base=any_base, threads=threads_of(threads))
-        report = comparison_report(first, second, found)
-        print(as_json(report)) if json else show_comparison(report, everything)
+        answer(comparison_report(first, second, found), show_comparison, everything, as_json=json)
 
 
 @delta.command(epilog="Example:  weightmath delta compose v1.delta v2.delta -o v1-2.delta --base base.ckpt")

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from weightmath.cli.answer import answer
 from weightmath.cli.page import Page
 from weightmath.cli.quantities import counted, size_text
 from weightmath.delta.api import open_delta
 from weightmath.reports.delta import ComparisonReport, DeltaReport, delta_report
-from weightmath.reports.plain import as_json
 
 _SHOWN = 12
 
 
 def show(path: Path, everything: bool, json: bool) -> None:
     """Print the description of a delta file."""
-    report = delta_report(open_delta(path))
-    if json:
-        print(as_json(report))
-    else:
-        _print(report, everything)
+    answer(delta_report(open_delta(path)), _print, everything, as_json=json)
 
 
 def _print(report: DeltaReport, everything: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
 from weightmath.cli.quantities import or_dash, share_text
@@ -40,14 +41,10 @@ def diff(
             from weightmath.cli.progress import progress_bar
             from weightmath.difference import compare
             from weightmath.reports.difference import diff_report
-            from weightmath.reports.plain import as_json
 
         with progress_bar("comparing", wanted=not json) as progress:
             report = diff_report(compare(first, second, section, progress))
-        if json:
-            print(as_json(report))
-        else:
-            _print(report, everything)
+        answer(report, _print, everything, as_json=json)
     if not report.equal:
         raise typer.Exit(FAILED)
 

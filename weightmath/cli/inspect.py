@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
 
@@ -42,14 +43,10 @@ def inspect(
         with loading():
             from weightmath.checkpoint import open_checkpoint
             from weightmath.reports.checkpoint import checkpoint_report
-            from weightmath.reports.plain import as_json
 
         checkpoint = open_checkpoint(path)
         report = checkpoint_report(checkpoint, section, check=check)
-        if json:
-            print(as_json(report))
-        else:
-            _print(report, checkpoint, everything)
+        answer(report, _print, checkpoint, everything, as_json=json)
     if report.check is not None and report.check.problems:
         raise typer.Exit(FAILED)
 

@@ -12,6 +12,7 @@ import typer
 
 from weightmath.cli import landscape_options as its
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.engine.meter import Told
 
@@ -254,11 +255,7 @@ def _explore(asked: Asked, make: Callable[[Any, Told], View]) -> None:
         with progress_bar("measuring points", wanted=not asked.json, points=True) as progress:
             found = run_sweep(sweep, work, progress)
         from weightmath.reports.landscape import landscape_report
-        from weightmath.reports.plain import as_json
 
         draw(asked.stem, page)
         report = landscape_report(found, asked.stem, page, warnings_of(view, sweep))
-        if asked.json:
-            print(as_json(report))
-        else:
-            show(report)
+        answer(report, show, as_json=asked.json)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
 from weightmath.cli.loading import loading
+
+if TYPE_CHECKING:
+    from weightmath.reports.lock import LockReport
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe; its text is changed.")]
 Sums = Annotated[bool, typer.Option("--sha256", help="Pin the sha256 sums of the files too.")]
@@ -23,18 +27,16 @@ def lock(path: RecipePath, sums: Sums = False, threads: options.Threads = None, 
     """
     with failing(REFUSED, as_json=json):
         with loading():
-            from weightmath.cli.page import Page
             from weightmath.engine.memory import threads_of
             from weightmath.lock import lock as locked
             from weightmath.reports.lock import lock_report
-            from weightmath.reports.plain import as_json
 
-        report = lock_report(locked(path, sums=sums, threads=threads_of(threads)))
-        if json:
-            print(as_json(report))
-            return
-        page = Page()
-        page.line(f"{report.recipe}: {'pinned' if report.changed else 'was pinned so already'}", style="bold")
-        page.table(
-            [[one.name, one.fingerprint, *([one.sha256] if one.sha256 else []), one.path] for one in report.inputs]
-        )
+        answer(lock_report(locked(path, sums=sums, threads=threads_of(threads))), _print, as_json=json)
+
+
+def _print(report: LockReport) -> None:
+    from weightmath.cli.page import Page
+
+    page = Page()
+    page.line(f"{report.recipe}: {'pinned' if report.changed else 'was pinned so already'}", style="bold")
+    page.table([[one.name, one.fingerprint, *([one.sha256] if one.sha256 else []), one.path] for one in report.inputs])

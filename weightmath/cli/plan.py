@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
 from weightmath.cli.loading import loading
 
@@ -40,7 +41,6 @@ def plan(
             from weightmath.cli.quantities import parse_size
             from weightmath.engine.memory import settings_for
             from weightmath.job import prepare
-            from weightmath.reports.plain import as_json
             from weightmath.reports.plan import plan_report, refusal_of
 
         budget = parse_size(memory) if memory else None
@@ -50,10 +50,7 @@ def plan(
         refusal = refusal_of(job, threads=threads, memory=budget, force=force)
         fits = budget if refusal is None else None
         report = plan_report(job, settings_for(job.plan, threads, fits), refusal)
-        if json:
-            print(as_json(report))
-        else:
-            _print(report)
+        answer(report, _print, as_json=json)
     if refusal is not None:
         raise typer.Exit(REFUSED)
 

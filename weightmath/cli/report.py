@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
 
 if TYPE_CHECKING:
@@ -39,13 +40,9 @@ def report(
     with failing(REFUSED, as_json=json):
         from weightmath.lab.report.write import report as written
         from weightmath.reports.page import page_report
-        from weightmath.reports.plain import as_json
 
         record = page_report(written(results, output, svg=svg, png=png, title=title, force=force))
-        if json:
-            print(as_json(record))
-        else:
-            _print(record)
+        answer(record, _print, as_json=json)
 
 
 def _print(record: PageReport) -> None:

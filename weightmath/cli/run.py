@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
 
@@ -52,16 +53,12 @@ def run(
         check_start(job, threads=threads, memory=budget, force=force)
         job.pins.check_files()
     with failing(FAILED, as_json=json):
-        from weightmath.reports.plain import as_json
         from weightmath.reports.run import run_report
 
         with progress_bar("running", wanted=not json) as progress:
             done = run_job(job, threads=threads, memory=budget, force=force, progress=progress)
         report = run_report(done, time.monotonic() - started)
-        if json:
-            print(as_json(report))
-        else:
-            _print(report)
+        answer(report, _print, as_json=json)
 
 
 def _print(report: RunReport) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 
 if TYPE_CHECKING:
@@ -88,12 +89,11 @@ def soup(
         )
         work = Work(1, threads, parse_size(memory) if memory else None)
     with failing(FAILED, as_json=json):
-        from weightmath.reports.plain import as_json
         from weightmath.reports.soup import soup_report
 
         with progress_bar("measuring", wanted=not json, points=True) as progress:
             report = soup_report(prepared, run_soup(prepared, work, progress))
-        print(as_json(report)) if json else _print(report)
+        answer(report, _print, as_json=json)
 
 
 def _print(report: SoupReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from weightmath.cli.answer import answer
 from weightmath.cli.page import Page
 from weightmath.cli.progress import progress_bar
 from weightmath.cli.quantities import counted, number_text
@@ -21,13 +22,11 @@ _SHOWN = 24
 
 def measure_and_print(study: Study, measure: Callable[[Told], Swept], *, as_json: bool) -> None:
     """Measure the points of a study, shown as they are done, and print its record: as a page, or as JSON."""
-    from weightmath.reports.plain import as_json as text_of
     from weightmath.reports.study import study_report
 
     with progress_bar("measuring", wanted=not as_json, points=True) as progress:
         found = measure(progress)
-    report = study_report(study, found.table, found.before, found.checkpoint)
-    print(text_of(report)) if as_json else print_study(report)
+    answer(study_report(study, found.table, found.before, found.checkpoint), print_study, as_json=as_json)
 
 
 def print_study(report: StudyReport) -> None:

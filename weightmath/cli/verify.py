@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightmath.cli import options
+from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
 
@@ -49,7 +50,6 @@ def verify(
             from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_share, parse_size
             from weightmath.errors import RecipeError
-            from weightmath.reports.plain import as_json
             from weightmath.reports.verification import verify_report
             from weightmath.verify.verification import verify as verified
 
@@ -68,10 +68,7 @@ def verify(
                 progress=progress,
             )
         report = verify_report(found)
-        if json:
-            print(as_json(report))
-        else:
-            _print(report)
+        answer(report, _print, as_json=json)
     if not report.equal:
         raise typer.Exit(FAILED)
 
