@@ -66,7 +66,7 @@ def test_any_graph(value: Vector, order: list[int]) -> None:
         x + f.keep_largest(y - x, 0.2, scope="global") * 0.5 + (z - x),
         f.where(f.abs(x) > f.abs(y), x, f.exp(z)) * f.match("*.w"),
         (x - y) ** 2 + f.abs(x) ** 0.5 + (y**3 - z),
-        x + 0.1 * f.gaussian(seed=1) * y,
+        x + 0.1 * f.gaussian(seed=1) * y + f.uniform(seed=2) + f.rademacher(seed=3) * f.bernoulli(0.3, seed=4),
         f.model(x),
         x + f.keep_largest(any_graph.wide - x, 0.2, scope="global"),
         x + f.keep_smallest(y - x, 0.2, scope="layer"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.kernels.test_loops import SIZES, odd_numbers
 from weightmath.dtypes import DTYPES
-from weightmath.kernels import convert, fixed_loops
+from weightmath.kernels import convert, fixed_loops, random
 from weightmath.kernels.bracket import Bracket, Cut, keep_tile, mask_tile, tally, tally_magnitudes, trivial_cut
 from weightmath.kernels.elementwise import select
 from weightmath.kernels.select import key_dtype, magnitude_keys
@@ -94,3 +94,18 @@ def test_cuts_that_keep_all_or_nothing(dtype: str) -> None:
     assert found.tobytes() == values.tobytes()
     keep_tile(values, trivial_cut(9, 0, key_dtype(dtype)), 0, found)
     assert not found.view(key_dtype(dtype)).any()
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 8), (3, 3), (5, 6), (7, 9), (16, 100), (1001, 70_000)])
+@pytest.mark.parametrize("key", [0, 1, 2**64 - 1, 2**64, 2**128 - 1, 0x0123456789ABCDEF0FEDCBA987654321])
+def test_random_words_by_loop(key: int, start: int, stop: int) -> None:
+    found = random.words_by_loop(key, start, stop)
+    np.testing.assert_array_equal(found, random.words(key, start, stop))
+    assert found.dtype == np.dtype("<u4")
+    block = np.random.Philox(key=key, counter=start // 8).random_raw((stop - start) // 2 + 8).view(np.uint32)
+    np.testing.assert_array_equal(found, block[start % 8 :][: stop - start])
+
+
+def test_random_words_of_a_late_block() -> None:
+    start = 8 * (2**63 + 5)
+    np.testing.assert_array_equal(random.words_by_loop(7, start, start + 20), random.words(7, start, start + 20))

@@ -150,7 +150,8 @@ def draw(node: Vector, at: Slots) -> Step:
     def step(frame: Frame) -> None:
         flat = frame.values[at.out].reshape(-1)
         for piece, span in frame.spans:
-            make(_key(node, node.option("draw"), frame, piece.entry), piece.start, piece.stop, frame.dtype, flat[span])
+            key = _key(node, node.option("draw"), frame, piece.entry)
+            make(key, piece.start, piece.stop, frame.dtype, flat[span], _words(frame))
 
     return step
 
@@ -163,9 +164,14 @@ def bernoulli(node: Vector, at: Slots) -> Step:
         chance = frame.values[at.args[0]]
         for piece, span in frame.spans:
             own = chance if isinstance(chance, float) else np.broadcast_to(chance, frame.shape).reshape(-1)[span]
-            flat[span] = random.bernoulli(_key(node, "bernoulli", frame, piece.entry), piece.start, piece.stop, own)
+            key = _key(node, "bernoulli", frame, piece.entry)
+            flat[span] = random.bernoulli(key, piece.start, piece.stop, own, _words(frame))
 
     return step
+
+
+def _words(frame: Frame) -> random.Words:
+    return random.words_by_loop if frame.loops else random.words
 
 
 def _key(node: Vector, function: str, frame: Frame, entry: int) -> int:

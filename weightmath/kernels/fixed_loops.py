@@ -1,6 +1,6 @@
-"""Loops of machine code that are always the same: rounding beside a template, and selection by magnitude.
+"""Loops of machine code that are always the same: rounding beside a template, selection by magnitude, random words.
 
-Each does at once, to the bit, what several passes of `convert`, `select` and `elementwise` do.
+The first two do at once, to the bit, what several passes of `convert`, `select` and `elementwise` do.
 """
 
 from __future__ import annotations
@@ -136,3 +136,48 @@ def _keys(integer: str) -> list[str]:
         f"%bits = load {integer}, ptr %place.x",
         f"%key = and {integer} %bits, {largest}",
     ]
+
+
+# Philox 4x64 (Salmon et al., SC 2011): what its rounds multiply by, and what is added to the keys after each.
+_ROUNDS = 10
+_FACTORS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+
+
+def fill_with_philox(key: int, block: int, out: np.ndarray) -> None:
+    """Blocks of `numpy.random.Philox(key=key, counter=block)`, four words of 64 bits each, into the rows of `out`.
+
+    out   (blocks, 4) uint64, contiguous, with at least one row
+    """
+    # numpy counts before it makes a block.
+    _philox().function(len(out), address(out), block + 1, key & (2**64 - 1), key >> 64)
+
+
+@lru_cache(1)
+def _philox() -> Code:
+    counter = ["%counter", "0", "0", "0"]  # three words of it stay 0 for 2^64 blocks
+    body = ["%counter = add i64 %first, %i"]
+    for number in range(_ROUNDS):
+        for side, (word, factor) in enumerate(zip((counter[0], counter[2]), _FACTORS, strict=True)):
+            name = f"{side}.{number}"
+            body += [
+                f"%wide.{name} = zext i64 {word} to i128",
+                f"%product.{name} = mul i128 %wide.{name}, {factor}",
+                f"%upper.{name} = lshr i128 %product.{name}, 64",
+                f"%high.{name} = trunc i128 %upper.{name} to i64",
+                f"%low.{name} = trunc i128 %product.{name} to i64",
+                f"%key.{name} = add i64 %key{side}, {_STEPS[side] * number % 2**64}",
+            ]
+        for side, word in enumerate((counter[1], counter[3])):
+            body.append(f"%mixed.{side}.{number} = xor i64 %high.{1 - side}.{number}, {word}")
+            body.append(f"%new.{side}.{number} = xor i64 %mixed.{side}.{number}, %key.{side}.{number}")
+        counter = [f"%{kind}.{number}" for kind in ("new.0", "low.1", "new.1", "low.0")]
+    body.append("%start = mul i64 %i, 4")
+    for place, word in enumerate(counter):
+        body += [
+            f"%at.{place} = add i64 %start, {place}",
+            f"%to.{place} = getelementptr i64, ptr %to, i64 %at.{place}",
+            f"store i64 {word}, ptr %to.{place}",
+        ]
+    takes = ["ptr noalias %to", "i64 %first", "i64 %key0", "i64 %key1"]
+    return compiled(takes, [_POINTER, *[ctypes.c_uint64] * 3], body)

@@ -27,8 +27,8 @@ from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
 
 # Shapes of what operations are tried on: so many elements that the start of a run, which takes 2 ms, hardly counts, and
-# that cheap ones are in loops of machine code, as in all models of some size.
-_CHEAP, _DEAR = (4096, 4096), (1024, 4096)
+# that all is in loops of machine code, as in all models of some size.
+_SHAPE = (4096, 4096)
 _HELD = (512, 4096)  # of what is sorted in memory
 _WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
@@ -129,7 +129,6 @@ def timed(probes: Sequence[Probe], rounds: int) -> list[Timed]:
 def probes() -> Iterator[Probe]:
     """All formulas."""
     x, y = (memory_input(name, seed) for name, seed in (("x", 1), ("y", 2)))
-    u, v = (memory_input(name, seed, shape=_DEAR) for name, seed in (("u", 1), ("v", 2)))
     yield probe([u])  # one chunk: what more of them take is not what the first one does, whose memory is new
     yield probe([x], compared=True)
     yield probe([memory_input("large", 1, shape=_LARGE)], compared=True)
@@ -138,7 +137,7 @@ def probes() -> Iterator[Probe]:
         yield probe([here])
         yield probe([here, here])
         yield probe([here], dtype=FLOAT32 if dtype is not FLOAT32 else FLOAT64)
-    yield from (probe([value]) for value in (*_cheap(x, y), *_dear(u, v)))
+    yield from (probe([value]) for value in (*_cheap(x, y), *_dear(x, y)))
     yield from (probe([x], watched=[statistic]) for statistic in _statistics(x, y))
     held, wide = (memory_input(name, 1, shape=shape) for name, shape in (("held", _HELD), ("wide", _WIDE)))
     yield probe([f.rank(held, scope="tensor")])
@@ -186,7 +185,7 @@ def probe(
 ) -> Probe:
     """A probe that writes values, as they are or in a dtype, beside its first input as a template or by themselves."""
     inputs = {node: node.source for node in topological([*values, *watched]) if node.source is not None}
-    layout = next((source.layout for source in inputs.values()), _layout(_DEAR, FLOAT32))
+    layout = next((source.layout for source in inputs.values()), _layout(_SHAPE, FLOAT32))
     template = next(iter(inputs)) if compared else None
     outputs = tuple(Output(str(number), value, template, dtype) for number, value in enumerate(values))
     plan = make_plan(Request(layout, outputs, tuple(Watched("", node) for node in watched)))
@@ -195,7 +194,7 @@ def probe(
     return Probe(plan, {node: source.origin for node, source in inputs.items()}, sinks)
 
 
-def memory_input(name: str, seed: int, dtype: DType = FLOAT32, shape: tuple[int, int] = _CHEAP) -> Vector:
+def memory_input(name: str, seed: int, dtype: DType = FLOAT32, shape: tuple[int, int] = _SHAPE) -> Vector:
     """An input of one tensor of normal values in memory."""
     values = np.random.default_rng(seed).standard_normal(_KEPT, np.float32)
     bits = np.empty(values.shape, dtype.bits)
