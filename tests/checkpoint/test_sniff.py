@@ -107,6 +107,26 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str | None]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("https://host/model.ckpt", "only files of this machine are read: download it first"),
+        ("org/name-1.5", "a model in the Hub's local cache is named hf:org/name-1.5"),
+        ("org/name.ckpt", None),
+        ("here/name", None),
+        ("name", None),
+    ],
+)
+def test_what_a_path_that_leads_nowhere_may_mean(
+    path: str, hint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    with pytest.raises(CheckpointError, match="no such file") as caught:
+        open_checkpoint(path)
+    assert caught.value.hint == hint
+
+
 @pytest.mark.parametrize(("write", "message", "hint"), FILES.values(), ids=FILES.keys())
 def test_refused_by_name(write: Callable[[Path], object], message: str, hint: str | None, tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -230,12 +231,22 @@ def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
 
 
+def _elsewhere(path: Path) -> str | None:
+    """What a path that leads nowhere may have been meant as: an address, or a model of the Hub."""
+    if re.search(r"(^|/)https?:/", str(path)):
+        return "only files of this machine are read: download it first"
+    folder, has_ending = path.parent, path.suffix[1:].isalpha()
+    if folder.name and not (path.is_absolute() or has_ending or folder.exists()) and folder.parent.exists():
+        return f"a model in the Hub's local cache is named hf:{folder.name}/{path.name}"
+    return None
+
+
 def check_is_file(path: Path) -> None:
     """CheckpointError if a path is missing, a folder, or no regular file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise CheckpointError("no such file", where=str(path)) from None
+        raise CheckpointError("no such file", where=str(path), hint=_elsewhere(path)) from None
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except ValueError:
