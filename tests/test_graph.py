@@ -111,6 +111,7 @@ def test_numbers_of_numpy_are_numbers(number):
         (lambda: a * np.array([1.0]), "cannot be used in arithmetic"),
         (lambda: np.array([1.0]) * a, "cannot be used in arithmetic"),
         (lambda: a * np.True_, "cannot be used in arithmetic"),
+        (lambda: a * 10**400, "a number must be finite, not inf"),
         (lambda: np.mean(a), "has no numbers yet, and is no array"),
         (lambda: np.asarray(a), "weightmath.evaluate gives"),
         (lambda: np.stack([a, b]), "has no numbers yet, and is no array"),

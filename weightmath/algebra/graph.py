@@ -203,7 +203,10 @@ def number_hint(value: object) -> str | None:
 
 def constant(value: float) -> Vector:
     """A number as a node; RecipeError unless it is finite."""
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of Python's whole numbers, which have no bounds
+        number = math.inf
     if not math.isfinite(number):
         raise RecipeError(f"a number must be finite, not {number}")
     return node("constant", domain=Domain.CONSTANT, value=number)
