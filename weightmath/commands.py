@@ -10,12 +10,11 @@ from typing import Any
 
 from weightmath.checkpoint import open_checkpoint
 from weightmath.difference import compare
-from weightmath.engine.memory import settings_for
 from weightmath.job import Job, prepare
 from weightmath.recipe import load, with_overrides
 from weightmath.reports.checkpoint import CheckpointReport, checkpoint_report
 from weightmath.reports.difference import DiffReport, diff_report
-from weightmath.reports.plan import PlanReport, plan_report, refusal_of
+from weightmath.reports.plan import PlanReport, plan_report
 from weightmath.reports.run import RunReport, run_report
 from weightmath.running import run as run_job
 
@@ -69,9 +68,7 @@ def plan(
     Where `run` would not start, since an output exists or memory is too small, `refusal` says why. Fails with
     RecipeError, KindError, LayoutError and CheckpointError for all else that is wrong.
     """
-    job = _job(recipe, params, inputs, outputs)
-    refusal = refusal_of(job, threads=threads, memory=memory, force=force)
-    return plan_report(job, settings_for(job.plan, threads, memory if refusal is None else None), refusal)
+    return plan_report(_job(recipe, params, inputs, outputs), threads=threads, memory=memory, force=force)
 
 
 def inspect(path: str | Path, *, section: str | None = None, check: bool = False) -> CheckpointReport:

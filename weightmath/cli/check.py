@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightmath.cli import options
-from weightmath.cli.failures import REFUSED, failing
+from weightmath.cli.failures import REFUSED, failing, tell
 from weightmath.cli.loading import loading
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ def _print(page: Page, report: CheckReport) -> None:
     if report.error is not None:
         from weightmath.errors import WeightmathError
 
-        sys.stdout.flush()
-        error = report.error
-        print(f"error: {WeightmathError(error.what, where=error.where, hint=error.hint)}", file=sys.stderr)
+        tell(WeightmathError(report.error.what, where=report.error.where, hint=report.error.hint), as_json=False)
         return
     still = f"; left to the checkpoints: {report.open}" if report.open else ""
     page.line(f"{report.recipe}: {_CHECKED[report.checked or 'names']}{still}")

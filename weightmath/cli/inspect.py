@@ -86,16 +86,15 @@ def _findings(check: Integrity, recorded: bool | None) -> Iterator[str]:
 
 def _section(one: SectionReport) -> list[str]:
     from weightmath.cli.page import shortened
+    from weightmath.cli.quantities import dtypes_text
 
-    dtypes = ", ".join(f"{name}: {count:,}" for name, count in one.dtypes.items())
-    only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
     name = one.name or "(top level)"
     return [
         "*" if one.chosen else "",
         name,
         f"{one.tensors:,}",
         f"{one.values:,}",
-        only,
+        dtypes_text(one.dtypes),
         " ".join(shortened(one.twins, _TWINS_SHOWN)),
     ]
 

@@ -246,7 +246,7 @@ def _explore(asked: Asked, make: Callable[[Any, Told], View]) -> None:
             goal=asked.goal,
             recalibrate=asked.recalibrate,
         )
-        work = Work(asked.jobs, asked.threads, parse_size(asked.memory) if asked.memory else None)
+        work = Work(asked.jobs, asked.threads, parse_size(asked.memory))
         page = picture_file(asked.stem, resume=asked.resume)
         with progress_bar("measuring distances", wanted=not asked.json) as progress:
             view = make(views, progress)

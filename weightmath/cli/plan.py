@@ -39,19 +39,16 @@ def plan(
         with loading():
             from weightmath.cli.progress import progress_bar
             from weightmath.cli.quantities import parse_size
-            from weightmath.engine.memory import settings_for
             from weightmath.job import prepare
-            from weightmath.reports.plan import plan_report, refusal_of
+            from weightmath.reports.plan import plan_report
 
-        budget = parse_size(memory) if memory else None
+        budget = parse_size(memory)
         source = options.recipe_of(words, expression, sets, inputs, output)
         with progress_bar("opening", wanted=not json, points=True) as opening:
             job = prepare(source, opening)
-        refusal = refusal_of(job, threads=threads, memory=budget, force=force)
-        fits = budget if refusal is None else None
-        report = plan_report(job, settings_for(job.plan, threads, fits), refusal)
+        report = plan_report(job, threads=threads, memory=budget, force=force)
         answer(report, _print, as_json=json)
-    if refusal is not None:
+    if report.refusal is not None:
         raise typer.Exit(REFUSED)
 
 
@@ -86,11 +83,11 @@ def _print(report: PlanReport) -> None:
 
 
 def _input(one: InputPlan) -> list[str]:
-    dtypes = ", ".join(f"{name}: {count:,}" for name, count in one.dtypes.items())
-    only = next(iter(one.dtypes)) if len(one.dtypes) == 1 else dtypes
+    from weightmath.cli.quantities import dtypes_text
+
     kind = f"{one.kind}{', a part' if one.part else ''}{', template' if one.template else ''}"
-    section = one.section or "(top level)"
-    return [one.name, kind, section, f"{one.tensors:,}", f"{one.values:,}", only, f"{one.path} ({one.container})"]
+    counts = [f"{one.tensors:,}", f"{one.values:,}", dtypes_text(one.dtypes)]
+    return [one.name, kind, one.section or "(top level)", *counts, f"{one.path} ({one.container})"]
 
 
 def _print_rule(page: Page, rule: Description) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from weightmath.errors import RecipeError
 from weightmath.sizes import bytes_of
 
 
-def parse_size(text: str) -> int:
-    """The number of bytes that `512MB`, `1.5GiB` or `65536` stands for; RecipeError for anything else."""
-    size = bytes_of(text)
-    if size is None:
+def parse_size(text: str | None) -> int | None:
+    """The bytes that `512MB`, `1.5GiB` or `65536` stands for, None for None; RecipeError for anything else."""
+    size = None if text is None else bytes_of(text)
+    if size is None and text is not None:
         raise RecipeError(f"`{text}` is not a size", where="--memory", hint="for example: 512MB, 2GB, 1.5GiB")
     return size
 
@@ -75,3 +77,8 @@ def share_text(part: int, whole: int) -> str:
 def counted(number: int, thing: str) -> str:
     """A number of things: `1 tensor`, `1,143 tensors`."""
     return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"
+
+
+def dtypes_text(dtypes: Mapping[str, int]) -> str:
+    """The dtypes of tensors with the number of each; a single one by itself."""
+    return ", ".join(dtypes if len(dtypes) == 1 else (f"{name}: {count:,}" for name, count in dtypes.items()))

@@ -45,7 +45,7 @@ def run(
             from weightmath.running import check_start
             from weightmath.running import run as run_job
 
-        budget = parse_size(memory) if memory else None
+        budget = parse_size(memory)
         started = time.monotonic()
         source = options.recipe_of(words, expression, sets, inputs, output)
         with progress_bar("opening", wanted=not json, points=True) as opening:

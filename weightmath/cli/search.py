@@ -50,7 +50,7 @@ def search(
         from weightmath.lab.search import prepare_search, run_search
         from weightmath.lab.sweep import metric_of, recipe_of
 
-        work = Work(jobs, threads, parse_size(memory) if memory else None)
+        work = Work(jobs, threads, parse_size(memory))
         source = recipe_of(recipe, sets or (), inputs or ())
         measure = metric_of(source, metric, of=of or (), goal=goal, allow_code=allow_code)
         table = Path(stem) if stem else recipe.with_suffix("")

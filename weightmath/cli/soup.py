@@ -87,7 +87,7 @@ def soup(
             force=force,
             resume=resume,
         )
-        work = Work(1, threads, parse_size(memory) if memory else None)
+        work = Work(1, threads, parse_size(memory))
     with failing(FAILED, as_json=json):
         from weightmath.reports.soup import soup_report
 

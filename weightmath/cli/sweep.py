@@ -39,7 +39,7 @@ def sweep(
         from weightmath.lab.points import Work
         from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
 
-        work = Work(jobs, threads, parse_size(memory) if memory else None)
+        work = Work(jobs, threads, parse_size(memory))
         source = recipe_of(recipe, sets or (), inputs or ())
         measure = metric_of(source, metric, of=of or (), goal=goal, allow_code=allow_code)
         if measure is None and jobs > 1:

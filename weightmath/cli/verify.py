@@ -64,7 +64,7 @@ def verify(
                 share=parse_share(sample) if sample else None,
                 seed=seed or 0,
                 threads=threads,
-                memory=parse_size(memory) if memory else None,
+                memory=parse_size(memory),
                 progress=progress,
             )
         report = verify_report(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -112,9 +113,7 @@ def _usual(checkpoint: Checkpoint) -> Section | None:
 
 
 def _section(section: Section, chosen: bool) -> SectionReport:
-    dtypes: dict[str, int] = {}
-    for info in section.tensors.values():
-        dtypes[info.entry.dtype.name] = dtypes.get(info.entry.dtype.name, 0) + 1
+    dtypes = dict(Counter(info.entry.dtype.name for info in section.tensors.values()))
     # Names are only compared with those of what could be the vector: an optimizer has thousands of small sections.
     twins = section.twins if chosen else ()
     return SectionReport(section.name, chosen, len(section.tensors), section.layout.size, dtypes, twins)

@@ -10,8 +10,7 @@ from typing import Any
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Description
 from weightmath.effects import rules
-from weightmath.engine.execute import Settings
-from weightmath.engine.memory import peak_bytes
+from weightmath.engine.memory import peak_bytes, settings_for
 from weightmath.engine.plan import SELECTIONS, STATISTICS, Pass, Plan
 from weightmath.errors import WeightmathError
 from weightmath.files import buffers
@@ -191,18 +190,14 @@ class PlanReport:
     refusal: Refusal | None
 
 
-def refusal_of(job: Job, *, threads: int | None, memory: int | None, force: bool) -> Refusal | None:
-    """Why `run` would not start with these arguments, or None."""
+def plan_report(job: Job, *, threads: int | None = None, memory: int | None = None, force: bool = False) -> PlanReport:
+    """The record of what `run` would do with these arguments; that it would not start is part of the record."""
+    refusal = None
     try:
         check_start(job, threads=threads, memory=memory, force=force)
     except WeightmathError as error:
-        return Refusal(error.what, error.where, error.hint)
-    return None
-
-
-def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) -> PlanReport:
-    """The record of what `run` would do with these settings."""
-    plan = job.plan
+        refusal = Refusal(error.what, error.where, error.hint)
+    plan, settings = job.plan, settings_for(job.plan, threads, memory if refusal is None else None)
     bytes_moved = moved(job)
     machine = measured()
     estimated = estimate(job, bytes_moved, settings.threads, machine) if machine else None
@@ -216,8 +211,8 @@ def plan_report(job: Job, settings: Settings, refusal: Refusal | None = None) ->
         passes=tuple(_pass(job, one) for one in plan.passes),
         within=tuple(_text(job, node) for node in plan.nodes if node.op in STATISTICS and node.domain >= Domain.TENSOR),
         outputs=tuple(_output(job, save) for save in job.saves),
-        copied=_copied(job),
-        integers=_integers(job),
+        copied=tuple(CopiedPlan(*pair) for pair in _by_fate(job.copied).items()),
+        integers=tuple(IntegersPlan(*pair) for pair in _by_fate(job.integers.policies).items()),
         buffers=_buffers(job),
         threads=settings.threads,
         bytes_read=bytes_moved.read,
@@ -326,18 +321,9 @@ def _output(job: Job, save: Save) -> OutputPlan:
     )
 
 
-def _copied(job: Job) -> tuple[CopiedPlan, ...]:
-    reasons: dict[str, list[str]] = {}
-    for name, reason in job.copied.items():
-        reasons.setdefault(reason, []).append(name)
-    return tuple(CopiedPlan(reason, tuple(names)) for reason, names in reasons.items())
-
-
-def _integers(job: Job) -> tuple[IntegersPlan, ...]:
-    policies: dict[str, list[str]] = {}
-    for name, policy in job.integers.policies.items():
-        policies.setdefault(policy, []).append(name)
-    return tuple(IntegersPlan(policy, tuple(names)) for policy, names in policies.items())
+def _by_fate(fates: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The names that have each fate."""
+    return {fate: tuple(name for name in fates if fates[name] == fate) for fate in dict.fromkeys(fates.values())}
 
 
 def _buffers(job: Job) -> tuple[BufferPlan, ...]:
