@@ -219,7 +219,7 @@ def test_a_machine_is_measured_and_plans_say_so(
 ) -> None:
     for module, sizes in (
         (calibrate, {"_ROUNDS": 1, "_ELEMENTS": 100_000, "_MANY": 20, "_SHARED": (64, 4096), "_BUFFER": 4096}),
-        (probes, {"_SHAPE": (32, 4096), "_LARGE": (64, 4096), "_MATRIX": (32, 32)}),
+        (probes, {"_SHAPE": (32, 4096), "_SMALL": (8, 4096), "_LARGE": (64, 4096), "_MATRIX": (32, 32)}),
     ):
         for name, size in sizes.items():
             monkeypatch.setattr(module, name, size)

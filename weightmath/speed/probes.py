@@ -29,6 +29,7 @@ from weightmath.layout import Entry, Layout
 # Shapes of what operations are tried on: so many elements that the start of a run, which takes 2 ms, hardly counts, and
 # that all is in loops of machine code, as in all models of some size.
 _SHAPE = (4096, 4096)
+_SMALL = (1024, 4096)
 _HELD = (512, 4096)  # of what is sorted in memory
 _WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
@@ -129,7 +130,8 @@ def timed(probes: Sequence[Probe], rounds: int) -> list[Timed]:
 def probes() -> Iterator[Probe]:
     """All formulas."""
     x, y = (memory_input(name, seed) for name, seed in (("x", 1), ("y", 2)))
-    yield probe([u])  # one chunk: what more of them take is not what the first one does, whose memory is new
+    # A few chunks: what more of them take is not what the first does, whose memory is new.
+    yield probe([memory_input("small", 1, shape=_SMALL)])
     yield probe([x], compared=True)
     yield probe([memory_input("large", 1, shape=_LARGE)], compared=True)
     for dtype in (dtype for dtype in DTYPES.values() if dtype.is_float):
