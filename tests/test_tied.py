@@ -97,3 +97,19 @@ def test_untied_inputs_are_merged_into_a_tied_template(bench):
     b = state(llama(), 3)
     bench.save(b=b)
     assert "are two names of one storage" in bench.mistake(RECIPE % "lerp(a, b, 0.5)")
+
+
+def test_a_head_that_only_the_template_has(bench):
+    a, b = (state(llama(), seed) for seed in (1, 2))
+    head = b.pop("lm_head.weight")
+    b["model.embed_tokens.weight"] = head
+    bench.save(a=a, b=b)
+    text = "inputs:\n  a: a.ckpt\n  b: {path: b.ckpt, %s}\n%ssave: {out.ckpt: '(a + %s) / 2'}\n"
+    (warning,) = bench.run(text % ("missing: template", "", "b")).warnings
+    assert torch.equal(bench.load()["lm_head.weight"], a["lm_head.weight"])
+    assert warning.startswith("merge.yaml:3: inputs.b: `b` lacks `lm_head.weight` and takes the template's; where its")
+    options = warning.partition("an input `head` with ")[2].partition(", say `part: true` of `b` instead")[0]
+    formula = warning.partition(", and write ")[2]
+    report = bench.run(text % ("part: true", f"  head: {{path: b.ckpt, {options}}}\n", formula), force=True)
+    assert report.warnings == ()
+    close(bench.load(), {name: (x + {**b, "lm_head.weight": head}[name]) / 2 for name, x in a.items()})

@@ -29,6 +29,7 @@ _SCALES = {
     ".SCB": (".weight",),
     ".weight.absmax": (".weight",),
 }
+_HEAD, _EMBEDDINGS = "lm_head.weight", ("embed_tokens.weight", ".wte.weight")
 _FACTORS = (".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight")
 _LOW_IS_GOOD = re.compile(r"loss|error|perplexity|ppl|mse|mae|rmse|wer|cer|fid", re.IGNORECASE)
 
@@ -53,7 +54,9 @@ def caveats(
         if save.encoding:
             continue
         changed = _changed(plan, output, vectors[save.template.name], compilers)
-        changed -= _borrowed(output.value, save.template)
+        origins: list[Origin] = [node.source.origin for node in topological([output.value]) if node.source is not None]
+        changed -= _borrowed(origins, save.template)
+        found += _heads(recipe, origins)
         found += _twins(recipe, save, changed)
         if plan.kind(output.value) != "delta":
             found += _batch_statistics(save, changed)
@@ -89,12 +92,25 @@ def _changed(plan: Plan, output: Output, template: Vector, compilers: dict[objec
     return found
 
 
-def _borrowed(value: Vector, template: Opened) -> set[str]:
-    """Tensors that inputs of a value take from the template, and none of them has of its own."""
-    origins: list[Origin] = [node.source.origin for node in topological([value]) if node.source is not None]
+def _borrowed(origins: Sequence[Origin], template: Opened) -> set[str]:
+    """Tensors that inputs of an output take from the template, and none of them has of its own."""
     borrowed = {name for origin in origins for name in origin.borrowed}
     owned = [origin.tensors.keys() - origin.borrowed.keys() for origin in origins if origin.own is not template]
     return borrowed.difference(*owned)
+
+
+def _heads(recipe: Recipe, origins: Sequence[Origin]) -> Iterator[str]:
+    """A warning for each input that takes the template's head, while its own may be its embedding."""
+    for origin in (one for one in origins if _HEAD in one.borrowed):
+        name = origin.own.input
+        embedding = next((tensor for tensor in origin.own.tensors if tensor.endswith(_EMBEDDINGS)), None)
+        if embedding:
+            rename = f'{{"{embedding.removesuffix("weight")}": "{_HEAD.removesuffix("weight")}"}}'
+            yield (
+                f"{recipe.where('inputs', name)}: `{name}` lacks `{_HEAD}` and takes the template's; where its head is "
+                f"its embedding, read that as an input `head` with rename: {rename}, part: true, extra: ignore, say "
+                f'`part: true` of `{name}` instead, and write overlay({name}, only(head, "{_HEAD}"))'
+            )
 
 
 def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
