@@ -60,7 +60,6 @@ AVERAGE = _saves("weighted_average([m0, m1, m2], weights=[0.5, 0.3, 0.2])")
 _TEN = "m0 + 0.5 * (m1 - m0) * abs(m2 - m0) / (1 + abs(m1 - m2))"
 _TERMS = " + ".join(f"0.0{i} * clamp(m{1 + i % 2} - m0, -0.0{i}, 0.0{i})" for i in range(10, 30))
 
-# Beside an output, because a recipe has to save something; one that left tensors out would not count them either.
 _STATISTICS = """
 show:
   - cosine(m0, m1)
