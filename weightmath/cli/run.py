@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from weightmath.reports.run import OutputReport, RunReport, Shown
 
 _CELLS_SHOWN = 40
+_FEW = 6  # numbers that are shown one by one
 _INTEGERS_SHOWN = 8
 
 
@@ -143,20 +144,13 @@ def _summary(value: Any) -> str:
     from weightmath.cli.quantities import counted, number_text
 
     numbers = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or len(numbers) <= _FEW:
-        return number_text(numbers) if not isinstance(numbers, Sequence) or isinstance(numbers, str) else _few(numbers)
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
+        return number_text(numbers)
+    if len(numbers) <= _FEW:
+        return " ".join(map(number_text, numbers))
     if isinstance(numbers[0], bool):
         return f"{counted(len(numbers), 'row')}: {sum(numbers):,} true"
     return f"{counted(len(numbers), 'row')}: {number_text(min(numbers))} to {number_text(max(numbers))}"
-
-
-_FEW = 6
-
-
-def _few(numbers: Sequence[Any]) -> str:
-    from weightmath.cli.quantities import number_text
-
-    return " ".join(number_text(number) for number in numbers)
 
 
 def _claim(claim: Claim) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from weightmath.algebra.graph import is_number
 from weightmath.errors import MetricError
 
 _SHOWN = 200
@@ -51,4 +52,4 @@ def _number(value: Any) -> float | None:
             value = value.item()
         except (ValueError, RuntimeError):  # an array of several
             return None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if is_number(value) else None

@@ -75,6 +75,13 @@ class _Started:
         """The error of a process that has ended, or is ended for this."""
         return MetricError(fact + self.end(process), where=f"metric {self.command}", hint=hint)
 
+    def said(self, line: str, process: Process) -> Any:
+        """What a line of a process's output says; MetricError, and its end, where that is no number."""
+        try:
+            return parsed(line)
+        except MetricError as error:
+            raise self.failed(error.what, process, error.hint) from None
+
     def end(self, process: Process) -> str:
         """End a process now; the last lines of what it complained of."""
         process.kill()
@@ -121,10 +128,7 @@ class Command:
         if process.returncode:
             raise self._started.failed(f"ended with exit code {process.returncode}", process)
         lines = [line for line in output.splitlines() if line.strip()]
-        try:
-            found = parsed(lines[-1] if lines else "")
-        except MetricError as error:
-            raise self._started.failed(error.what, process, error.hint) from None
+        found = self._started.said(lines[-1] if lines else "", process)
         self._started.ended(process)
         return found
 
@@ -149,11 +153,7 @@ class Worker:
             process = self._idle.pop()
         except IndexError:
             process = self._started.start(*self._words, reads=True)
-        answer = self._asked(process, str(checkpoint))
-        try:
-            found = parsed(answer)
-        except MetricError as error:
-            raise self._started.failed(error.what, process, error.hint) from None
+        found = self._started.said(self._asked(process, str(checkpoint)), process)
         self._idle.append(process)
         return found
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from weightmath.algebra.graph import is_number
 from weightmath.lab.report.chart import (
     COLOURS,
     SEQUENTIAL,
@@ -99,7 +100,7 @@ def _name_of(name: str, place: Sequence[float]) -> dict[str, Any]:
 def by_param(table: Table, param: str, metric: str) -> Chart:
     """The metric of all points against one parameter, whatever the others are; the best point is ringed."""
     values, best = table.column(param), table.best(metric)
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    numeric = all(map(is_number, values))
     rows = table.rows
     ring = {"size": 15, "color": "rgba(0,0,0,0)", "line": {"color": COLOURS[1], "width": 2}}
     traces = [_points(rows, values, table.column(metric))]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weightmath.algebra.graph import is_number
 from weightmath.errors import TableError
 from weightmath.lab.landscape.barrier import barriers
 from weightmath.lab.report import comparison, curves, fields, sheet
-from weightmath.lab.report.chart import Chart, slug
+from weightmath.lab.report.chart import Chart, slug, value_text
 from weightmath.lab.report.point_recipe import Line, lines_of
 from weightmath.lab.report.sheet import Sheet
 from weightmath.lab.table import Row, Table, Value, read
@@ -124,12 +125,8 @@ def _varying(table: Table) -> tuple[list[str], list[str]]:
     """The parameters that take more than one value: those whose values are all numbers, and the others."""
     columns = {name: table.column(name) for name in table.head.params}
     varying = [name for name, values in columns.items() if len({str(value) for value in values}) > 1]
-    numeric = [name for name in varying if all(_is_number(value) for value in columns[name])]
+    numeric = [name for name in varying if all(is_number(value) for value in columns[name])]
     return numeric, [name for name in varying if name not in numeric]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _main(table: Table) -> list[str]:
@@ -156,10 +153,8 @@ def _at(row: Row) -> str:
         return f" at point {row.index}"
     if "ingredients" in row.about:
         return f", of {' + '.join(map(str, row.about['ingredients']))}"
-    shown = [
-        f"{name} = {value:.4g}" if _is_number(value) else f"{name} = {value}" for name, value in row.params.items()
-    ]
-    return f" at {', '.join(shown)}" if shown else ""
+    shown = ", ".join(f"{name} = {value_text(value)}" for name, value in row.params.items())
+    return f" at {shown}" if shown else ""
 
 
 # --- comparisons
