@@ -92,6 +92,19 @@ def test_a_forgotten_prefix_is_told_with_the_line_to_paste(bench):
     )
 
 
+def test_layers_that_an_input_lacks(bench):
+    deep, shallow = state(llama(layers=3), 1), state(llama(layers=2), 2)
+    bench.save(deep=deep, shallow=shallow)
+    text = "inputs: {a: deep.ckpt, b: shallow.ckpt}\nsave: {out.ckpt: 'lerp(a, b, 0.5)'}\n"
+    way_out = "`except: model.layers.2.*`"
+    assert way_out in bench.mistake(text)
+    bench.run(text + "except: model.layers.2.*")
+    close(bench.load(), {name: torch.lerp(x, shallow[name], 0.5) if name in shallow else x for name, x in deep.items()})
+    del shallow["model.layers.0.mlp.up_proj.weight"], shallow["model.layers.0.mlp.down_proj.weight"]
+    bench.save(deep={name: x for name, x in deep.items() if "layers.2." not in name}, shallow=shallow)
+    assert "except" not in bench.mistake(text)
+
+
 def test_pruned_against_full(bench):
     full, pruned = state(sd15(), 1), state(sd15(schedules=False), 2)
     del pruned["cond_stage_model.transformer.text_model.embeddings.position_ids"]

@@ -154,6 +154,15 @@ def test_a_copy_inside_the_section_merges_with_it(bench):
     assert "`model_ema.` in a.ckpt holds the same names and stays the OLD model" in report.warnings[0]
 
 
+def test_a_copy_that_an_input_lacks_can_be_left_out_as_the_message_says(bench):
+    bench.save(full=stable_diffusion(1), pruned=state(sd15(), 2))
+    text = "inputs: {a: full.ckpt, b: pruned.ckpt}\nsave: {out.ckpt: 'lerp(a, b, 0.5)'}\n"
+    hint = bench.mistake(text).partition("  hint: ")[2]
+    assert hint.endswith("; `except: model_ema.*` leaves all of these out of the merge")
+    (warning,) = bench.run(text + "except: model_ema.*").warnings
+    assert 'stays the OLD model; leave it out with drop: "state_dict.model_ema.*"' in warning
+
+
 def test_a_copy_that_only_the_template_has_stays_old(bench):
     full = stable_diffusion(1)
     bench.save(full=full, b=state(sd15(), 2), c=state(sd15(), 3), ema=stable_diffusion(4))

@@ -187,7 +187,7 @@ def _check_layout(layout: Layout, vector: Vector, template: str) -> None:
     terms = Terms(vector.source.kind, "error", "error", vector.source.part)
     refused = terms.refused(difference(layout, vector.source.layout))
     if refused:
-        what, hint = described(refused, {}, vector.source.kind)
+        what, hint = described(refused, {}, vector.source.kind, vector.source.layout.names)
         where = str(_opened(vector).checkpoint.path)
         fact = f"`{vector}` does not have the layout of `{template}` {what}"
         way_out = f"in a recipe: {hint}; `strip`, `rename` and `part` are wm.open's too"

@@ -135,7 +135,7 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         _check_no_adapter(opened, template)
     if refused:
         retyped = {name: opened.tensors[name].entry.dtype for name in refused.missing if name in opened.tensors}
-        what, hint = described(refused, retyped, terms.kind)
+        what, hint = described(refused, retyped, terms.kind, own.names)
         fact = f"`{opened.name}` does not have the layout of `{template.name}` {what}"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
     if is_other:
@@ -225,8 +225,7 @@ def has_nonfinite(opened: Opened, name: str) -> bool:
         return False
     with opened.checkpoint.open() as reader:
         for start in range(0, info.entry.size, _PIECE):
-            bits = np.empty(min(_PIECE, info.entry.size - start), info.entry.dtype.bits)
-            reader.read(info, start, start + len(bits), bits)
+            bits = reader.bits(info, start, min(start + _PIECE, info.entry.size))
             if convert.nonfinite(bits, info.entry.dtype):
                 return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +36,11 @@ class Terms:
         return Difference(missing, found.extra if self.extra == "error" else (), found.reshaped)
 
 
-def described(refused: Difference, retyped: Mapping[str, DType], kind: str) -> tuple[str, str]:
+def described(refused: Difference, retyped: Mapping[str, DType], kind: str, present: Sequence[str]) -> tuple[str, str]:
     """A refused difference as a table for people, and the way out.
 
     retyped   dtypes of tensors that are missing because they are not floating-point
+    present   names that the input has
     """
     rows = [
         ("shape", f"{name}: {_shape(there)} here, {_shape(expected)} there")
@@ -51,14 +53,14 @@ def described(refused: Difference, retyped: Mapping[str, DType], kind: str) -> t
     if len(rows) > _SHOWN:
         shown.append(f"    and {len(rows) - _SHOWN} more")
     counts = f"({len(refused.missing)} missing, {len(refused.extra)} extra, {len(refused.reshaped)} of another shape)"
-    return "\n".join([counts, *shown]), _way_out(refused, kind)
+    return "\n".join([counts, *shown]), _way_out(refused, kind, present)
 
 
 def _shape(shape: Sequence[int]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
-def _way_out(refused: Difference, kind: str) -> str:
+def _way_out(refused: Difference, kind: str, present: Sequence[str]) -> str:
     """The line that would make most names match, or the policies that accept the difference."""
     rule, matched = matching_rule(refused.missing, refused.extra)
     if matched:
@@ -67,6 +69,9 @@ def _way_out(refused: Difference, kind: str) -> str:
     lines = []
     if refused.missing:
         lines.append(_MISSING_HINTS.get(kind, "`part: true` says that it may lack tensors"))
+        beginning = os.path.commonprefix(refused.missing).rpartition(".")[0]  # noqa: RUF071 - letters are meant
+        if beginning and not any(name.startswith(f"{beginning}.") for name in present):
+            lines.append(f"`except: {beginning}.*` leaves all of these out of the merge")
     if refused.extra:
         lines.append("`extra: ignore` leaves out what is extra")
     if refused.reshaped:
