@@ -42,8 +42,7 @@ def flatten(path: str | Path, section: str | None = None) -> tuple[np.ndarray, L
         for entry, offset in zip(layout, layout.offsets, strict=False):
             for start in range(0, entry.size, _PIECE):
                 stop = min(start + _PIECE, entry.size)
-                bits = np.empty(stop - start, entry.dtype.bits)
-                reader.read(chosen.tensors[entry.name], start, stop, bits)
+                bits = reader.bits(chosen.tensors[entry.name], start, stop)
                 part = vector[offset + start : offset + stop]
                 convert.decode(bits, entry.dtype, part)
                 convert.carry_nans(bits, entry.dtype, part, FLOAT64 if wide else FLOAT32)

@@ -169,9 +169,7 @@ class _Tensors(Mapping[str, np.ndarray]):
 
 
 def _bits(info: TensorInfo, reader: Reader) -> np.ndarray:
-    bits = np.empty(info.entry.size, info.entry.dtype.bits)
-    reader.read(info, 0, info.entry.size, bits)
-    return bits.reshape(info.entry.shape)
+    return reader.bits(info).reshape(info.entry.shape)
 
 
 def _check_alike(a: Opened, b: Opened, spec: Spec) -> None:

@@ -69,6 +69,13 @@ class Reader:
         """
         self.reading(tensor)(start, out[: stop - start])
 
+    def bits(self, tensor: TensorInfo, start: int = 0, stop: int | None = None) -> Bits:
+        """Elements [start, stop) of a tensor, or all of them, as `read` reads them, in an array of their own."""
+        stop = tensor.entry.size if stop is None else stop
+        out = np.empty(stop - start, tensor.entry.dtype.bits)
+        self.read(tensor, start, stop, out)
+        return out
+
     def reading(self, tensor: TensorInfo) -> Fill:
         """What reads elements of a tensor as `read` does: for those who read many parts of it."""
         place = self._places.get(tensor.storage.key)

@@ -236,9 +236,7 @@ class Writer:
         return self._reader.read_bytes(copy.source, copy.size, copy.file)
 
     def _elements(self, copy: Elements) -> memoryview:
-        bits = np.empty(copy.stop - copy.start, copy.tensor.entry.dtype.bits)
-        self._reader.read(copy.tensor, copy.start, copy.stop, bits)
-        return bits.view(np.uint8).data
+        return self._reader.bits(copy.tensor, copy.start, copy.stop).view(np.uint8).data
 
     def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: Bits) -> None:
         self._view(target, stride).flat[start : start + bits.size] = bits

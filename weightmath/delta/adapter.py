@@ -239,6 +239,4 @@ def _product(reader: Reader, pair: _Pair, module: str, scale: _Scale, entry: Ent
 
 def _numbers(reader: Reader, name: str) -> np.ndarray:
     tensor = reader.checkpoint.section("").tensors[name]
-    out = np.empty(tensor.entry.size, tensor.entry.dtype.bits)
-    reader.read(tensor, 0, tensor.entry.size, out)
-    return decode(out, tensor.entry.dtype).astype(np.float32, copy=False).reshape(tensor.entry.shape)
+    return decode(reader.bits(tensor), tensor.entry.dtype).astype(np.float32, copy=False).reshape(tensor.entry.shape)

@@ -70,12 +70,8 @@ class Difference:
 
     def bits(self, pair: Pair, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Raw elements of the base and of the tuned tensor."""
-        found = []
-        for reader, tensor in zip(self._readers, (pair.base, pair.tuned), strict=True):
-            out = np.empty(stop - start, tensor.entry.dtype.bits)
-            reader.read(tensor, start, stop, out)
-            found.append(out)
-        return found[0], found[1]
+        base, tuned = self._readers
+        return base.bits(pair.base, start, stop), tuned.bits(pair.tuned, start, stop)
 
     def values(self, pair: Pair, start: int, stop: int) -> np.ndarray:
         """tuned - base, rounded to float32. NumericError where it is no finite number."""

@@ -52,7 +52,4 @@ def from_dense(
 
 
 def _numbers(reader: Reader, tensor: TensorInfo, entry: Entry) -> Iterator[np.ndarray]:
-    for piece in pieces_of(entry):
-        out = np.empty(piece.stop - piece.start, np.float32)
-        reader.read(tensor, piece.start, piece.stop, out)
-        yield out
+    return (reader.bits(tensor, piece.start, piece.stop) for piece in pieces_of(entry))

@@ -143,7 +143,4 @@ def _alike(info: TensorInfo, wanted: Entry) -> bool:
 
 
 def _read(opened: Opened, readers: Mapping[Path, Reader], name: str, start: int, stop: int) -> np.ndarray:
-    info = opened.tensors[name]
-    bits = np.empty(stop - start, info.entry.dtype.bits)
-    readers[opened.checkpoint.path].read(info, start, stop, bits)
-    return bits
+    return readers[opened.checkpoint.path].bits(opened.tensors[name], start, stop)

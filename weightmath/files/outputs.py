@@ -293,8 +293,7 @@ class CheckpointSink:
 def bits_of_rest(rest: Rest, save: Save, template: Reader) -> np.ndarray:
     """The template's elements of a rest, as the output stores them. NumericError where they overflow in its dtype."""
     tensor, new = save.template.section.tensors[rest.name], save.image.dtype(rest.name)
-    bits = np.empty(rest.size, tensor.entry.dtype.bits)
-    template.read(tensor, rest.start, rest.stop, bits)
+    bits = template.bits(tensor, rest.start, rest.stop)
     if new == tensor.entry.dtype:
         return bits
     numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)

@@ -94,9 +94,7 @@ class Held:
             if target in self._bits:
                 found[name] = tensor_of(self._bits[target], info.entry, image.dtype(name))
             elif name in copied:
-                bits = np.empty(info.entry.size, info.entry.dtype.bits)
-                template.read(info, 0, info.entry.size, bits)
-                found[name] = tensor_of(bits, info.entry, info.entry.dtype)
+                found[name] = tensor_of(template.bits(info), info.entry, info.entry.dtype)
         return found
 
 

@@ -78,13 +78,9 @@ class Recalibrated:
 
 def _state_of(section: Section) -> dict[str, Any]:
     """All tensors of a section."""
-    state = {}
     with section.checkpoint.open() as reader:
-        for name, info in section.tensors.items():
-            bits = np.empty(info.entry.size, info.entry.dtype.bits)
-            reader.read(info, 0, info.entry.size, bits)
-            state[name] = tensor_of(bits, info.entry, info.entry.dtype)
-    return state
+        tensors = section.tensors.items()
+        return {name: tensor_of(reader.bits(info), info.entry, info.entry.dtype) for name, info in tensors}
 
 
 def _rewrite(checkpoint: Path, state: State, copy: Path) -> None:

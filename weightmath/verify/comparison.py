@@ -134,9 +134,7 @@ class Comparison:
         if isinstance(job, Rest):
             bits = bits_of_rest(job, self._save, self._template)
         else:
-            info = self._save.template.section.tensors[job.name]
-            bits = np.empty(job.stop - job.start, info.entry.dtype.bits)
-            self._template.read(info, job.start, job.stop, bits)
+            bits = self._template.bits(self._save.template.section.tensors[job.name], job.start, job.stop)
         self._compare(job.name, job.start, bits)
         return bits.nbytes, None
 
