@@ -13,6 +13,7 @@ from tests.delta.conftest import redescribe, state
 from tests.delta.test_whole_file import section
 from weightmath.delta import api as delta
 from weightmath.delta.api import Options
+from weightmath.delta.compare import Alike
 from weightmath.delta.decoding import DeltaReader
 from weightmath.errors import CheckpointError, LayoutError, NumericError, RecipeError
 
@@ -360,12 +361,13 @@ def test_comparing_counts(both):
     a = np.concatenate([value.reshape(-1) for value in numbers("a.delta").values()]).astype(np.float64)
     other, base = state(2, 1e-3), state(0)
     b = np.concatenate([(other[n].double() - base[n].double()).numpy().reshape(-1) for n in base])
+    whole = sum(found.values(), Alike())
     both_there = (a != 0) & (b != 0)
-    assert found.whole.norms == pytest.approx((np.linalg.norm(a), np.linalg.norm(b)))
-    assert found.whole.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    assert found.whole.overlap == pytest.approx(both_there.sum() / ((a != 0) | (b != 0)).sum())
-    assert found.whole.sign_agreement == pytest.approx((np.sign(a) == np.sign(b))[both_there].mean())
-    assert list(found.tensors) == list(base)
+    assert whole.norms == pytest.approx((np.linalg.norm(a), np.linalg.norm(b)))
+    assert whole.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    assert whole.overlap == pytest.approx(both_there.sum() / ((a != 0) | (b != 0)).sum())
+    assert whole.sign_agreement == pytest.approx((np.sign(a) == np.sign(b))[both_there].mean())
+    assert list(found) == list(base)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from weightmath.align.document import text_of
 from weightmath.align.known import spec_for
 from weightmath.align.matching import Matching, assignment, weight_matching
 from weightmath.align.spec import Orders, Spec, permuted
-from weightmath.checkpoint import Reader, Section, TensorInfo, Writer
+from weightmath.checkpoint import Reader, Section, Writer
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.meter import Told, silent
 from weightmath.errors import LayoutError, NumericError, OutputError
@@ -155,7 +155,7 @@ class _Tensors(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         info = self._infos[name]
         numbers = np.empty(info.entry.size)
-        convert.decode(_bits(info, self._reader).reshape(-1), info.entry.dtype, numbers)
+        convert.decode(self._reader.bits(info), info.entry.dtype, numbers)
         if not np.isfinite(numbers).all():
             where = f"{self._reader.checkpoint.path}: {name}"
             raise NumericError("holds NaN or infinities, and cannot be matched", where=where)
@@ -166,10 +166,6 @@ class _Tensors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._infos)
-
-
-def _bits(info: TensorInfo, reader: Reader) -> np.ndarray:
-    return reader.bits(info).reshape(info.entry.shape)
 
 
 def _check_alike(a: Opened, b: Opened, spec: Spec) -> None:
@@ -210,8 +206,9 @@ class _Moved:
 
     def bits(self, name: str) -> np.ndarray:
         """The bits of a tensor, moved, 1-D."""
-        moved = permuted(_bits(self.opened.tensors[name], self.reader), name, self.spec, self.orders)
-        return np.ascontiguousarray(moved).reshape(-1)
+        info = self.opened.tensors[name]
+        bits = self.reader.bits(info).reshape(info.entry.shape)
+        return np.ascontiguousarray(permuted(bits, name, self.spec, self.orders)).reshape(-1)
 
     def state(self) -> dict[str, Any]:
         """The state dict."""

@@ -15,7 +15,7 @@ import numpy as np
 from weightmath.delta.decoding import form_of, product
 from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS
-from weightmath.delta.largest import Largest, threshold_for
+from weightmath.delta.largest import largest, threshold_for
 from weightmath.delta.low_rank import factors
 from weightmath.delta.numbers import encode
 from weightmath.delta.options import Options
@@ -155,8 +155,7 @@ def sparse(
         else:
             # 0.29 means 29 of 100, which the nearest binary number is a little less than.
             share = int(Fraction(repr(density)) * entry.size)
-            largest = Largest(numbers, min(max(1, share), entry.size), threads)
-            yield from map(largest.kept, numbers())
+            yield from largest(numbers, min(max(1, share), entry.size), threads)
 
     return piecewise(entry, "sparse", numbers, stored, threads, kept=kept)
 

@@ -21,7 +21,7 @@ from weightmath.errors import LayoutError
 
 @dataclass(frozen=True)
 class Alike:
-    """Sums over elements of two deltas a and b.
+    """Sums over elements of two deltas a and b; they add up over tensors.
 
     aa, bb, ab          of a a, b b, a b, in float64
     only_a, only_b      elements where one of them is not 0
@@ -62,18 +62,10 @@ class Alike:
         return self.both / either if either else 0.0
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What `compare` found: per tensor of the base's section, and over all."""
-
-    tensors: dict[str, Alike]
-    whole: Alike
-
-
 def compare(
     base: Section, first: DeltaFile, second: DeltaFile, *, any_base: bool = False, threads: int = 2
-) -> Comparison:
-    """Compare two deltas of a base, exact ones included; floats alone count, and tensors that neither has are left out.
+) -> dict[str, Alike]:
+    """Compare two deltas of a base, exact ones too, by tensor. Floats alone count; what neither has is left out.
 
     Fails with LayoutError if one belongs to another base or has a tensor in another shape.
     """
@@ -95,7 +87,7 @@ def compare(
         tensors = dict.fromkeys(names, Alike())
         for name, found in in_order(work, jobs, threads):
             tensors[name] += found
-    return Comparison(tensors, sum(tensors.values(), Alike()))
+    return tensors
 
 
 def _check_shapes(base: Section, stack: Stack, names: Sequence[str]) -> None:

@@ -62,12 +62,13 @@ class DeltaReader:
     def content(self, name: str, number: int) -> bytes:
         """The bytes of a piece, as they are stored; none where the piece changes nothing."""
         with self._checking:
-            if name not in self._sound and not self.file.is_sound(name, self._read):
+            if name not in self._sound and not self.file.is_sound(name, self.read):
                 raise CheckpointError(unsound(name), where=str(self.file.path), hint=DAMAGED)
             self._sound.add(name)
-        return self._read(*self.file.span(name, number))
+        return self.read(*self.file.span(name, number))
 
-    def _read(self, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file; CheckpointError if it ends before."""
         assert self._descriptor is not None
         found = os.pread(self._descriptor, length, offset)
         if len(found) != length:

@@ -6,7 +6,7 @@ Magnitudes of float32 order like their bits: a histogram of the upper 16 bits fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -16,21 +16,17 @@ _HALF = 1 << 16
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 
 
-class Largest:
-    """Keeps the `keep` largest of the numbers that `pieces()` yields; `kept` is asked piece by piece, in that order."""
-
-    def __init__(self, pieces: Callable[[], Iterable[np.ndarray]], keep: int, threads: int) -> None:
-        self._limit, self._ties = _kth(pieces, keep, threads) if keep else (np.uint32(0xFFFFFFFF), 0)
-
-    def kept(self, values: np.ndarray) -> np.ndarray:
-        """The numbers of the next piece, with zeros in the place of those that are not kept."""
+def largest(pieces: Callable[[], Iterable[np.ndarray]], keep: int, threads: int) -> Iterator[np.ndarray]:
+    """The numbers that `pieces()` yields, with zeros in the place of those that are not among the `keep` largest."""
+    limit, ties = _kth(pieces, keep, threads) if keep else (np.uint32(0xFFFFFFFF), 0)
+    for values in pieces():
         size = values.view(np.uint32) & _MAGNITUDE
-        keep = size > self._limit
-        if self._ties:
-            ties = np.flatnonzero(size == self._limit)[: self._ties]
-            keep[ties] = True
-            self._ties -= len(ties)
-        return np.where(keep, values, np.float32(0))
+        kept = size > limit
+        if ties:
+            equal = np.flatnonzero(size == limit)[:ties]
+            kept[equal] = True
+            ties -= len(equal)
+        yield np.where(kept, values, np.float32(0))
 
 
 def _kth(pieces: Callable[[], Iterable[np.ndarray]], keep: int, threads: int) -> tuple[np.uint32, int]:

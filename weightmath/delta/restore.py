@@ -18,6 +18,7 @@ from weightmath.checkpoint.ending import ENDINGS, Form, form_of
 from weightmath.checkpoint.lock import hidden
 from weightmath.checkpoint.safetensors import is_safetensors
 from weightmath.delta.container import DeltaFile, problems_of
+from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
@@ -112,9 +113,7 @@ def _opened(base: Section, chain: Sequence[DeltaFile]) -> Iterator[tuple[Reader,
         reader = stack.enter_context(base.checkpoint.open())
         stage: Stage = FileStage(reader)
         for file in chain:
-            descriptor = os.open(file.path, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            stage = DeltaStage(stage, file, descriptor)
+            stage = DeltaStage(stage, stack.enter_context(DeltaReader(file)))
         assert isinstance(stage, DeltaStage)
         yield reader, stage
 

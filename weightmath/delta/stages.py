@@ -7,7 +7,6 @@ of deltas needs no file between its links.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.delta.bits import Way, expected, unpack
 from weightmath.delta.container import REST, DeltaFile
+from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import WholeFile
 from weightmath.delta.pieces import pieces_of, step_of
 from weightmath.delta.planes import unpacked
@@ -141,8 +141,7 @@ class DeltaStage:
     """What an exact delta of a whole file makes of the stage before it."""
 
     before: Stage
-    file: DeltaFile
-    descriptor: int
+    reader: DeltaReader
     _last: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +152,11 @@ class DeltaStage:
             raise CheckpointError("what lies between its tensors has another size", where=str(self.file.path))
         if not all(record.source is None or record.source in self.before.regions for record in records):
             raise self._other_file()
+
+    @property
+    def file(self) -> DeltaFile:
+        """The delta file."""
+        return self.reader.file
 
     @cached_property
     def regions(self) -> Mapping[str, Entry]:
@@ -176,7 +180,7 @@ class DeltaStage:
         if length:
             way: Way = record.encoder  # type: ignore[assignment]
             with self.file.named():
-                known = unpack(self._content(begin, length), known, way)
+                known = unpack(self.reader.read(begin, length), known, way)
         return known.view(record.entry.dtype.bits)[start - piece.start : stop - piece.start]
 
     @cached_property
@@ -201,14 +205,14 @@ class DeltaStage:
         return found
 
     def _rest_piece(self, number: int, start: int, stop: int) -> bytes:
-        content = self._content(*self.file.span(REST, number))
+        content = self.reader.read(*self.file.span(REST, number))
         known = rest_known(self.before, start, stop)
         try:
             with self.file.named():
                 return unpacked(content, stop - start, known)
         except CheckpointError:
             # Sound bytes that cannot be unpacked were packed after others than these.
-            if self.file.is_sound(REST, self._content):
+            if self.file.is_sound(REST, self.reader.read):
                 raise self._other_file() from None
             raise
 
@@ -217,12 +221,6 @@ class DeltaStage:
         fact = f"needs the file {name} that it was made from, and another one was given, though with the same weights"
         hint = "what a file holds besides weights counts too; deltas of weights alone are made with --keep weights"
         return CheckpointError(fact, where=str(self.file.path), hint=hint)
-
-    def _content(self, begin: int, length: int) -> bytes:
-        content = os.pread(self.descriptor, length, begin)
-        if len(content) != length:
-            raise CheckpointError("ends before its last tensor", where=str(self.file.path))
-        return content
 
 
 def known_bits(stage: Stage, source: str | None, entry: Entry, start: int, stop: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightmath.delta.compare import Alike, Comparison
+from weightmath.delta.compare import Alike
 from weightmath.delta.container import DeltaFile
 
 
@@ -114,10 +114,10 @@ class ComparisonReport:
     tensors: Mapping[str, AlikeReport]
 
 
-def comparison_report(first: Path, second: Path, found: Comparison) -> ComparisonReport:
+def comparison_report(first: Path, second: Path, found: Mapping[str, Alike]) -> ComparisonReport:
     """The record of a comparison."""
-    tensors = {name: _alike(alike) for name, alike in found.tensors.items()}
-    return ComparisonReport(str(first), str(second), _alike(found.whole), tensors)
+    tensors = {name: _alike(alike) for name, alike in found.items()}
+    return ComparisonReport(str(first), str(second), _alike(sum(found.values(), Alike())), tensors)
 
 
 def _alike(alike: Alike) -> AlikeReport:
