@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from tests.kernels.test_loops import SIZES, odd_numbers
 from weightmath.dtypes import DTYPES
-from weightmath.kernels import convert, fixed_loops, random
+from weightmath.kernels import convert, fixed_loops, normal, random
 from weightmath.kernels.bracket import Bracket, Cut, keep_tile, mask_tile, tally, tally_magnitudes, trivial_cut
 from weightmath.kernels.elementwise import select
 from weightmath.kernels.select import key_dtype, magnitude_keys
@@ -99,7 +101,7 @@ def test_cuts_that_keep_all_or_nothing(dtype: str) -> None:
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 8), (3, 3), (5, 6), (7, 9), (16, 100), (1001, 70_000)])
 @pytest.mark.parametrize("key", [0, 1, 2**64 - 1, 2**64, 2**128 - 1, 0x0123456789ABCDEF0FEDCBA987654321])
 def test_random_words_by_loop(key: int, start: int, stop: int) -> None:
-    found = random.words_by_loop(key, start, stop)
+    found = random.words(key, start, stop, loops=True)
     np.testing.assert_array_equal(found, random.words(key, start, stop))
     assert found.dtype == np.dtype("<u4")
     block = np.random.Philox(key=key, counter=start // 8).random_raw((stop - start) // 2 + 8).view(np.uint32)
@@ -108,4 +110,22 @@ def test_random_words_by_loop(key: int, start: int, stop: int) -> None:
 
 def test_random_words_of_a_late_block() -> None:
     start = 8 * (2**63 + 5)
-    np.testing.assert_array_equal(random.words_by_loop(7, start, start + 20), random.words(7, start, start + 20))
+    np.testing.assert_array_equal(random.words(7, start, start + 20, loops=True), random.words(7, start, start + 20))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (3, 3), (0, 1), (5, 6), (7, 1000), (2, 200_000)])
+def test_normal_numbers_by_loop(dtype: str, start: int, stop: int) -> None:
+    found = random.gaussian(5, start, stop, dtype, loops=True)
+    assert found.tobytes() == random.gaussian(5, start, stop, dtype).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normal_numbers_of_words_at_the_edges(dtype: str) -> None:
+    edges = [0, 1, 2, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1, 3037000499, 3037000500]
+    words = np.array(list(itertools.product(edges, edges)), np.uint32).reshape(-1)
+    expected, found = np.empty(words.shape, dtype), np.empty(words.shape, dtype)
+    normal.normals(words, expected)
+    normal.normals_by_loop(words, found)
+    assert found.tobytes() == expected.tobytes()
+    assert np.isfinite(found).all()

@@ -151,7 +151,7 @@ def draw(node: Vector, at: Slots) -> Step:
         flat = frame.values[at.out].reshape(-1)
         for piece, span in frame.spans:
             key = _key(node, node.option("draw"), frame, piece.entry)
-            make(key, piece.start, piece.stop, frame.dtype, flat[span], _words(frame))
+            make(key, piece.start, piece.stop, frame.dtype, flat[span], loops=frame.loops)
 
     return step
 
@@ -165,13 +165,9 @@ def bernoulli(node: Vector, at: Slots) -> Step:
         for piece, span in frame.spans:
             own = chance if isinstance(chance, float) else np.broadcast_to(chance, frame.shape).reshape(-1)[span]
             key = _key(node, "bernoulli", frame, piece.entry)
-            flat[span] = random.bernoulli(key, piece.start, piece.stop, own, _words(frame))
+            flat[span] = random.bernoulli(key, piece.start, piece.stop, own, loops=frame.loops)
 
     return step
-
-
-def _words(frame: Frame) -> random.Words:
-    return random.words_by_loop if frame.loops else random.words
 
 
 def _key(node: Vector, function: str, frame: Frame, entry: int) -> int:

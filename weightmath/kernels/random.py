@@ -4,7 +4,7 @@ A key names one stream: (seed, function, label, tensor). Element i of a tensor i
 stream (a pair of words for a pair of normals), whatever range it is asked for in. The stream is Philox 4x64 as
 numpy defines it (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011): words 8b to 8b + 7 are the
 first block of `numpy.random.Philox(key=key, counter=b)`, low halves first. Golden values in the tests freeze it.
-Whoever makes numbers of words may choose who draws them: numpy, or a loop of machine code.
+With `loops`, machine code draws the words and makes the normals: the same bits, in less than half the time.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from weightmath.kernels.fixed_loops import fill_with_philox
+from weightmath.kernels.normal import normals, normals_by_loop
 from weightmath.kernels.scratch import borrow
 
 _WORDS = 8  # 32-bit words per block of Philox 4x64
-_PAIRS = 8192  # normals are made in runs whose work arrays fit the second cache
 _FEW = 4096  # numbers from which the cost of a call to `integers` no longer tells
 _thread = threading.local()
-Words = Callable[[int, int, int], np.ndarray]  # of a key, from a word to another
 
 
 def key(seed: int, function: str, label: str, tensor: str) -> int:
@@ -57,28 +55,26 @@ def _stream(key: int, block: int) -> np.random.Generator:
     return generator
 
 
-def words(key: int, start: int, stop: int) -> np.ndarray:
+def words(key: int, start: int, stop: int, *, loops: bool = False) -> np.ndarray:
     """Words `start` to `stop` of the stream, uint32, each value equally likely."""
     block, skipped = divmod(start, _WORDS)
     length = skipped + stop - start
-    count = (length + 1) // 2
-    stream = _stream(key, block)
-    if count < _FEW:
-        drawn = np.asarray(stream.bit_generator.random_raw(count))
-    else:
-        # The same numbers: `random_raw` takes a lock for each of them, which stalls other threads.
-        drawn = stream.integers(0, 2**64 - 1, count, np.uint64, endpoint=True)
+    drawn = _blocks(key, block, -(-length // _WORDS)) if loops and length else _drawn(key, block, (length + 1) // 2)
     return drawn.astype("<u8", copy=False).view("<u4")[skipped:length]
 
 
-def words_by_loop(key: int, start: int, stop: int) -> np.ndarray:
-    """The same words, from a loop of machine code: in half the time."""
-    block, skipped = divmod(start, _WORDS)
-    length = skipped + stop - start
-    drawn = np.empty((-(-length // _WORDS), _WORDS // 2), np.uint64)
-    if length:
-        fill_with_philox(key, block, drawn)
-    return drawn.astype("<u8", copy=False).reshape(-1).view("<u4")[skipped:length]
+def _drawn(key: int, block: int, count: int) -> np.ndarray:
+    stream = _stream(key, block)
+    if count < _FEW:
+        return np.asarray(stream.bit_generator.random_raw(count))
+    # The same numbers: `random_raw` takes a lock for each of them, which stalls other threads.
+    return stream.integers(0, 2**64 - 1, count, np.uint64, endpoint=True)
+
+
+def _blocks(key: int, block: int, count: int) -> np.ndarray:
+    drawn = np.empty((count, _WORDS // 2), np.uint64)
+    fill_with_philox(key, block, drawn)
+    return drawn.reshape(-1)
 
 
 def _room(start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None) -> np.ndarray:
@@ -86,13 +82,13 @@ def _room(start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None) -
 
 
 def uniform(
-    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, words: Words = words
+    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, *, loops: bool = False
 ) -> np.ndarray:
     """Elements `start` to `stop` of uniform numbers in [0, 1): word / 2^32 in float64, cut to 24 bits in float32.
 
     `out`, where given, is a 1-D array of that dtype to write to.
     """
-    number, drawn = _room(start, stop, dtype, out), words(key, start, stop)
+    number, drawn = _room(start, stop, dtype, out), words(key, start, stop, loops=loops)
     bits = 24 if number.dtype == np.float32 else 32
     if bits < 32:
         # As signed integers, which processors make floats of: less than half the time. All of this is exact.
@@ -102,7 +98,7 @@ def uniform(
     return number
 
 
-def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, words: Words = words) -> np.ndarray:
+def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, *, loops: bool = False) -> np.ndarray:
     """Elements `start` to `stop` of a mask (bool) that is true with probability p: where word / 2^32 < p.
 
     `p` is one number or an array with one per element; 1 is always true, 0 never. The masks of one key nest: what
@@ -113,18 +109,18 @@ def bernoulli(key: int, start: int, stop: int, p: float | np.ndarray, words: Wor
         # A whole number is less than the limit where it is less than the next whole number, which compares faster.
         limit = math.ceil(min(p, 1.0) * 2.0**32) if p > 0 else 0
         if limit < 2**32:
-            np.less(words(key, start, stop), np.uint32(limit), out=mask)
+            np.less(words(key, start, stop, loops=loops), np.uint32(limit), out=mask)
         else:
             mask[:] = True
         return mask
     scaled = borrow("random.p", np.shape(p), np.float64)
     np.multiply(p, 2.0**32, out=scaled)
-    np.less(words(key, start, stop), scaled, out=mask)
+    np.less(words(key, start, stop, loops=loops), scaled, out=mask)
     return mask
 
 
 def rademacher(
-    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, words: Words = words
+    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, *, loops: bool = False
 ) -> np.ndarray:
     """Elements `start` to `stop` of random signs: -1 or 1, equally likely.
 
@@ -132,95 +128,29 @@ def rademacher(
     """
     sign = _room(start, stop, dtype, out)
     if sign.dtype == np.float32:  # its sign is in the word's place
-        drawn = words(key, start, stop)
+        drawn = words(key, start, stop, loops=loops)
         drawn &= np.uint32(1 << 31)
         np.bitwise_or(drawn, np.float32(1).view(np.uint32), out=sign.view(np.uint32))
     else:
-        np.copysign(1.0, words(key, start, stop).view(np.int32), out=sign, casting="same_kind")
+        np.copysign(1.0, words(key, start, stop, loops=loops).view(np.int32), out=sign, casting="same_kind")
     return sign
 
 
 def gaussian(
-    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, words: Words = words
+    key: int, start: int, stop: int, dtype: npt.DTypeLike, out: np.ndarray | None = None, *, loops: bool = False
 ) -> np.ndarray:
     """Elements `start` to `stop` of standard normal numbers, computed in float64 and rounded once to the dtype.
 
     Box and Muller, A note on the generation of random normal deviates, 1958: elements 2j and 2j + 1 are r cos a and
-    r sin a, with r = sqrt(-2 ln u), u from word 2j and a from word 2j + 1. Logarithm and sine are polynomials, so that
-    the bits depend on no library and no processor; their error stays below 2^-32, the step of the words. |z| < 6.77.
+    r sin a, with r = sqrt(-2 ln u), u from word 2j and a from word 2j + 1; see `weightmath.kernels.normal`. |z| < 6.77.
     `out`, where given, is a 1-D array of that dtype to write to.
     """
     normal = _room(start, stop, dtype, out)
     even = start - start % 2
-    drawn = words(key, even, stop + stop % 2)
+    drawn = words(key, even, stop + stop % 2, loops=loops)
     made = normal if even == start and stop % 2 == 0 else borrow("random.normal", drawn.shape, normal.dtype)
-    for first in range(0, drawn.size, 2 * _PAIRS):
-        run = slice(first, first + 2 * _PAIRS)
-        _normal_pairs(drawn[run], made[run])
+    if drawn.size:
+        (normals_by_loop if loops else normals)(drawn, made)
     if made is not normal:
         normal[:] = made[start - even : stop - even]
     return normal
-
-
-# Chebyshev fits in x^2: -4 artanh(x) for |x| <= (sqrt 2 - 1) / (sqrt 2 + 1), and sin x for |x| <= pi / 4.
-_LOGARITHM = (-0.472345496249, -0.570699943791, -0.800007713232, -1.33333330483, -4.00000000002)
-_SINE = (2.71734946586e-06, -0.000198392026783, 0.00833332878425, -0.166666666316, 0.999999999996)
-_SCALE = 2.0**32
-_LEAST = np.float64(math.sqrt(0.5) * _SCALE).view(np.int64)
-
-
-def _normal_pairs(drawn: np.ndarray, out: np.ndarray) -> None:
-    radius, sine, cosine, square, work = borrow("random.pairs", (5, drawn.size // 2), np.float64)
-    _radius(drawn[0::2], radius, sine, square, work)
-    # The sign of the word turns the pair by half a circle; the other 31 bits are an angle in (-pi/2, pi/2).
-    np.add(drawn[1::2].view(np.int32), 0.5, out=work)
-    np.copysign(radius, work, out=radius)
-    np.abs(work, out=work)
-    _sine_cosine(work, sine, cosine, square)
-    np.multiply(radius, cosine, out=out[0::2], casting="same_kind")
-    np.multiply(radius, sine, out=out[1::2], casting="same_kind")
-
-
-def _series(x: np.ndarray, square: np.ndarray, coefficients: tuple[float, ...], out: np.ndarray) -> None:
-    """The odd polynomial x p(x^2), highest coefficient first, by + and * alone."""
-    np.multiply(square, coefficients[0], out=out)
-    for coefficient in coefficients[1:-1]:
-        out += coefficient
-        out *= square
-    out += coefficients[-1]
-    out *= x
-
-
-def _radius(drawn: np.ndarray, out: np.ndarray, halvings: np.ndarray, square: np.ndarray, work: np.ndarray) -> None:
-    """sqrt(-2 ln u) for u = (word + 1/2) / 2^32."""
-    # word + 1/2 = m 2^e with m / 2^32 in [sqrt(1/2), sqrt(2)); ln(m / 2^32) = 2 artanh((m - 2^32) / (m + 2^32)).
-    np.add(drawn, 0.5, out=work)
-    bits, exponent = work.view(np.int64), square.view(np.int64)
-    np.subtract(bits, _LEAST, out=exponent)
-    exponent >>= 52
-    np.copyto(halvings, exponent)
-    exponent <<= 52
-    bits -= exponent
-    np.add(work, _SCALE, out=square)
-    work -= _SCALE
-    work /= square
-    np.multiply(work, work, out=square)
-    _series(work, square, _LOGARITHM, out)
-    halvings *= -2 * math.log(2)
-    out += halvings
-    np.sqrt(out, out=out)
-
-
-def _sine_cosine(word: np.ndarray, sine: np.ndarray, cosine: np.ndarray, square: np.ndarray) -> None:
-    """Sine and cosine of pi (word / 2^31 - 1/2), by way of half the angle, which a short series covers."""
-    word *= math.pi / 2**32
-    word -= math.pi / 4
-    np.multiply(word, word, out=square)
-    _series(word, square, _SINE, sine)
-    np.multiply(sine, sine, out=square)
-    np.subtract(1.0, square, out=cosine)
-    np.sqrt(cosine, out=cosine)
-    sine *= cosine
-    sine *= 2.0
-    square *= 2.0
-    np.subtract(1.0, square, out=cosine)
