@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import weightmath as wm
+from weightmath.verify.verification import verify
 
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart"
 
@@ -188,9 +189,43 @@ def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) 
     base = wm.open(QUICKSTART / "base.ckpt")
     with pytest.raises(wm.WeightmathError, match="does not have the layout of `base`") as caught:
         wm.save((base + wm.open(mixed)) / 2, tmp_path / "out.ckpt")
-    assert str(caught.value).endswith("; `strip`, `rename` and `part` are wm.open's too")
+    assert str(caught.value).endswith("; `strip`, `rename`, `part` and `extra` are wm.open's too")
     with pytest.raises(wm.WeightmathError, match="two checkpoints are called `base`"):
         wm.save((base + wm.open(mixed, name="base")) / 2, tmp_path / "out.ckpt")
+
+
+def test_a_part_may_have_more_than_the_template(tmp_path: Path) -> None:
+    """A VAE with what its training needed, baked into a model."""
+    network, vae = {"net.w": torch.zeros(3)}, {"enc.w": torch.ones(2), "enc.b": torch.ones(1)}
+    torch.save(network | {f"vae.{name}": x - 1 for name, x in vae.items()}, tmp_path / "model.ckpt")
+    torch.save(vae | {"loss.w": torch.ones(4)}, tmp_path / "vae.ckpt")
+    model = wm.open(tmp_path / "model.ckpt")
+    part = wm.open(tmp_path / "vae.ckpt", rename={"": "vae."}, part=True)
+    with pytest.raises(wm.WeightmathError, match=r"extra   vae\.loss\.w"):
+        wm.save(wm.functions.overlay(model, part), tmp_path / "baked.ckpt")
+    part = wm.open(tmp_path / "vae.ckpt", rename={"": "vae."}, part=True, extra="ignore")
+    wm.save(wm.functions.overlay(model, part), tmp_path / "baked.ckpt")
+    found = torch.load(tmp_path / "baked.ckpt")
+    assert found.keys() == torch.load(tmp_path / "model.ckpt").keys()
+    assert all(torch.equal(found[f"vae.{name}"], x) for name, x in vae.items())
+    stray = wm.open(tmp_path / "vae.ckpt", part=True, extra="ignore")
+    with pytest.raises(wm.WeightmathError, match="has none of the tensors of `model`"):
+        wm.save(wm.functions.overlay(model, stray), tmp_path / "stray.ckpt")
+
+
+def test_how_inputs_were_opened_is_among_how_an_output_was_made(tmp_path: Path) -> None:
+    state = {"w": torch.arange(3.0), "v": torch.ones(2)}
+    torch.save(state, tmp_path / "a.ckpt")
+    renamed = {"module.w": state["w"] + 1, "module.v": state["v"] * 3, "more": torch.ones(1)}
+    torch.save({"old": {"module.w": torch.zeros(3)}, "new": renamed}, tmp_path / "b.ckpt")
+    torch.save({"v": torch.ones(2)}, tmp_path / "d.ckpt")
+    a = wm.open(tmp_path / "a.ckpt")
+    b = wm.open(tmp_path / "b.ckpt", section="new", rename={"module.": ""}, extra="ignore")
+    d = wm.open(tmp_path / "d.ckpt", kind="delta", part=True)
+    wm.save((a + b) / 2 + d, tmp_path / "out.ckpt")
+    assert torch.load(tmp_path / "out.ckpt")["v"].tolist() == [3, 3]
+    found = verify(tmp_path / "out.ckpt")
+    assert (found.elements, found.differences) == (5, ())
 
 
 def test_a_lone_text_or_path_is_a_list_of_one(tmp_path: Path) -> None:

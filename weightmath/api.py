@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from weightmath.algebra.graph import Vector, topological
 from weightmath.errors import LayoutError, RecipeError
-from weightmath.files.inputs import Opened, Origin, as_vector, open_input
-from weightmath.files.mismatch import Terms, described
+from weightmath.files.inputs import Opened, Origin, as_vector, compared, open_input
+from weightmath.files.mismatch import Terms
 from weightmath.files.naming import Naming
 from weightmath.files.opening import Inputs
-from weightmath.files.subject import EVERYTHING, subject_of
+from weightmath.files.subject import EVERYTHING, Subject, subject_of
 from weightmath.job import Job, job_of
-from weightmath.layout import Layout, difference
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
@@ -33,6 +32,7 @@ def open(
     rename: Mapping[str, str] | None = None,
     kind: Literal["model", "delta", "mask", "other"] | None = None,
     part: bool = False,
+    extra: Literal["error", "ignore"] = "error",
 ) -> Vector:
     """A checkpoint as a lazy vector. Only its headers are read.
 
@@ -42,13 +42,16 @@ def open(
         strip     prefixes that names lose, `rename` prefixes (or `re:...`) that they change
         kind      model, delta, mask or other; None: delta for a delta file, else model
         part      whether it is meant to have only some tensors
+        extra     what becomes of tensors that only this checkpoint has: "error", or "ignore" them
     Fails with CheckpointError for a file that is no checkpoint or holds no tensors.
     """
     own = name or re.sub(r"\W+", "_", Path(path).stem)
     opened = open_input(own, path, section=section, naming=Naming(None, several(strip), dict(rename or {})))
     subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
     found = kind or ("delta" if opened.is_delta_input else "model")
-    return as_vector(opened, opened, subject, Terms(found, "error", "error", part or opened.is_delta_input))
+    names = {"strip": [*several(strip)] or None, "rename": dict(rename or {}) or None}
+    options = _given({"section": section, **names, "kind": kind, "part": part or None, "extra": extra})
+    return as_vector(opened, opened, subject, Terms(found, "error", extra, part or opened.is_delta_input), options)
 
 
 def save(
@@ -123,10 +126,9 @@ def evaluate(
 
 def _job(recipe: Recipe, vectors: Mapping[str, Vector], template: Vector, built: Built) -> Job:
     models = {name: _opened(vector) for name, vector in vectors.items()}
-    layout = _opened(template).layout
+    subject = subject_of(_opened(template).layout, [opened.layout for opened in models.values()], EVERYTHING, ())
     for vector in vectors.values():
-        _check_layout(layout, vector, _opened(template).name)
-    subject = subject_of(layout, [opened.layout for opened in models.values()], EVERYTHING, ())
+        _check_layout(vector, _opened(template), subject)
     return job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
 
 
@@ -177,18 +179,24 @@ def _opened(vector: Vector) -> Opened:
 
 def _recipe(call: str, vectors: Mapping[str, Vector], text: str, wanted: Mapping[str, Any]) -> Recipe:
     """The recipe that a call stands for."""
-    inputs = {name: {"path": os.path.abspath(_opened(vector).checkpoint.path)} for name, vector in vectors.items()}
+    inputs = {name: _input(vector) for name, vector in vectors.items()}
     return of_document(text, Document(call, {"inputs": inputs, **wanted}, {}))
 
 
-def _check_layout(layout: Layout, vector: Vector, template: str) -> None:
+def _input(vector: Vector) -> dict[str, Any]:
+    """A recipe's input that opens the same."""
+    assert vector.source is not None
+    origin: Origin = vector.source.origin
+    return {"path": os.path.abspath(origin.own.checkpoint.path), **origin.options}
+
+
+def _check_layout(vector: Vector, template: Opened, subject: Subject) -> None:
     """LayoutError where an opened checkpoint does not have the template's layout."""
     assert vector.source is not None
-    terms = Terms(vector.source.kind, "error", "error", vector.source.part)
-    refused = terms.refused(difference(layout, vector.source.layout))
-    if refused:
-        what, hint = described(refused, {}, vector.source.kind, vector.source.layout.names)
-        where = str(_opened(vector).checkpoint.path)
-        fact = f"`{vector}` does not have the layout of `{template}` {what}"
-        way_out = f"in a recipe: {hint}; `strip`, `rename` and `part` are wm.open's too"
-        raise LayoutError(fact, where=where, hint=way_out)
+    origin: Origin = vector.source.origin
+    try:
+        extra = origin.options["extra"]
+        compared(origin.own, template, subject, Terms(vector.source.kind, "error", extra, vector.source.part))
+    except LayoutError as error:
+        error.hint = f"in a recipe: {error.hint}; `strip`, `rename`, `part` and `extra` are wm.open's too"
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
 from weightmath.files.subject import Subject
 from weightmath.kernels import convert
-from weightmath.layout import Entry, Layout, difference
+from weightmath.layout import Difference, Entry, Layout, difference
 
 _AS_NAMED = Naming()
 _PIECE = 1 << 20
@@ -72,11 +72,15 @@ class Opened:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a vector's tensors are read from: the input's own, and those that it takes from the template instead."""
+    """Where a vector's tensors are read from: the input's own, and those that it takes from the template instead.
+
+    options   what wm.open was told beside the path, as a recipe's input says it
+    """
 
     own: Opened
     tensors: Mapping[str, TensorInfo]
     borrowed: Mapping[str, Opened]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_input(name: str, path: str | Path, *, section: str | None = None, naming: Naming = _AS_NAMED) -> Opened:
@@ -119,13 +123,32 @@ def _section(checkpoint: Checkpoint, name: str | None) -> tuple[Section, str]:
     )
 
 
-def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) -> Vector:
+def as_vector(
+    opened: Opened, template: Opened, subject: Subject, terms: Terms, options: Mapping[str, Any] | None = None
+) -> Vector:
     """The vector of an opened input, compared with what the recipe is about.
 
     `missing: template` reads what a model lacks from the template, `extra: ignore` leaves out what the template lacks,
-    a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails with LayoutError: a table
-    of all differences, and the line that would help, or that there is nothing in common; KindError where one of them is
-    a LoRA adapter.
+    a part may lack tensors. A mask may consist of truth values or whole numbers too. Fails as `compared` does.
+    """
+    own, found = compared(opened, template, subject, terms)
+    borrowed = {name: template for name in found.missing if terms.borrows}
+    # Equal layouts are one object: so are then their names, and the index of these.
+    layout, tensors = subject.layout if own == subject.layout else own, opened.tensors
+    if found.extra or borrowed:
+        shared = (entry for entry in own if entry.name in subject.layout)
+        layout = Layout.of([*shared, *(subject.layout[name] for name in borrowed)])
+    if borrowed or len(layout) < len(tensors):
+        tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
+    origin = Origin(opened, tensors, borrowed, options or {})
+    return input_vector(Input(opened.name, layout, terms.kind, terms.part, origin, opened.checkpoint.held))
+
+
+def compared(opened: Opened, template: Opened, subject: Subject, terms: Terms) -> tuple[Layout, Difference]:
+    """The tensors of an input that count, and how they differ from what a recipe is about.
+
+    Fails with LayoutError: a table of all differences, and the line that would help, or that there is nothing in
+    common; KindError where one of them is a LoRA adapter.
     """
     own = _comparable(opened, subject, terms.kind)
     found = difference(subject.layout, own)
@@ -142,16 +165,7 @@ def as_vector(opened: Opened, template: Opened, subject: Subject, terms: Terms) 
         fact = f"`{opened.name}` has none of the tensors of `{template.name}`, but {listed(opened.layout.names, 3)}"
         hint = f"those are {listed(template.layout.names, 3)}: `strip:` and `rename:` make names match"
         raise LayoutError(fact, where=str(opened.checkpoint.path), hint=hint)
-    borrowed = {name: template for name in found.missing if terms.borrows}
-    # Equal layouts are one object: so are then their names, and the index of these.
-    layout, tensors = subject.layout if own == subject.layout else own, opened.tensors
-    if found.extra or borrowed:
-        shared = (entry for entry in own if entry.name in subject.layout)
-        layout = Layout.of([*shared, *(subject.layout[name] for name in borrowed)])
-    if borrowed or len(layout) < len(tensors):
-        tensors = {name: borrowed.get(name, opened).tensors[name] for name in layout.names}
-    origin = Origin(opened, tensors, borrowed)
-    return input_vector(Input(opened.name, layout, terms.kind, terms.part, origin, opened.checkpoint.held))
+    return own, found
 
 
 def _check_no_adapter(opened: Opened, template: Opened) -> None:
