@@ -50,7 +50,8 @@ def open(
     subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
     found = kind or ("delta" if opened.is_delta_input else "model")
     names = {"strip": [*several(strip)] or None, "rename": dict(rename or {}) or None}
-    options = _given({"section": section, **names, "kind": kind, "part": part or None, "extra": extra})
+    policy = None if extra == "error" else extra
+    options = _given({"section": section, **names, "kind": kind, "part": part or None, "extra": policy})
     return as_vector(opened, opened, subject, Terms(found, "error", extra, part or opened.is_delta_input), options)
 
 
@@ -195,7 +196,7 @@ def _check_layout(vector: Vector, template: Opened, subject: Subject) -> None:
     assert vector.source is not None
     origin: Origin = vector.source.origin
     try:
-        extra = origin.options["extra"]
+        extra = origin.options.get("extra", "error")
         compared(origin.own, template, subject, Terms(vector.source.kind, "error", extra, vector.source.part))
     except LayoutError as error:
         error.hint = f"in a recipe: {error.hint}; `strip`, `rename`, `part` and `extra` are wm.open's too"
