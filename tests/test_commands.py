@@ -13,7 +13,7 @@ import torch
 
 import weightmath as wm
 from weightmath.cli.app import program
-from weightmath.reports.plain import plain
+from weightmath.plain import plain
 
 RECIPE = """\
 inputs: {base: base.ckpt, chat: chat.ckpt}

@@ -12,8 +12,8 @@ import torch
 from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, tensors
+from weightmath.plain import as_json
 from weightmath.reports.difference import DiffReport
-from weightmath.reports.plain import as_json
 
 Cli = Callable[..., Ran]
 State = dict[str, torch.Tensor]

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from tests.cli.conftest import Ran, state, tensors
 from tests.packages import folds
 from weightmath.checkpoint import open_checkpoint
+from weightmath.plain import as_json
 from weightmath.reports.checkpoint import CheckpointReport
-from weightmath.reports.plain import as_json
 
 Cli = Callable[..., Ran]
 

@@ -12,8 +12,8 @@ from tests.cli.conftest import Ran
 from weightmath.checkpoint import open_checkpoint
 from weightmath.fingerprint import fingerprint
 from weightmath.pins import sha256_of
+from weightmath.plain import as_json
 from weightmath.reports.lock import LockReport
-from weightmath.reports.plain import as_json
 
 Cli = Callable[..., Ran]
 

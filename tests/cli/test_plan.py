@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran
 from weightmath.checkpoint import Reader
-from weightmath.reports.plain import as_json
+from weightmath.plain import as_json
 from weightmath.reports.plan import PlanReport
 
 Cli = Callable[..., Ran]

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, state
 from weightmath.files.opening import open_inputs
-from weightmath.reports.plain import as_json
+from weightmath.plain import as_json
 from weightmath.reports.run import RunReport
 
 Cli = Callable[..., Ran]

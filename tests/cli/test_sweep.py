@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, state
-from weightmath.reports.plain import as_json
+from weightmath.plain import as_json
 from weightmath.reports.soup import SoupReport
 from weightmath.reports.study import StudyReport
 

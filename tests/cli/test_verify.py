@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran
 from weightmath.checkpoint import open_checkpoint
-from weightmath.reports.plain import as_json
+from weightmath.plain import as_json
 from weightmath.reports.verification import VerifyReport
 
 Cli = Callable[..., Ran]

@@ -27,10 +27,10 @@ from weightmath.errors import CheckpointError, OutputError, WeightmathError
 from weightmath.expression import evaluate
 from weightmath.layout import Entry, Layout
 from weightmath.mergekit import imported
+from weightmath.plain import as_json
 from weightmath.provenance.lineage import originals
 from weightmath.provenance.record import decode
 from weightmath.reports.checkpoint import checkpoint_report
-from weightmath.reports.plain import as_json
 
 SECONDS = 60  # by the clock: other processes may be at work
 MEGABYTES = 1024

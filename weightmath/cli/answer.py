@@ -8,7 +8,7 @@ from collections.abc import Callable
 def answer(record: object, text: Callable[..., None], *more: object, as_json: bool) -> None:
     """Print a record: as JSON, or by the function that prints it for people, which gets `more` too."""
     if as_json:
-        from weightmath.reports.plain import as_json as json_of
+        from weightmath.plain import as_json as json_of
 
         print(json_of(record))
     else:

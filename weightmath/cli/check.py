@@ -27,8 +27,8 @@ def check(recipes: Recipes, json: options.Json = False) -> None:
     with failing(REFUSED, as_json=json):
         with loading():
             from weightmath.cli.page import Page
+            from weightmath.plain import as_json
             from weightmath.reports.check import check_report
-            from weightmath.reports.plain import as_json
 
         reports = [check_report(path) for path in recipes]
         if json:

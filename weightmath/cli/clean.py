@@ -35,7 +35,7 @@ def clean(places: Places = None, dry_run: DryRun = False, json: options.Json = F
             for one in free:
                 one.remove()
         if json:
-            from weightmath.reports.plain import as_json
+            from weightmath.plain import as_json
 
             print(as_json({"removed": list(map(_plain, free)), "in_use": [_plain(o) for o in found if o.in_use]}))
         else:

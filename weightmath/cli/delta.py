@@ -145,7 +145,7 @@ def apply(
         plan = planned(opened, files, output, scales=scales, any_base=any_base, threads=threads_of(threads))
     with failing(FAILED, as_json=json):
         from weightmath.cli.quantities import size_text
-        from weightmath.reports.plain import as_json
+        from weightmath.plain import as_json
 
         done = plan.write(threads_of(threads), force=force)
         if json:
@@ -289,7 +289,7 @@ def to_lora(
     with failing(FAILED, as_json=json):
         from weightmath.cli.page import Page
         from weightmath.delta.api import to_adapter
-        from weightmath.reports.plain import as_json
+        from weightmath.plain import as_json
 
         left_out = to_adapter(opened, output, force=force)
         if json:

@@ -56,7 +56,7 @@ def refuse(error: WeightmathError, *, as_json: bool) -> None:
 def tell(error: WeightmathError, *, as_json: bool) -> None:
     """Print an error: as text on stderr, or as an object on stdout."""
     if as_json:
-        from weightmath.reports.plain import as_json as text_of
+        from weightmath.plain import as_json as text_of
 
         print(text_of({"error": {"what": error.what, "where": error.where, "hint": error.hint}}))
     else:

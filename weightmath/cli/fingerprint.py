@@ -22,8 +22,8 @@ def fingerprint(
         with loading():
             from weightmath.engine.memory import threads_of
             from weightmath.files.inputs import open_input
+            from weightmath.plain import as_json
             from weightmath.reports.fingerprint import fingerprint_report
-            from weightmath.reports.plain import as_json
 
         report = fingerprint_report(open_input("CKPT", path, section=section), threads_of(threads))
         print(as_json(report) if json else report.fingerprint)

@@ -72,7 +72,7 @@ def _check(config: Path, output: Path | None, like: str | None, *, force: bool) 
 
 def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool) -> None:
     if as_json:
-        from weightmath.reports.plain import as_json as text_of
+        from weightmath.plain import as_json as text_of
 
         record = {"config": str(config), "recipe": None if output is None else str(output), "text": made.text}
         print(text_of({**record, "differences": made.differences, "left_out": made.left_out}))

@@ -17,7 +17,7 @@ def print_manual(kind: str, declared: Mapping[str, Declared], name: str | None, 
     with failing(REFUSED, as_json=as_json):
         chosen = declared.values() if name is None else [_find(kind, declared, name)]
         if as_json:
-            from weightmath.reports.plain import as_json as text_of
+            from weightmath.plain import as_json as text_of
 
             print(text_of({f"{kind}s": [_record(one) for one in chosen]}))
         elif name is None:

@@ -56,7 +56,7 @@ def _check_used(kind: str | None, output: str | None, *, force: bool, as_json: b
 
 def _list(known: dict[str, Starter], *, as_json: bool) -> None:
     if as_json:
-        from weightmath.reports.plain import as_json as text_of
+        from weightmath.plain import as_json as text_of
 
         print(text_of({"recipes": [{"kind": one.kind, "want": one.want} for one in known.values()]}))
         return
@@ -74,7 +74,7 @@ def _write(one: Starter, path: Path, *, force: bool, as_json: bool) -> None:
     check_free(path, force=force, folder=f"-o {path / one.file_name}", exists=exists)
     write_whole(path, one.text)
     if as_json:
-        from weightmath.reports.plain import as_json as text_of
+        from weightmath.plain import as_json as text_of
 
         print(text_of({"kind": one.kind, "path": str(path)}))
     else:

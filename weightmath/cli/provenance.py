@@ -34,7 +34,7 @@ def provenance(
             from weightmath import recipe
             from weightmath.checkpoint import open_checkpoint
             from weightmath.errors import RecipeError
-            from weightmath.reports.plain import as_json
+            from weightmath.plain import as_json
             from weightmath.reports.provenance import known_provenance, provenance_report
 
         if as_recipe and (json or everything):

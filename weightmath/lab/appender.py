@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
-import math
 import os
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 
 from weightmath.errors import TableError
 from weightmath.lab.table import FORMAT, Goal, Head, Row, Table, content_of, parsed, paths
+from weightmath.plain import plain
 
 _SECONDS_BETWEEN = 1.0  # that two fsyncs are apart: each takes as long as many points
 
@@ -83,7 +83,7 @@ class Appender:
         self._sync()
 
     def _write_line(self, data: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._stream.write(json.dumps(plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._stream.flush()
 
     def _sync(self) -> None:
@@ -159,14 +159,3 @@ def titles(head: Head) -> list[str]:
 def _cells(head: Head, row: Row) -> list[Any]:
     params, metrics = (row.params[name] for name in head.params), (row.metrics[name] for name in head.metrics)
     return [row.index, *params, *metrics, row.seconds, row.checkpoint]
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can say: NaN and infinities, which it lacks, become "nan", "inf" and "-inf"."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,8 +21,8 @@ from tests.lab.report.test_sections import save
 from tests.packages import folds
 from weightmath.lab.compare import compare
 from weightmath.lab.report.write import report
+from weightmath.plain import as_json
 from weightmath.reports.comparison import compare_report
-from weightmath.reports.plain import as_json
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 PATIENCE = 120_000  # ms: a busy machine is no failure

@@ -18,8 +18,8 @@ from weightmath.errors import TableError
 from weightmath.lab.compare import compare
 from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.sections import of_comparison, section_of
+from weightmath.plain import as_json
 from weightmath.reports.comparison import compare_report
-from weightmath.reports.plain import as_json
 
 Report = dict[str, Any]
 
