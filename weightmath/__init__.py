@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from weightmath.flat import unflatten as unflatten
     from weightmath.lab import landscape as landscape
     from weightmath.lab.compare import compare as compare
-    from weightmath.lab.report.figures import figures as figures
+    from weightmath.lab.report.write import figures as figures
     from weightmath.lab.report.write import report as report
     from weightmath.lab.search import search as search
     from weightmath.lab.soup import soup as soup
@@ -58,7 +58,7 @@ _HOMES = {
     "repackage": "flat",
     "unflatten": "flat",
     "compare": "lab.compare",
-    "figures": "lab.report.figures",
+    "figures": "lab.report.write",
     "report": "lab.report.write",
     "search": "lab.search",
     "soup": "lab.soup",

@@ -79,10 +79,10 @@ def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool)
     elif output is None:
         print(made.text, end="")
     else:
-        count = len(made.differences)
-        where = (
-            f"{count} comment{'s' * (count != 1)} where mergekit computes something else" if count else "no difference"
-        )
-        print(f"{output}: {where}; see what it would do: weightmath plan {output}")
+        from weightmath.cli.quantities import counted
+
+        comments = f"{counted(len(made.differences), 'comment')} where mergekit computes something else"
+        found = comments if made.differences else "no difference"
+        print(f"{output}: {found}; see what it would do: weightmath plan {output}")
     for one in made.left_out if output is not None and not as_json else ():
         print(f"left out: {one.key}: {one.why}", file=sys.stderr)

@@ -41,9 +41,8 @@ def verify(
     """Compute an output again from its inputs and compare it bit for bit.
 
     The recipe is the one that the checkpoint carries; its inputs are looked for where they lay as seen from it, and
-    beside it. A sample is quick, but for
-    norms and selections of a layer or the whole model, which still read all of it. Exit code 0: all that was compared
-    is equal; 1: something differs; 2: it cannot be computed again.
+    beside it. A sample is quick, but for norms and selections of a layer or the whole model, which still read all of
+    it. Exit code 0: all that was compared is equal; 1: something differs; 2: it cannot be computed again.
     """
     with failing(REFUSED, as_json=json):
         with loading():

@@ -82,7 +82,7 @@ class DiffReport:
 
 def diff_report(found: Comparison) -> DiffReport:
     """The record of a comparison."""
-    whole = _total(found.pairs)
+    change, cosine = _distance(found.pairs)
     return DiffReport(
         first=str(found.first.checkpoint.path),
         second=str(found.second.checkpoint.path),
@@ -92,8 +92,8 @@ def diff_report(found: Comparison) -> DiffReport:
         tensors_equal=sum(pair.equal for pair in found.pairs),
         elements=sum(pair.first.entry.size for pair in found.pairs),
         elements_different=sum(pair.different for pair in found.pairs),
-        relative_change=whole.relative_change if whole else None,
-        cosine=whole.cosine if whole else None,
+        relative_change=change,
+        cosine=cosine,
         tensors_different=tuple(_tensor(pair) for pair in found.pairs if not pair.equal),
         only_first=found.only_first,
         only_second=found.only_second,
@@ -105,10 +105,11 @@ def diff_report(found: Comparison) -> DiffReport:
     )
 
 
-def _total(pairs: Iterable[Pair]) -> Distance | None:
-    """The distance over all of the pairs that have one, or None."""
+def _distance(pairs: Iterable[Pair]) -> tuple[float | None, float | None]:
+    """Relative change and cosine over all of the pairs that have a distance; None and None where none has."""
     distances = [pair.distance for pair in pairs if pair.distance is not None]
-    return sum(distances, Distance()) if distances else None
+    total = sum(distances, Distance())
+    return (total.relative_change, total.cosine) if distances else (None, None)
 
 
 def _tensor(pair: Pair) -> TensorDifference:
@@ -119,8 +120,7 @@ def _tensor(pair: Pair) -> TensorDifference:
         (first.dtype.name, second.dtype.name),
         first.size,
         pair.different,
-        pair.distance.relative_change if pair.distance else None,
-        pair.distance.cosine if pair.distance else None,
+        *_distance([pair]),
         pair.largest,
     )
 
@@ -133,8 +133,4 @@ def _layers(pairs: Iterable[Pair]) -> tuple[LayerDifference, ...]:
 
 
 def _layer(name: str, pairs: list[Pair]) -> LayerDifference:
-    total = _total(pairs)
-    equal = sum(pair.equal for pair in pairs)
-    return LayerDifference(
-        name, len(pairs), equal, total.relative_change if total else None, total.cosine if total else None
-    )
+    return LayerDifference(name, len(pairs), sum(pair.equal for pair in pairs), *_distance(pairs))

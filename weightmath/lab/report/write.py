@@ -1,4 +1,4 @@
-"""Results to a page and to pictures: what `weightmath report` does, and what notebooks call."""
+"""Results to a page, to pictures, and to figures for notebooks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weightmath.errors import OutputError, RecipeError
 from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
-from weightmath.lab.report.sections import Section, section_of
+from weightmath.lab.report.sections import Section, of_table, section_of
+from weightmath.lab.table import Table
 from weightmath.several import several
 from weightmath.text_files import check_free, write_whole
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure  # type: ignore[import-untyped]
 
 _EXISTS = "--force replaces it; another name keeps it"
 
@@ -73,6 +78,20 @@ def report(
     if target is not None:
         write_whole(target, content)
     return Written(sections, target, tuple(pictures))
+
+
+def figures(results: str | Path | Table) -> dict[str, Figure]:
+    """The charts of results by their titles, as figures that a notebook shows and plotly can change.
+
+    results   a table, its file, or the file of what `compare --json` printed
+    Fails with TableError for what is neither, OutputError where plotly is not installed.
+    """
+    try:
+        from plotly.graph_objects import Figure
+    except ImportError:
+        raise OutputError("figures need plotly", hint="pip install 'weightmath[lab]'") from None
+    section = of_table(results, "table") if isinstance(results, Table) else section_of(results)
+    return {chart.title: Figure(chart.as_plotly()) for chart in section.charts}
 
 
 def _title(sections: Sequence[Section]) -> str:
