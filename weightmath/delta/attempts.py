@@ -6,7 +6,7 @@ Numbers come as a function that yields a tensor's pieces, each time from the fir
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -189,10 +189,3 @@ def low_rank(
 def _square(values: np.ndarray) -> float:
     # Not a dot product: that of OpenBLAS has threads of its own, which spin where these ones are at work.
     return float(np.einsum("i,i->", values, values, dtype=np.float64))
-
-
-def finished(record: Record, pieces: list[tuple[int, float, float]]) -> Record:
-    """The record with the sizes, errors and norms of its pieces."""
-    error, norm = sum(piece[1] for piece in pieces), sum(piece[2] for piece in pieces)
-    sizes = tuple(piece[0] for piece in pieces)
-    return replace(record, sizes=sizes, error=relative(error, norm), norm=float(np.sqrt(norm)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from weightmath.checkpoint import Section
-from weightmath.delta.attempts import Numbers, best_attempt, finished, relative
+from weightmath.delta.attempts import Numbers, best_attempt, relative
 from weightmath.delta.bits import best_way, expected, pack, sample_of
 from weightmath.delta.description import Delta, Record
 from weightmath.delta.difference import Difference, Pair, pairs_of
@@ -91,7 +92,9 @@ def number_record(writer: DeltaWriter, entry: Entry, numbers: Numbers, options: 
     """Encode a tensor's numbers into the file."""
     attempt = best_attempt(entry, numbers, options, threads)
     pieces = [(writer.add(piece.content), piece.error, piece.norm) for piece in attempt.pieces()]
-    record = finished(attempt.record, pieces)
+    sizes = tuple(size for size, _, _ in pieces)
+    error, norm = sum(piece[1] for piece in pieces), sum(piece[2] for piece in pieces)
+    record = replace(attempt.record, sizes=sizes, error=relative(error, norm), norm=math.sqrt(norm))
     shown = entry._replace(dtype=record.stored) if record.encoder == "dense" and record.stored else None
     writer.close_tensor(entry.name, sum(record.sizes), shown)
     return record
