@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.checkpoint.description import Storage, c_stride
@@ -32,7 +32,7 @@ class _Decoding(Reader):
         super().__init__(checkpoint)
         self._delta = DeltaReader(checkpoint.source)
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._delta.close()
         super().__exit__(*error)
 
