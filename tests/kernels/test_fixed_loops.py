@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -129,3 +133,50 @@ def test_normal_numbers_of_words_at_the_edges(dtype: str) -> None:
     normal.normals_by_loop(words, found)
     assert found.tobytes() == expected.tobytes()
     assert np.isfinite(found).all()
+
+
+def test_a_loop_that_several_threads_make_at_once_lives_while_it_runs() -> None:
+    """The cache keeps one of those that they make; the others go when they are done."""
+    out = [np.empty((50_000, 4), np.uint64) for _ in range(8)]
+    for _ in range(5):
+        fixed_loops._philox.cache_clear()
+        start = threading.Barrier(len(out))
+
+        def fill(rows: np.ndarray, start: threading.Barrier = start) -> None:
+            start.wait()
+            fixed_loops.fill_with_philox(3, 0, rows)
+
+        with ThreadPoolExecutor(len(out)) as pool:
+            list(pool.map(fill, out))
+        assert all(np.array_equal(rows, out[0]) for rows in out)
+
+
+def test_a_process_that_is_forked_while_a_loop_is_made_can_make_loops() -> None:
+    """In a process of its own: one thread makes loops all the time, another forks."""
+    program = """
+import os, threading, time
+import numpy as np
+from weightmath.kernels import fixed_loops
+rows, done = np.empty((10, 4), np.uint64), threading.Event()
+def make():
+    while not done.is_set():
+        fixed_loops._philox.cache_clear()
+        fixed_loops.fill_with_philox(3, 0, rows)
+        time.sleep(0.001)
+thread = threading.Thread(target=make)
+thread.start()
+codes = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        fixed_loops._philox.cache_clear()
+        fixed_loops.fill_with_philox(3, 0, rows)
+        os._exit(0)
+    codes.append(os.waitpid(child, 0)[1])
+done.set()
+thread.join()
+print(codes)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == f"{[0] * 20}\n", ran.stderr

@@ -83,7 +83,7 @@ def keep_magnitudes(values: np.ndarray, least: int, out: np.ndarray) -> None:
 
     values, out   float32 or float64, contiguous, of one size that is not 0
     """
-    _keeping(values.dtype.name).function(values.size, address(values), address(out), least)
+    _keeping(values.dtype.name)(values.size, address(values), address(out), least)
 
 
 @lru_cache(MOST_LOOPS)
@@ -106,7 +106,7 @@ def count_magnitudes(values: np.ndarray, low: int, high: int, inside: np.ndarray
     inside   truth values
     """
     code = _counting(values.dtype.name)
-    return code.function(values.size, address(values), address(inside), low, high - low)
+    return code(values.size, address(values), address(inside), low, high - low)
 
 
 @lru_cache(MOST_LOOPS)
@@ -150,7 +150,7 @@ def fill_with_philox(key: int, block: int, out: np.ndarray) -> None:
     out   (blocks, 4) uint64, contiguous, with at least one row
     """
     # numpy counts before it makes a block.
-    _philox().function(len(out), address(out), block + 1, key & (2**64 - 1), key >> 64)
+    _philox()(len(out), address(out), block + 1, key & (2**64 - 1), key >> 64)
 
 
 @lru_cache(1)

@@ -7,11 +7,14 @@ precision have been looked at: others go without.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
 import numkong
 import numpy as np
@@ -55,23 +58,37 @@ def compiler() -> str | None:
     return found if release >= _OLDEST and numkong.get_capabilities().get("haswell") else None
 
 
-class Code(NamedTuple):
-    """Machine code: a function of the number of elements, which is not 0, and of what the loop takes.
+# A process that is forked while another thread is within LLVM could never enter it: forks wait for this lock.
+_within = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_within.acquire, after_in_parent=_within.release, after_in_child=_within.release)
 
-    memory   where it lies, which must live as long
-    """
 
-    function: Callable[..., int]
-    memory: Any
+class Code:
+    """Machine code: a function of the number of elements, which is not 0, and of what the loop takes."""
+
+    def __init__(self, function: Callable[..., int], engine: Any) -> None:
+        self._function = function
+        # Its memory lives as long as this object: the function alone would not hold it.
+        weakref.finalize(self, _give_back, engine).atexit = False
+
+    def __call__(self, *given: Any) -> int:
+        """Go through all elements."""
+        return self._function(*given)
 
     def ready(self, size: int, given: Sequence[Any]) -> Callable[[], int]:
-        """The function of numbers, and of arrays as they are when it is called."""
+        """The call with numbers, and with arrays as they are when it is made."""
         values = [each if isinstance(each, float | int) else address(each) for each in given]
 
-        def call(held: Any = (self, given)) -> int:  # code and addresses are good as long as what they are of lives
-            return self.function(size, *values)
+        def call(held: Any = given) -> int:  # addresses are good as long as the arrays live
+            return self(size, *values)
 
         return call
+
+
+def _give_back(engine: Any) -> None:
+    with _within:
+        engine.close()
 
 
 def address(array: np.ndarray) -> int:
@@ -85,6 +102,11 @@ def compiled(takes: Sequence[str], types: Sequence[Any], body: Sequence[str]) ->
 
     `body` may make %found.next of %found, 0 at first: the function returns the last.
     """
+    with _within:
+        return _compiled(takes, types, body)
+
+
+def _compiled(takes: Sequence[str], types: Sequence[Any], body: Sequence[str]) -> Code:
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
     llvm.initialize_native_target()

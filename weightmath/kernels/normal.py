@@ -95,7 +95,7 @@ def _sine_cosine(word: np.ndarray, sine: np.ndarray, cosine: np.ndarray, square:
 
 def normals_by_loop(drawn: np.ndarray, out: np.ndarray) -> None:
     """The same numbers, from a loop: in a quarter of the time. Both arrays are contiguous."""
-    _loop(out.dtype.name).function(drawn.size // 2, address(drawn), address(out))
+    _loop(out.dtype.name)(drawn.size // 2, address(drawn), address(out))
 
 
 @lru_cache(MOST_LOOPS)
