@@ -129,3 +129,11 @@ def test_what_a_loop_works_on_lives_as_long() -> None:
     assert lives() is not None
     call()
     assert found.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("wrong", [np.ones(4, np.float32), np.ones((3, 2), np.float32)[:, 0]], ids=["larger", "apart"])
+def test_arrays_that_do_not_fit_are_refused(wrong: np.ndarray) -> None:
+    loop = loops.Loop("float32", ("float32",), (("negative", (0,)),), (1,))
+    for operand, result in ((wrong, np.ones(3, np.float32)), (np.ones(3, np.float32), wrong)):
+        with pytest.raises(AssertionError):
+            loops.bound(loop, [operand], [result])

@@ -78,7 +78,10 @@ class Code:
 
     def ready(self, size: int, given: Sequence[Any]) -> Callable[[], int]:
         """The call with numbers, and with arrays as they are when it is made."""
-        values = [each if isinstance(each, float | int) else address(each) for each in given]
+        arrays = [each for each in given if isinstance(each, np.ndarray)]
+        # What is beyond an array would be overwritten without a word.
+        assert all(each.size == size and each.flags.c_contiguous for each in arrays)
+        values = [address(each) if isinstance(each, np.ndarray) else each for each in given]
 
         def call(held: Any = given) -> int:  # addresses are good as long as the arrays live
             return self(size, *values)
