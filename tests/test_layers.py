@@ -101,7 +101,11 @@ def test_one_argument_is_one_layer():
     [
         (lambda: f.layer(7, 3), "layer(7, 3) is empty: the first layer comes after the last"),
         (f.ramp, "a ramp needs at least one point\n  hint: ramp(0, 1)"),
-        (lambda: f.ramp(0, "1"), 'ramp(): `points` must be a plain number, not `"1"`'),
+        (
+            lambda: f.ramp(0, "1"),
+            'ramp(): `points` must be a plain number, not `"1"`\n'
+            "  hint: a number stands without quotes and with a point: 1",
+        ),
         (
             lambda: f.ramp(0, 1, along="blocks"),
             '`along` must be a regular expression, not `blocks`\n  hint: for example: along="re:blocks\\.(\\d+)"',
