@@ -11,11 +11,11 @@ from typing import Any
 from weightmath.checkpoint import open_checkpoint
 from weightmath.difference import compare
 from weightmath.job import Job, prepare
-from weightmath.recipe import load, with_overrides
 from weightmath.reports.checkpoint import CheckpointReport, checkpoint_report
 from weightmath.reports.difference import DiffReport, diff_report
 from weightmath.reports.plan import PlanReport, plan_report
 from weightmath.reports.run import RunReport, run_report
+from weightmath.running import load
 from weightmath.running import run as run_job
 
 Paths = Mapping[str, str | Path]
@@ -96,8 +96,8 @@ def diff(first: str | Path, second: str | Path, *, section: str | None = None) -
 
 
 def _job(recipe: str | Path, params: Mapping[str, Any], inputs: Paths | None, outputs: Paths | None) -> Job:
-    changed = with_overrides(
-        load(recipe),
+    changed = load(
+        recipe,
         sets=[f"{name}={_text(value)}" for name, value in params.items()],
         inputs=[f"{name}={path}" for name, path in (inputs or {}).items()],
         outputs=[f"{name}={path}" for name, path in (outputs or {}).items()],

@@ -114,9 +114,8 @@ def _check_fits(numbers: np.ndarray, bits: np.ndarray, name: str, kept: DType) -
     """NumericError where finite numbers became infinite, or NaN in a dtype without infinity."""
     if kept.itemsize >= numbers.dtype.itemsize:
         return
-    stored = np.empty(len(bits), np.float32)
-    convert.decode(bits, kept, stored)
-    if (np.isfinite(numbers) & ~np.isfinite(stored)).any():
+    # What is not finite stays so.
+    if convert.nonfinite(bits, kept) > np.count_nonzero(~np.isfinite(numbers)):
         fact = f"`{name}` is stored as {kept.name}, and the vector has numbers that are too large for it"
         raise NumericError(fact, hint='dtype="float32"')
 

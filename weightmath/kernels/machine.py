@@ -147,14 +147,6 @@ def load(name: str, array: str, stored: str, dtype: str) -> list[str]:
     return [*lines, f"%{name} = fpext {kind} %narrow.{name} to {FLOATS[dtype]}"]
 
 
-def _stored(array: str, kind: str, value: str) -> list[str]:
-    """A value as element %i of an array."""
-    return [
-        f"%place.{array[1:]} = getelementptr {kind}, ptr {array}, i64 %i",
-        f"store {kind} {value}, ptr %place.{array[1:]}",
-    ]
-
-
 def store(array: str, kind: str, value: str) -> list[str]:
     """A value becomes element %i of an array."""
     place = f"%place.{array[1:]}"
