@@ -7,7 +7,7 @@ of 1 drops the operation, a mask by name picks one branch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -221,17 +221,13 @@ class Compiler:
             return Slots(slots[node], args, all(homes[arg] is not None for arg in args))
 
         made: list[Step] = []
-        stored: set[int] = set()  # slots of inputs that are there as they are stored
         for each in planned:
             if isinstance(each, Fused):
-                for place, node in enumerate(each.inputs):
-                    # What only this loop reads is overwritten by what the next one reads.
-                    memory = f"steps.stored.{slots[node]}" if node in compared else f"steps.in.{place}"
-                    made.append(steps.read_stored(node, slots[node], memory))
-                    stored.add(slots[node])
-                made.append(steps.fused(each, slots, homes))
+                made += _loop(each, slots, homes, compared)
             elif each.op != "constant":
                 made.append(self._step(each, at(each), each in compared))
+        # Of inputs that are there as they are stored.
+        stored = {slots[node] for each in planned if isinstance(each, Fused) for node in each.inputs}
         made += [_feed(node, tuple(map(slot, _operands(node))), homes) for node in statistics]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
@@ -273,6 +269,17 @@ class Compiler:
             return steps.read(node, at, is_template=is_template)
         formula = steps.fold if node.domain < Domain.ELEMENT else steps.apply
         return _STEPS.get(node.op, formula)(node, at)
+
+
+def _loop(
+    run: Fused, slots: Mapping[Vector, int], homes: Sequence[Home], compared: Collection[Vector]
+) -> Iterator[Step]:
+    """The steps that read what a loop takes as it is stored, and the loop."""
+    for place, node in enumerate(run.inputs):
+        # What only this loop reads is overwritten by what the next one reads; a template is compared later.
+        memory = f"steps.stored.{slots[node]}" if node in compared else f"steps.in.{place}"
+        yield steps.read_stored(node, slots[node], memory)
+    yield steps.fused(run, slots, homes)
 
 
 def _feed(node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:

@@ -6,7 +6,7 @@ No step allocates an array of a chunk's size; what it needs besides registers it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -102,11 +102,12 @@ def fused(run: Fused, slots: Mapping[Vector, int], homes: Sequence[Home]) -> Ste
         results = [frame.values[slots[node]] for node in run.results]
         others = [slots[node] for node in run.others]
 
+        loop_for = cache(partial(run.loop, dtype=frame.dtype.name))  # of a few ways to store the operands
+
         def ready() -> Call:
             values = [frame.operand(slot) for slot in others]
-            stored = [raw.dtype.name for raw in inputs]
-            stored += [loops.NUMBER if isinstance(value, float) else value.dtype.name for value in values]
-            loop = run.loop(stored, frame.dtype.name)
+            stored = (loops.NUMBER if isinstance(value, float) else value.dtype.name for value in values)
+            loop = loop_for((*(raw.dtype.name for raw in inputs), *stored))
             return loops.bound(loop, [*(raw.bits for raw in inputs), *values], results)
 
         if all(homes[slot] is not None for slot in others):
