@@ -100,14 +100,37 @@ def normals_by_loop(drawn: np.ndarray, out: np.ndarray) -> None:
 
 @lru_cache(MOST_LOOPS)
 def _loop(dtype: str) -> Code:
+    """`_pairs` in LLVM's words."""
     kind = FLOATS[dtype]
-    rounded = "fptrunc double {0} to float" if dtype == "float32" else "fadd double {0}, -0.0"
     body = [
         "%even = shl i64 %i, 1",
         "%odd = or i64 %even, 1",
         *[f"%place.{each} = getelementptr i32, ptr %words, i64 %{each}" for each in ("even", "odd")],
         *[f"%word.{each} = load i32, ptr %place.{each}" for each in ("even", "odd")],
-        # As `_radius` has it.
+        *_radius_lines(),
+        "%signed = sitofp i32 %word.odd to double",
+        "%middle = fadd double %signed, 0.5",
+        "%middle.bits = bitcast double %middle to i64",
+        f"%sign = and i64 %middle.bits, {-(1 << 63)}",
+        "%length.bits = bitcast double %length to i64",
+        "%radius.bits = or i64 %length.bits, %sign",
+        "%radius = bitcast i64 %radius.bits to double",
+        "%word = call double @llvm.fabs.f64(double %middle)",
+        *_sine_cosine_lines(),
+    ]
+    for each, factor in (("even", "%cosine"), ("odd", "%sine")):
+        normal, rounded = f"%normal.{each}", f"%rounded.{each}"
+        body.append(f"{normal} = fmul double %radius, {factor}")
+        if dtype == "float32":
+            body.append(f"{rounded} = fptrunc double {normal} to float")
+        body.append(f"%to.{each} = getelementptr {kind}, ptr %to, i64 %{each}")
+        body.append(f"store {kind} {rounded if dtype == 'float32' else normal}, ptr %to.{each}")
+    return compiled(["ptr noalias %words", "ptr noalias %to"], [ctypes.c_void_p, ctypes.c_void_p], body)
+
+
+def _radius_lines() -> list[str]:
+    """`_radius` of %word.even in LLVM's words: %length."""
+    return [
         "%whole = uitofp i32 %word.even to double",
         "%number = fadd double %whole, 0.5",
         "%bits = bitcast double %number to i64",
@@ -125,16 +148,13 @@ def _loop(dtype: str) -> Code:
         f"%turns = fmul double %halvings, {_double(-2 * math.log(2))}",
         "%radicand = fadd double %log, %turns",
         "%length = call double @llvm.sqrt.f64(double %radicand)",
-        # As `_pairs` and `_sine_cosine` have it.
-        "%signed = sitofp i32 %word.odd to double",
-        "%middle = fadd double %signed, 0.5",
-        "%middle.bits = bitcast double %middle to i64",
-        f"%sign = and i64 %middle.bits, {-(1 << 63)}",
-        "%length.bits = bitcast double %length to i64",
-        "%radius.bits = or i64 %length.bits, %sign",
-        "%radius = bitcast i64 %radius.bits to double",
-        "%size = call double @llvm.fabs.f64(double %middle)",
-        f"%turned = fmul double %size, {_double(math.pi / 2**32)}",
+    ]
+
+
+def _sine_cosine_lines() -> list[str]:
+    """`_sine_cosine` of %word in LLVM's words: %sine and %cosine."""
+    return [
+        f"%turned = fmul double %word, {_double(math.pi / 2**32)}",
         f"%angle = fsub double %turned, {_double(math.pi / 4)}",
         "%angle.square = fmul double %angle, %angle",
         *_series_lines("half", "%angle", "%angle.square", _SINE),
@@ -146,14 +166,6 @@ def _loop(dtype: str) -> Code:
         "%doubled = fmul double %half.square, 2.0",
         "%cosine = fsub double 1.0, %doubled",
     ]
-    for each, factor in (("even", "%cosine"), ("odd", "%sine")):
-        body += [
-            f"%normal.{each} = fmul double %radius, {factor}",
-            f"%rounded.{each} = {rounded.format(f'%normal.{each}')}",
-            f"%to.{each} = getelementptr {kind}, ptr %to, i64 %{each}",
-            f"store {kind} %rounded.{each}, ptr %to.{each}",
-        ]
-    return compiled(["ptr noalias %words", "ptr noalias %to"], [ctypes.c_void_p, ctypes.c_void_p], body)
 
 
 def _series_lines(out: str, x: str, square: str, coefficients: Sequence[float]) -> list[str]:
