@@ -21,7 +21,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder on the 
 def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     """Measure this machine, so that `plan` can say how long a run will take: within a third, where nothing else runs.
 
-    It times every operation in memory, and small merges in FOLDER: twenty seconds, 600 MB of disk that it gives back.
+    It times every operation in memory, and small merges in FOLDER: twenty seconds, 700 MB of disk that it gives back.
     What it finds is kept for this user, and holds until the processor or the version of weightmath, numpy, numkong,
     llvmlite or Python changes. Run it while the machine has nothing else to do.
     """

@@ -48,7 +48,7 @@ _FORMULAS = (
 
 
 def calibrate(folder: Path) -> Machine:
-    """Measure this machine, and the disk that a folder lies on; writes up to 600 MB there, and removes them.
+    """Measure this machine, and the disk that a folder lies on; writes up to 700 MB there, and removes them.
 
     On one thread, but for `shared`. Nothing else should run meanwhile. Fails with OSError where the folder cannot be
     written to.
