@@ -88,7 +88,7 @@ def test_settings_that_fit():
     assert settings_for(plan, 3, peak_bytes(plan, Settings(3, 2 * TILE)) - 1) == Settings(3, TILE)
     assert settings_for(plan, None, peak_bytes(plan, Settings(1, TILE))) == Settings(1, TILE)
     with pytest.raises(
-        MemoryBudgetError, match=r"the work needs \d+ MB, and the budget is 1 MB\n  hint: --memory \d+MB"
+        MemoryBudgetError, match=r"the work needs \d+ MB, and the budget is 1 MB\n  hint: memory=\"\d+MB\""
     ):
         settings_for(plan, None, 10**6)
 

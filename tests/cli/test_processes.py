@@ -112,7 +112,7 @@ def test_a_signal_ends_the_run_and_the_next_goes_on(
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    kept = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
+    kept = "what is done is kept: the same run goes on from there, and `weightmath clean` removes it"
     assert (process.returncode, err) == (code, f"error: {word}\n  hint: no output was written; {kept}\n")
     assert sorted(os.listdir(tmp_path)) == [journal.name, ".out.ckpt.weightmath.part", "a.ckpt"]
     again = _run(*arguments, cwd=tmp_path)

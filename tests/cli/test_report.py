@@ -54,7 +54,7 @@ def test_what_is_refused(cli: Cli, folder: Path) -> None:
     assert cli("report").code == 2
     ran = cli("report", "noise.jsonl")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: nowhere to write to\n  hint: -o report.html")
+    assert ran.err.startswith("error: nowhere to write to\n  hint: name a page (-o report.html)")
     ran = cli("report", "none.jsonl", "-o", "r.html", "--json")
     assert (ran.code, json.loads(ran.out)["error"]["where"]) == (2, "none.jsonl")
     (folder / "r.html").write_text("mine")

@@ -13,7 +13,7 @@ import torch
 
 from tests.crash.conftest import HEAD, RECIPES, Driver
 
-KEPT = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
+KEPT = "what is done is kept: the same run goes on from there, and `weightmath clean` removes it"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])

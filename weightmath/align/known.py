@@ -37,7 +37,7 @@ def spec_for(name: str, layout: Layout, heads: int | None = None) -> tuple[Spec,
         raise RecipeError(f"a number of heads is 1 or more, and not {heads}")
     spec, origin = _found(name, layout, heads)
     if heads is not None and spec == _found(name, layout, None)[0]:
-        raise RecipeError(f"the spec `{origin}` has no heads in this model", hint="leave --heads out")
+        raise RecipeError(f"the spec `{origin}` has no heads in this model", hint="leave out --heads")
     check(spec, layout)
     return spec, origin
 

@@ -61,7 +61,7 @@ def tell(error: WeightmathError, *, as_json: bool) -> None:
         print(text_of({"error": {"what": error.what, "where": error.where, "hint": error.hint}}))
     else:
         sys.stdout.flush()
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {printable(error.of_command())}", file=sys.stderr)
 
 
 def _leave(error: WeightmathError, code: int, as_json: bool) -> None:

@@ -191,4 +191,4 @@ def _print_refusal(refusal: Refusal) -> None:
 
     sys.stdout.flush()
     error = WeightmathError(refusal.what, where=refusal.where, hint=refusal.hint)
-    print(f"error: run would refuse: {error}", file=sys.stderr)
+    print(f"error: run would refuse: {error.of_command()}", file=sys.stderr)

@@ -21,7 +21,7 @@ from weightmath.errors import CheckpointError, DiskError, WeightmathError
 from weightmath.files.identity import differences
 from weightmath.files.outputs import Save
 
-KEPT = "what is done is kept: the same command goes on from there, and `weightmath clean` removes it"
+KEPT = "what is done is kept: the same run goes on from there, and `weightmath clean` removes it"
 _STOPPED = (DiskError, CheckpointError, KeyboardInterrupt, MemoryError, OSError)
 
 

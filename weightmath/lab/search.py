@@ -102,7 +102,7 @@ def _check_cma(source: Recipe, axes: Mapping[str, Axis], goals: Sequence[Goal]) 
     if len(axes) < 2:
         raise RecipeError("CMA-ES needs two parameters or more", where=where, hint="--sampler tpe")
     if len(goals) > 1:
-        raise RecipeError("CMA-ES follows one goal", where=where, hint="--sampler tpe, or one --of")
+        raise RecipeError("CMA-ES follows one goal", where=where, hint="--sampler tpe, or a single --of NAME")
 
 
 def run_search(search: Search, work: Work, progress: Told = silent) -> Swept:

@@ -162,7 +162,7 @@ def noise(a: str | Path, scales: Sequence[float], seeds: int = 5) -> View:
     """
     levels = sorted(set(scales) - {0.0})
     if not levels or levels[0] < 0:
-        raise RecipeError("scales of noise are numbers above 0", where="--scales", hint="--scales 0.01,0.03,0.1")
+        raise RecipeError("scales of noise are numbers above 0", where="--scales", hint="for example: 0.01,0.03,0.1")
     paths = {"a": Path(a)}
     models = open_models(paths)
     about = {"models": _marked(paths, {}), "axes": {"scale": "noise, in standard deviations of each tensor"}}

@@ -61,7 +61,7 @@ def report(
     if not results:
         raise RecipeError("nothing to report", hint="weightmath report results.jsonl -o report.html")
     if page is None and not folders:
-        raise RecipeError("nowhere to write to", hint="-o report.html, or --svg FOLDER, or --png FOLDER")
+        raise RecipeError("nowhere to write to", hint="name a page (-o report.html), or --svg FOLDER, or --png FOLDER")
     if title is not None and page is None:
         raise RecipeError("the title is the page's, and there are pictures only", hint="-o report.html")
     sections = tuple(section_of(path) for path in several(results))
