@@ -270,3 +270,15 @@ def test_evaluate_takes_statistics() -> None:
         wm.evaluate(3)
     with pytest.raises(wm.WeightmathError, match="the value is made of no checkpoint"):
         wm.evaluate([])
+
+
+def test_memory_is_said_as_in_a_command(tmp_path: Path) -> None:
+    model = wm.open(QUICKSTART / "base.ckpt")
+    for memory in ("1GB", 10**9):
+        wm.save(model, tmp_path / "out.ckpt", memory=memory, force=True)
+        assert wm.plan(QUICKSTART.with_suffix(".yaml"), memory=memory).refusal is None
+    assert wm.plan(QUICKSTART.with_suffix(".yaml"), memory="1MB").refusal is not None
+    with pytest.raises(wm.WeightmathError, match=r'the budget is 1 MB\n  hint: memory="\d+MB"'):
+        wm.evaluate(wm.functions.norm(model), memory="1MB")
+    with pytest.raises(wm.WeightmathError, match="memory`: `much` is not a size"):
+        wm.run(QUICKSTART.with_suffix(".yaml"), memory="much")

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors paused several plain algebra.show algebra.formulas engine.crew engine.meter sizes versions
-    dtypes files.naming text_files gallery engine.helpers regular
+    errors paused several plain algebra.show algebra.formulas engine.crew engine.meter versions
+    dtypes files.naming sizes text_files gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint
     algebra.layers fingerprint files.subject

@@ -21,6 +21,7 @@ from weightmath.recipe.document import Document
 from weightmath.recipe.recipe import of_document
 from weightmath.running import Report, run
 from weightmath.several import several
+from weightmath.sizes import parse_size
 
 
 def open(
@@ -69,15 +70,15 @@ def save(
     compute: Literal["float32", "float64"] | None = None,
     force: bool = False,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Report:
     """Compute a vector and write it as one new checkpoint; the parameters are those of a recipe's `save`.
 
     The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
 
     `template` is the opened checkpoint whose everything-else the output keeps; None: the first model that the value is
-    made of. `provenance="none"` leaves out how the output was made. Fails as a recipe does: KindError, LayoutError,
-    OutputError, NumericError; no file appears then.
+    made of. `provenance="none"` leaves out how the output was made. `memory` is what the work may take, in bytes or as
+    "2GB". Fails as a recipe does: KindError, LayoutError, OutputError, NumericError; no file appears then.
     """
     _check_vector("value", value)
     if template is not None:
@@ -91,7 +92,7 @@ def save(
     recipe = _recipe("wm.save", vectors, str(value), {"save": {target: output}, **_given(settings)})
     wished = recipe.spec.save[target].model_copy(update={"value": str(value)})
     job = _job(recipe, vectors, first, Built({}, (), (), {target: Output(value, wished)}, {}))
-    return run(job, threads=threads, memory=memory, force=force)
+    return run(job, threads=threads, memory=parse_size(memory), force=force)
 
 
 def evaluate(
@@ -99,7 +100,7 @@ def evaluate(
     *,
     compute: Literal["float32", "float64"] | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Any:
     """The numbers of a statistic, or of each in a list: what a recipe's `show` says of it. Writes nothing.
 
@@ -121,7 +122,7 @@ def evaluate(
     deltas = [vector for vector in vectors.values() if _opened(vector).is_delta_input]
     first = deltas[0] if len(deltas) == len(vectors) else _first_model(vectors)
     job = _job(recipe, vectors, first, Built({}, tuple((str(one), one) for one in wanted), (), {}, {}))
-    found = [number for _, number in run(job, threads=threads, memory=memory).answers.shown]
+    found = [number for _, number in run(job, threads=threads, memory=parse_size(memory)).answers.shown]
     return found[0] if isinstance(value, Vector) else found
 
 

@@ -17,6 +17,7 @@ from weightmath.reports.plan import PlanReport, plan_report
 from weightmath.reports.run import RunReport, run_report
 from weightmath.running import load
 from weightmath.running import run as run_job
+from weightmath.sizes import parse_size
 
 Paths = Mapping[str, str | Path]
 
@@ -27,7 +28,7 @@ def run(
     inputs: Paths | None = None,
     outputs: Paths | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     force: bool = False,
     **params: Any,
 ) -> RunReport:
@@ -41,13 +42,13 @@ def run(
         inputs   other paths for inputs, by name; `outputs` for outputs, named as in `save`. They are relative to the
                  current folder, those of the recipe to its own
         threads  worker threads; None: as many as there are processors, at most 8
-        memory   bytes that the work may take; None: as planned
+        memory   what the work may take, in bytes or as "2GB"; None: as planned
         force    replace outputs that exist
     Fails as `save` does, and with RecipeError for a recipe that cannot be meant; no output appears then. After an
     interrupt, or a DiskError, the same call goes on from there.
     """
     started = time.monotonic()
-    done = run_job(_job(recipe, params, inputs, outputs), threads=threads, memory=memory, force=force)
+    done = run_job(_job(recipe, params, inputs, outputs), threads=threads, memory=parse_size(memory), force=force)
     return run_report(done, time.monotonic() - started)
 
 
@@ -57,7 +58,7 @@ def plan(
     inputs: Paths | None = None,
     outputs: Paths | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     force: bool = False,
     **params: Any,
 ) -> PlanReport:
@@ -68,7 +69,7 @@ def plan(
     Where `run` would not start, since an output exists or memory is too small, `refusal` says why. Fails with
     RecipeError, KindError, LayoutError and CheckpointError for all else that is wrong.
     """
-    return plan_report(_job(recipe, params, inputs, outputs), threads=threads, memory=memory, force=force)
+    return plan_report(_job(recipe, params, inputs, outputs), threads=threads, memory=parse_size(memory), force=force)
 
 
 def inspect(path: str | Path, *, section: str | None = None, check: bool = False) -> CheckpointReport:

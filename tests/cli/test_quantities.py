@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from weightmath.cli.quantities import counted, number_text, parse_size, seconds_text, share_text, size_text
+from weightmath.cli.quantities import counted, number_text, seconds_text, share_text, size_text
 from weightmath.errors import RecipeError
+from weightmath.sizes import parse_size
 
 
 @pytest.mark.parametrize(

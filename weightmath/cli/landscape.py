@@ -232,12 +232,12 @@ def _explore(asked: Asked, make: Callable[[Any, Told], View]) -> None:
     with failing(REFUSED, as_json=asked.json):
         from weightmath.cli.landscape_page import draw, picture_file, show
         from weightmath.cli.progress import progress_bar
-        from weightmath.cli.quantities import parse_size
         from weightmath.lab.landscape import views
         from weightmath.lab.landscape.explore import prepare_view, warnings_of
         from weightmath.lab.metric import parse_metric
         from weightmath.lab.points import Work
         from weightmath.lab.sweep import run_sweep
+        from weightmath.sizes import parse_size
 
         metric = parse_metric(
             asked.metric,

@@ -38,9 +38,9 @@ def plan(
     with failing(REFUSED, as_json=json):
         with loading():
             from weightmath.cli.progress import progress_bar
-            from weightmath.cli.quantities import parse_size
             from weightmath.job import prepare
             from weightmath.reports.plan import plan_report
+            from weightmath.sizes import parse_size
 
         budget = parse_size(memory)
         source = options.recipe_of(words, expression, sets, inputs, output)

@@ -1,19 +1,10 @@
-"""Sizes, times and numbers as users write and read them. A kB is 1000 bytes, a KiB 1024."""
+"""Shares, sizes, times and numbers as users write and read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from weightmath.errors import RecipeError
-from weightmath.sizes import bytes_of
-
-
-def parse_size(text: str | None) -> int | None:
-    """The bytes that `512MB`, `1.5GiB` or `65536` stands for, None for None; RecipeError for anything else."""
-    size = None if text is None else bytes_of(text)
-    if size is None and text is not None:
-        raise RecipeError(f"`{text}` is not a size", where="--memory", hint="for example: 512MB, 2GB, 1.5GiB")
-    return size
 
 
 def parse_share(text: str) -> float:

@@ -41,10 +41,10 @@ def run(
     with failing(REFUSED, as_json=json):
         with loading():
             from weightmath.cli.progress import progress_bar
-            from weightmath.cli.quantities import parse_size
             from weightmath.job import prepare
             from weightmath.running import check_start
             from weightmath.running import run as run_job
+            from weightmath.sizes import parse_size
 
         budget = parse_size(memory)
         started = time.monotonic()

@@ -45,10 +45,10 @@ def search(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.quantities import parse_size
         from weightmath.lab.points import Work
         from weightmath.lab.search import prepare_search, run_search
         from weightmath.lab.sweep import metric_of, recipe_of
+        from weightmath.sizes import parse_size
 
         work = Work(jobs, threads, parse_size(memory))
         source = recipe_of(recipe, sets or (), inputs or ())

@@ -69,10 +69,10 @@ def soup(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.cli.progress import progress_bar
-        from weightmath.cli.quantities import parse_size
         from weightmath.lab.points import Work
         from weightmath.lab.scores import read_scores
         from weightmath.lab.soup import prepare_soup, run_soup, soup_metric
+        from weightmath.sizes import parse_size
 
         measure = soup_metric(metric, of or (), goal, allow_code=allow_code, scored=scores is not None)
         prepared = prepare_soup(

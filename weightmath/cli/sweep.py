@@ -34,10 +34,10 @@ def sweep(
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.cli.quantities import parse_size
         from weightmath.errors import RecipeError
         from weightmath.lab.points import Work
         from weightmath.lab.sweep import metric_of, prepare_sweep, recipe_of, run_sweep
+        from weightmath.sizes import parse_size
 
         work = Work(jobs, threads, parse_size(memory))
         source = recipe_of(recipe, sets or (), inputs or ())

@@ -47,9 +47,10 @@ def verify(
     with failing(REFUSED, as_json=json):
         with loading():
             from weightmath.cli.progress import progress_bar
-            from weightmath.cli.quantities import parse_share, parse_size
+            from weightmath.cli.quantities import parse_share
             from weightmath.errors import RecipeError
             from weightmath.reports.verification import verify_report
+            from weightmath.sizes import parse_size
             from weightmath.verify.verification import verify as verified
 
         if seed is not None and sample is None:

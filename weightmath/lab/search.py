@@ -25,6 +25,7 @@ from weightmath.lab.table import Row, Table, paths
 from weightmath.recipe import Recipe
 from weightmath.recipe.metric import Goal
 from weightmath.recipe.vary import Range, Setting, places_in
+from weightmath.sizes import parse_size
 
 Sampler = Literal["tpe", "cma"]
 Axis = Sequence[Setting] | Range
@@ -219,7 +220,7 @@ def search(
     sets: str | Sequence[str] = (),
     inputs: str | Sequence[str] = (),
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Table:
     """Look for the best point within a recipe's `vary`, and return the results table; `table.pareto()` is the front.
 
@@ -239,4 +240,4 @@ def search(
     prepared = prepare_search(
         source, measure, budget=budget, sampler=sampler, seed=seed, keep=keep, stem=stem, resume=resume
     )
-    return run_search(prepared, Work(jobs, threads, memory)).table
+    return run_search(prepared, Work(jobs, threads, parse_size(memory))).table

@@ -30,6 +30,7 @@ from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
 from weightmath.running import check_start, run
 from weightmath.several import several
+from weightmath.sizes import parse_size
 
 Rule = Literal["greedy", "uniform"]
 
@@ -281,7 +282,7 @@ def soup(
     force: bool = False,
     resume: bool = False,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Souped:
     """Average models of one base: all, the best, or those that help, and write the average as one checkpoint.
 
@@ -312,4 +313,4 @@ def soup(
         force=force,
         resume=resume,
     )
-    return run_soup(prepared, Work(1, threads, memory))
+    return run_soup(prepared, Work(1, threads, parse_size(memory)))

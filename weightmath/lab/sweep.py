@@ -17,6 +17,7 @@ from weightmath.lab.vary import settings_of
 from weightmath.recipe import Recipe, load, with_overrides
 from weightmath.recipe.metric import Goal, MetricSpec
 from weightmath.several import several
+from weightmath.sizes import parse_size
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def sweep(
     sets: str | Sequence[str] = (),
     inputs: str | Sequence[str] = (),
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Table:
     """Measure every point that a recipe's `vary` means, and return the results table.
 
@@ -171,4 +172,4 @@ def sweep(
     measure = metric_of(source, metric, of=of, goal=goal, allow_code=allow_code)
     stem = None if out is None else Path(out)
     prepared = prepare_sweep(source, measure, keep=keep, stem=stem, resume=resume)
-    return run_sweep(prepared, Work(jobs, threads, memory)).table
+    return run_sweep(prepared, Work(jobs, threads, parse_size(memory))).table

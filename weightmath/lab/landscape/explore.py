@@ -16,6 +16,7 @@ from weightmath.lab.table import Table, paths
 from weightmath.recipe import loads
 from weightmath.recipe.metric import Goal
 from weightmath.several import several
+from weightmath.sizes import parse_size
 
 
 def prepare_view(
@@ -57,7 +58,7 @@ def explore(
     resume: bool = False,
     jobs: int = 1,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
 ) -> Table:
     """Measure every point of a landscape, and return the results table.
 
@@ -74,4 +75,4 @@ def explore(
     """
     measure = parse_metric(metric, allow_code=allow_code, of=several(of), goal=goal, recalibrate=recalibrate)
     sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else Path(out), resume=resume)
-    return run_sweep(sweep, Work(jobs, threads, memory)).table
+    return run_sweep(sweep, Work(jobs, threads, parse_size(memory))).table
