@@ -162,7 +162,7 @@ def test_a_function_needs_leave_and_gets_a_state(tmp_path: Path) -> None:
     )
     with pytest.raises(MetricError) as caught:
         parse_metric("judge_one:total", folder=tmp_path)
-    assert "--allow-code" in str(caught.value)
+    assert "allow_code=True" in str(caught.value)
     assert "judge_one" not in sys.modules
     state = {"a": torch.ones(3), "b": torch.tensor(2.0)}
     metric = parse_metric("judge_one:total", folder=tmp_path, allow_code=True)

@@ -263,7 +263,7 @@ def test_a_metric_that_fails_keeps_what_was_measured(here: Path) -> None:
     with pytest.raises(MetricError) as caught:
         sweep(here / "r.yaml", out=here / "out")
     assert "AssertionError: what is wrong" in str(caught.value)
-    assert f"hint: 4 points are in {here / 'out.jsonl'}: --resume goes on from there" in str(caught.value)
+    assert f"hint: 4 points are in {here / 'out.jsonl'}: resume=True goes on from there" in str(caught.value)
     (here / "eval.py").write_text(EVAL)
     same(sweep(here / "r.yaml", out=here / "out", resume=True), here)
 
@@ -285,7 +285,7 @@ def test_what_is_refused_before_any_work(here: Path) -> None:
     assert (
         said == "r.yaml:3: vary: nothing is measured: there is no metric\n  hint: metric: python eval.py {checkpoint}"
     )
-    assert "--goal says something of a metric, and there is none" in refused(
+    assert "`goal` says something of a metric, and there is none" in refused(
         here, RECIPE.partition("metric")[0] + "show: norm(a)", goal="max"
     )
     assert "nothing varies in the recipe" in refused(here, RECIPE.partition("vary")[0] + "save: {m.ckpt: a}")

@@ -152,5 +152,5 @@ def test_run_and_plan_say_to_sweep() -> None:
         prepare(loads(RECIPE + "vary: {alpha: [1], kind: [x]}", "r.yaml"))
     assert str(caught.value) == (
         "r.yaml:5: vary: `alpha`, `kind` vary, and the recipe is many\n"
-        "  hint: --set alpha=0.5 --set kind=x makes one; weightmath sweep RECIPE measures every point"
+        "  hint: alpha=0.5 kind=x makes one; weightmath sweep RECIPE measures every point"
     )

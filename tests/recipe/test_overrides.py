@@ -16,7 +16,7 @@ recipe = loads(
 def message(**changes) -> str:
     with pytest.raises(RecipeError) as caught:
         with_overrides(recipe, **changes)
-    return str(caught.value)
+    return caught.value.of_command()
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_inputs_are_looked_for_beside_it_and_can_be_given(bench):
     (bench.folder / "base.ckpt").rename(away / "base.ckpt")
     with pytest.raises(RecipeError) as caught:
         verified(bench, "away/renamed.ckpt")
-    assert str(caught.value) == (
+    assert caught.value.of_command() == (
         "merge.yaml: inputs: there are inputs that cannot be found: `chat` (chat.ckpt), `code` (code.ckpt)\n"
         "  hint: --input chat=PATH/chat.ckpt --input code=PATH/code.ckpt"
     )

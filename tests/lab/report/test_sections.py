@@ -133,7 +133,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_replaced_by_force_alone(tmp_path: Path) -> None:
     good, page = save(results.sweep(), tmp_path / "good"), tmp_path / "r.html"
     page.write_text("mine")
-    hint = "--force replaces it; another name keeps it"
+    hint = "force=True replaces it; another name keeps it"
     assert mistake(good, page=page) == f"r.html: exists\n  hint: {hint}"
     (tmp_path / "good-loss-along-alpha.svg").write_text("mine")
     assert mistake(good, svg=tmp_path) == f"good-loss-along-alpha.svg: exists\n  hint: {hint}"
