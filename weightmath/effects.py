@@ -13,7 +13,7 @@ from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Description, Part
 from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import Plan
-from weightmath.errors import listed
+from weightmath.errors import counted, listed
 
 _LABELS = 3
 _KEEPS_OR_TAKES = (0.0, 1.0)
@@ -35,15 +35,12 @@ class Effect:
     unchanged: int
 
     def __str__(self) -> str:
+        tensors = counted(self.tensors, "tensor")
         if self.unchanged == self.tensors:
-            return f"`{self.rule}` left {_counted(self.tensors)} equal to `{self.template}`"
+            return f"`{self.rule}` left {tensors} equal to `{self.template}`"
         if self.unchanged == 0:
-            return f"`{self.rule}` changed {_counted(self.tensors)} of `{self.template}`"
-        return f"`{self.rule}` left {self.unchanged:,} of {_counted(self.tensors)} equal to `{self.template}`"
-
-
-def _counted(tensors: int) -> str:
-    return "1 tensor" if tensors == 1 else f"{tensors:,} tensors"
+            return f"`{self.rule}` changed {tensors} of `{self.template}`"
+        return f"`{self.rule}` left {self.unchanged:,} of {tensors} equal to `{self.template}`"
 
 
 def rules(plan: Plan) -> tuple[Description, ...]:

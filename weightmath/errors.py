@@ -149,3 +149,8 @@ def listed(words: Sequence[str], most: int) -> str:
     """The first of some words, and how many there are besides: "a, b, c and 4 more"."""
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 tensor`, `1,143 tensors`."""
+    return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weightmath.cli.quantities import counted, number_text, seconds_text, share_text, size_text
-from weightmath.errors import RecipeError
+from weightmath.cli.quantities import number_text, seconds_text, share_text, size_text
+from weightmath.errors import RecipeError, counted
 from weightmath.sizes import parse_size
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from weightmath.algebra.graph import Vector, by_name, is_number, node, number_hint
 from weightmath.algebra.names import Table
 from weightmath.algebra.show import brief
-from weightmath.errors import KindError, RecipeError, at, nearest
+from weightmath.errors import KindError, RecipeError, at, counted, nearest
 from weightmath.scope import Domain
 from weightmath.scope import Scope as ScopeRule
 
@@ -234,7 +234,7 @@ def _too_many(signature: Signature, places: Sequence[Parameter], args: tuple[Any
         hint = f"put them in brackets: {signature.name}({', '.join(map(written, bracketed))})"
     elif len(signature.parameters) > len(places):
         hint += '; name the options, as in scope="global"'
-    return RecipeError(f"takes {_counted(len(places), 'positional argument')}, not {len(args)}", hint=hint)
+    return RecipeError(f"takes {counted(len(places), 'positional argument')}, not {len(args)}", hint=hint)
 
 
 def _are_items(parameter: Parameter, values: Sequence[Any]) -> bool:
@@ -244,10 +244,6 @@ def _are_items(parameter: Parameter, values: Sequence[Any]) -> bool:
     return parameter.role.word == "vector or list" and all(isinstance(v, Vector) or is_number(v) for v in values)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _convert_all(signature: Signature, parameter: Parameter, value: Any, models: int) -> Any:
     if value is None and parameter.default is None:
         return None
@@ -255,7 +251,7 @@ def _convert_all(signature: Signature, parameter: Parameter, value: Any, models:
         if not isinstance(value, list | tuple):
             return _convert(signature, parameter, value)
         if len(value) != models:
-            raise RecipeError(f"`{parameter.name}` has {_counted(len(value), 'value')} for {models} models")
+            raise RecipeError(f"`{parameter.name}` has {counted(len(value), 'value')} for {models} models")
         return [_convert(signature, parameter, item) for item in value]
     if parameter.listed:
         if not isinstance(value, list | tuple):

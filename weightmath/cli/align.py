@@ -11,6 +11,7 @@ import typer
 from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.reports.alignment import AlignReport
@@ -80,7 +81,6 @@ def align(
 
 def _print(report: AlignReport) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted
 
     page = Page()
     page.line(report.output, style="bold")

@@ -11,7 +11,8 @@ import typer
 from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
-from weightmath.cli.quantities import counted, or_dash, share_text
+from weightmath.cli.quantities import or_dash, share_text
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from weightmath.cli.answer import answer
 from weightmath.cli.page import Page
-from weightmath.cli.quantities import counted, size_text
+from weightmath.cli.quantities import size_text
 from weightmath.delta.api import open_delta
+from weightmath.errors import counted
 from weightmath.reports.delta import ComparisonReport, DeltaReport, delta_report
 
 _SHOWN = 12

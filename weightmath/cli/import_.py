@@ -10,6 +10,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.mergekit import Imported
@@ -79,8 +80,6 @@ def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool)
     elif output is None:
         print(made.text, end="")
     else:
-        from weightmath.cli.quantities import counted
-
         comments = f"{counted(len(made.differences), 'comment')} where mergekit computes something else"
         found = comments if made.differences else "no difference"
         print(f"{output}: {found}; see what it would do: weightmath plan {output}")

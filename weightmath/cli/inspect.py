@@ -11,6 +11,7 @@ from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
+from weightmath.errors import counted, listed
 
 if TYPE_CHECKING:
     from weightmath.checkpoint import Checkpoint, Integrity
@@ -53,7 +54,7 @@ def inspect(
 
 def _print(report: CheckpointReport, checkpoint: Checkpoint, everything: bool) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted, size_text
+    from weightmath.cli.quantities import size_text
     from weightmath.cli.tree import print_tree
 
     page = Page()
@@ -121,5 +122,4 @@ def _notes(one: TensorReport) -> Iterator[str]:
     if one.device != "cpu":
         yield one.device
     if one.shares:
-        others = f"{one.shares[0]}" + (f" and {len(one.shares) - 1} more" if len(one.shares) > 1 else "")
-        yield f"shares its storage with {others}"
+        yield f"shares its storage with {listed(one.shares, 1)}"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightmath.cli.page import Page
-from weightmath.cli.quantities import counted, number_text
+from weightmath.cli.quantities import number_text
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.reports.landscape import LandscapeReport, Spot

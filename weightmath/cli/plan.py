@@ -10,6 +10,7 @@ from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
 from weightmath.cli.loading import loading
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.algebra.names import Description
@@ -91,7 +92,7 @@ def _input(one: InputPlan) -> list[str]:
 
 
 def _print_rule(page: Page, rule: Description) -> None:
-    from weightmath.cli.quantities import counted, number_text
+    from weightmath.cli.quantities import number_text
 
     page.heading(rule.rule)
     page.line(rule.note, style="dim")
@@ -104,7 +105,7 @@ def _print_rule(page: Page, rule: Description) -> None:
 
 def _print_list(page: Page, chosen: ListPlan) -> None:
     from weightmath.cli.page import shortened
-    from weightmath.cli.quantities import counted, number_text
+    from weightmath.cli.quantities import number_text
 
     page.heading(f"{chosen.name}: {counted(len(chosen.files), 'file')}, {len(chosen.left_out):,} left out")
     numbers = [number_text(number) for number in chosen.numbers]
@@ -126,7 +127,7 @@ def _pass(number: int, one: PassPlan) -> list[tuple[str, str]]:
 
 
 def _output(one: OutputPlan) -> list[str]:
-    from weightmath.cli.quantities import counted, size_text
+    from weightmath.cli.quantities import size_text
 
     dtype = f", as {one.dtype}" if one.dtype else ""
     counts = f"{counted(one.merged, 'tensor')} merged{dtype}, {one.copied:,} copied from `{one.template}`"
@@ -163,7 +164,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _cost(report: PlanReport) -> list[list[str]]:
-    from weightmath.cli.quantities import counted, size_text
+    from weightmath.cli.quantities import size_text
 
     alone = f", {size_text(report.bytes_for_identity)} of it for fingerprints and sums alone"
     return [

@@ -65,11 +65,6 @@ def share_text(part: int, whole: int) -> str:
     return f"{min(max(percent, 0.01), 99.99):.2f}%" if not 0.1 <= percent <= 99.9 else f"{percent:.1f}%"
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things: `1 tensor`, `1,143 tensors`."""
-    return f"{number:,} {thing}{'' if number == 1 else 'es' if thing.endswith('s') else 's'}"
-
-
 def dtypes_text(dtypes: Mapping[str, int]) -> str:
     """The dtypes of tensors with the number of each; a single one by itself."""
     return ", ".join(dtypes if len(dtypes) == 1 else (f"{name}: {count:,}" for name, count in dtypes.items()))

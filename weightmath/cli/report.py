@@ -10,6 +10,7 @@ import typer
 from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.reports.page import PageReport
@@ -47,7 +48,6 @@ def report(
 
 def _print(record: PageReport) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted
 
     page = Page()
     if record.page is not None:

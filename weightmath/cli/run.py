@@ -10,6 +10,7 @@ from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page
@@ -64,7 +65,7 @@ def run(
 
 def _print(report: RunReport) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted, seconds_text, size_text
+    from weightmath.cli.quantities import seconds_text, size_text
 
     page = Page()
     for output in report.outputs:
@@ -82,12 +83,10 @@ def _print(report: RunReport) -> None:
         page.listed(shortened([f"{name}: {_DONE[did]}" for name, did in report.integers.items()], _INTEGERS_SHOWN))
     page.warnings(report.warnings)
     page.line()
-    reads = "1 reading" if report.reads == 1 else f"{report.reads} readings"
     if report.resumed:
         page.line("this run went on where an earlier one was stopped")
-    page.line(
-        f"{seconds_text(report.seconds)}, {reads} of the inputs, {size_text(report.peak_bytes)} of memory at most"
-    )
+    times = f"{seconds_text(report.seconds)}, {counted(report.reads, 'reading')} of the inputs"
+    page.line(f"{times}, {size_text(report.peak_bytes)} of memory at most")
 
 
 _DONE = {
@@ -98,7 +97,7 @@ _DONE = {
 
 
 def _print_output(page: Page, output: OutputReport) -> None:
-    from weightmath.cli.quantities import counted, share_text, size_text
+    from weightmath.cli.quantities import share_text, size_text
 
     page.line(f"{output.path}  ({size_text(output.bytes)})", style="bold")
     tensors = f"{counted(output.copied, 'tensor')}, and " if output.copied else ""
@@ -141,7 +140,7 @@ def _print_shown(page: Page, shown: Shown) -> None:
 
 def _summary(value: Any) -> str:
     """A number, or several (one per row of a tensor) as their count and range."""
-    from weightmath.cli.quantities import counted, number_text
+    from weightmath.cli.quantities import number_text
 
     numbers = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(numbers, Sequence) or isinstance(numbers, str):

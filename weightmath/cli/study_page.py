@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from weightmath.cli.answer import answer
 from weightmath.cli.page import Page
 from weightmath.cli.progress import progress_bar
-from weightmath.cli.quantities import counted, number_text
+from weightmath.cli.quantities import number_text
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.engine.meter import Told

@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from weightmath.checkpoint import Opaque, TensorInfo
 from weightmath.cli.printable import printable
-from weightmath.cli.quantities import counted
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.cli.page import Page

@@ -11,6 +11,7 @@ from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
 from weightmath.cli.loading import loading
+from weightmath.errors import counted
 
 if TYPE_CHECKING:
     from weightmath.reports.verification import VerifyReport
@@ -75,7 +76,6 @@ def verify(
 
 def _print(report: VerifyReport) -> None:
     from weightmath.cli.page import Page
-    from weightmath.cli.quantities import counted
 
     page = Page()
     compared = counted(report.elements, "element")
@@ -106,6 +106,5 @@ def _first(one: Difference) -> str:
 
 
 def _what(one: Difference) -> str:
-    from weightmath.cli.quantities import counted
 
     return one.fact if one.first is None else counted(one.different, "element")

@@ -13,7 +13,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.show import brief
 from weightmath.engine.facts import Facts, Flags
-from weightmath.errors import LayoutError
+from weightmath.errors import LayoutError, listed
 from weightmath.layout import Layout
 from weightmath.scope import Domain
 
@@ -91,11 +91,11 @@ def _used(node: Vector, arg: Vector, facts: Facts, layout: Layout) -> Flags:
 def _missing(node: Vector, whole: Vector, facts: Facts, meeting: Flags, layout: Layout) -> LayoutError:
     entries = np.flatnonzero(meeting)
     part = _part_below(node, facts, int(entries[0]))
-    more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
+    tensors = listed([f"`{layout.names[entry]}`" for entry in entries], 1)
     other = str(whole) if whole.op == "input" else "x"
     overlaid = "" if part.is_mask else f"overlay({other}, {part}) has those of {part} and the rest of {other}; "
     return LayoutError(
-        f"`{brief(node)}` needs the tensor `{layout.names[int(entries[0])]}`{more}, which the part `{part}` lacks",
+        f"`{brief(node)}` needs the tensor {tensors}, which the part `{part}` lacks",
         hint=f'{overlaid}only({other}, "{_pattern(part)}") is narrowed to the part',
     )
 

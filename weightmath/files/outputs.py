@@ -19,7 +19,7 @@ from weightmath.checkpoint.left_behind import left_behind
 from weightmath.checkpoint.writer import Put
 from weightmath.delta.options import Options
 from weightmath.dtypes import DType
-from weightmath.errors import LayoutError, NumericError, OutputError
+from weightmath.errors import LayoutError, NumericError, OutputError, listed
 from weightmath.files.inputs import Opened
 from weightmath.kernels import convert
 from weightmath.layout import Entry, Patterns
@@ -111,11 +111,10 @@ def plan_save(
 
     Fails with LayoutError where the template lacks a computed tensor, and as `plan_image` does.
     """
-    lacking = [own for own in computed if own not in template.tensors]
+    lacking = [f"`{own}`" for own in computed if own not in template.tensors]
     if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise LayoutError(
-            f"the template `{template.name}` lacks `{lacking[0]}`{more}, which the output has",
+            f"the template `{template.name}` lacks {listed(lacking, 1)}, which the output has",
             hint="choose a template that has all, or narrow the value with only(...)",
         )
     entries = [template.tensors[own].entry for own in computed]
