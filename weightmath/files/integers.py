@@ -102,7 +102,8 @@ class Policies:
         disagree = False
         operation = _COMBINE.get(self.policies[name])
         size = self.template.tensors[name].entry.size
-        puts = [sink.writing(name) for sink in sinks.values() if sink.has(name)] if operation else []
+        takers = [sink for sink in sinks.values() if operation is not None and sink.dtype(name) is not None]
+        puts = [sink.writing(name) for sink in takers]
         for start in range(0, size, _PIECE):
             parts = [_read(o, readers, name, start, min(start + _PIECE, size)) for o in self._holders(name)]
             disagree |= any(not np.array_equal(part, parts[0]) for part in parts[1:])

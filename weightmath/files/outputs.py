@@ -196,16 +196,9 @@ class CheckpointSink:
         self._save = save
         self._writer = writer
         self._template = template
-        self._tied = {name: save.image.aliases.get(name, name) for name in self._shared(save.image)}
+        aliases = save.image.aliases
+        self._tied = {**aliases, **{target: target for target in aliases.values()}}
         self._sums: dict[tuple[str, str, int], int] = {}
-
-    @staticmethod
-    def _shared(image: Image) -> set[str]:
-        return {*image.aliases, *image.aliases.values()}
-
-    def has(self, name: str) -> bool:
-        """Whether the output has a computed tensor of that name in the recipe."""
-        return name in self._save.originals
 
     def dtype(self, name: str) -> DType | None:
         """The dtype in which a tensor is written; None: the output leaves it out, or has it under another name."""

@@ -78,10 +78,6 @@ class Comparison:
         """All that was found, in the order of names, that of the flat vector."""
         return tuple(self._found[name] for name in sorted(self._found))
 
-    def has(self, name: str) -> bool:
-        """Whether the output has a computed tensor of that name in the recipe."""
-        return name in self._save.originals
-
     def dtype(self, name: str) -> DType | None:
         """The dtype of a computed tensor; None where it is not there to be compared."""
         original = self._save.originals.get(name)
@@ -91,8 +87,7 @@ class Comparison:
 
     def writing(self, name: str) -> Put:
         """What compares elements of a tensor, from one on."""
-        original = self._save.originals[name]
-        return _nothing if self._is_unlike(original) else partial(self._compare, original)
+        return partial(self._compare, self._save.originals[name])
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[None]:
         """Compare whole tensors."""
@@ -177,10 +172,6 @@ class Comparison:
         first = min(old, new, key=lambda one: one.first or 0)
         total = old.different + new.different
         self._found[new.tensor] = Difference(new.tensor, "values", total, first.first, first.expected, first.found)
-
-
-def _nothing(start: int, bits: Bits) -> None:
-    """What is done with a tensor that is told to be unlike already."""
 
 
 def _number(bits: Bits, dtype: DType) -> float | complex:
