@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,8 @@ import pytest
 import torch
 
 import weightmath as wm
+from weightmath.checkpoint import open_checkpoint
+from weightmath.fingerprint import fingerprint
 from weightmath.verify.verification import verify
 
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart"
@@ -189,7 +193,7 @@ def test_other_layouts_and_equal_names_are_refused(mixed: Path, tmp_path: Path) 
     base = wm.open(QUICKSTART / "base.ckpt")
     with pytest.raises(wm.WeightmathError, match="does not have the layout of `base`") as caught:
         wm.save((base + wm.open(mixed)) / 2, tmp_path / "out.ckpt")
-    assert str(caught.value).endswith("; `strip`, `rename`, `part` and `extra` are wm.open's too")
+    assert str(caught.value).endswith("; `strip`, `rename`, `part` and `extra` are wm.open's too, and missing=MODEL")
     with pytest.raises(wm.WeightmathError, match="two checkpoints are called `base`"):
         wm.save((base + wm.open(mixed, name="base")) / 2, tmp_path / "out.ckpt")
 
@@ -282,3 +286,66 @@ def test_memory_is_said_as_in_a_command(tmp_path: Path) -> None:
         wm.evaluate(wm.functions.norm(model), memory="1MB")
     with pytest.raises(wm.WeightmathError, match="memory`: `much` is not a size"):
         wm.run(QUICKSTART.with_suffix(".yaml"), memory="much")
+
+
+def test_a_model_may_take_what_it_lacks_from_the_template(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(3), "head": torch.full((2,), 8.0)}, tmp_path / "a.ckpt")
+    torch.save({"w": torch.full((3,), 2.0), "ema": torch.ones(1)}, tmp_path / "b.ckpt")
+    a = wm.open(tmp_path / "a.ckpt")
+    with pytest.raises(wm.WeightmathError, match="does not have the layout of `a`"):
+        wm.open(tmp_path / "b.ckpt", missing=a)
+    b = wm.open(tmp_path / "b.ckpt", missing=a, extra="ignore")
+    out = tmp_path / "out.ckpt"
+    wm.save(0.5 * a + 0.5 * b, out)
+    assert {name: x.tolist() for name, x in torch.load(out).items()} == {"w": [1, 1, 1], "head": [8, 8]}
+    assert verify(out).differences == ()
+    with pytest.raises(wm.WeightmathError, match="takes what it lacks from `a`, and the template is `c`"):
+        wm.save(b, tmp_path / "c.ckpt", template=wm.open(tmp_path / "a.ckpt", name="c"))
+
+
+def test_an_opened_checkpoint_may_be_pinned(tmp_path: Path) -> None:
+    path = QUICKSTART / "base.ckpt"
+    good = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "fingerprint": fingerprint(open_checkpoint(path).section()),
+    }
+    wm.save(wm.open(path, **good), tmp_path / "out.ckpt")
+    for key, pin in good.items():
+        other = pin[:-1] + ("0" if pin[-1] != "0" else "1")
+        with pytest.raises(wm.WeightmathError, match=f"its {key} is {pin}"):
+            wm.save(wm.open(path, **{key: other}), tmp_path / "other.ckpt")
+
+
+def test_what_a_recipe_would_not_take_is_refused_when_it_is_opened() -> None:
+    with pytest.raises(wm.WeightmathError, match=r"wm\.open: inputs\.base\.kind: "):
+        wm.open(QUICKSTART / "base.ckpt", kind="modle")  # type: ignore[arg-type]
+
+
+def test_any_file_name_gives_a_name(tmp_path: Path) -> None:
+    for stem in ("7b", "in", "step=100", "größe"):
+        shutil.copy(QUICKSTART / "base.ckpt", tmp_path / f"{stem}.ckpt")
+        wm.save(wm.open(tmp_path / f"{stem}.ckpt"), tmp_path / "out.ckpt", force=True)
+
+
+def test_a_path_may_begin_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(QUICKSTART)
+    shutil.copy(QUICKSTART / "base.ckpt", tmp_path / "base.ckpt")
+    shutil.copy(QUICKSTART / "left.ckpt", tmp_path / "left.ckpt")
+    (tmp_path / "r.yaml").write_text(
+        "inputs: {a: base.ckpt}\nparams: {t: 1}\nvary: {t: [2]}\nsave: {v.ckpt: t * a / t}\n"
+    )
+    (tmp_path / "half.yaml").write_text("inputs: {a: base.ckpt, b: left.ckpt}\nsave: {half.ckpt: a / 2 + b / 2}\n")
+    wm.save(wm.open("~/base.ckpt"), "~/saved.ckpt")
+    wm.run("~/half.yaml")
+    assert wm.plan("~/half.yaml", outputs={"half.ckpt": "~/more.ckpt"}).outputs
+    wm.repackage(*wm.flatten("~/base.ckpt"), "~/packed.ckpt")
+    assert wm.inspect("~/saved.ckpt").tensors
+    assert wm.diff("~/base.ckpt", "~/packed.ckpt").relative_change == 0
+    wm.compare(["~/base.ckpt", "~/left.ckpt"], "~/base.ckpt")
+    wm.sweep("~/r.yaml", metric=lambda state: 1.0, out="~/table", keep="none")
+    wm.soup(["~/base.ckpt", "~/left.ckpt"], "~/soup.ckpt")
+    line = wm.landscape.line("~/base.ckpt", "~/left.ckpt", points=2)
+    wm.landscape.explore(line, lambda state: 1.0, out="~/line")
+    made = {"saved.ckpt", "half.ckpt", "packed.ckpt", "soup.ckpt", "table.jsonl", "line.jsonl"}
+    assert made <= {path.name for path in tmp_path.iterdir()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +15,10 @@ from weightmath.files.naming import Naming
 from weightmath.files.opening import Inputs
 from weightmath.files.subject import EVERYTHING, Subject, subject_of
 from weightmath.job import Job, job_of
+from weightmath.paths import expanded
 from weightmath.recipe import Built, Output, Recipe
 from weightmath.recipe.document import Document
+from weightmath.recipe.keys import as_identifier
 from weightmath.recipe.recipe import of_document
 from weightmath.running import Report, run
 from weightmath.several import several
@@ -31,9 +32,13 @@ def open(
     section: str | None = None,
     strip: str | Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    names: Literal["litema"] | None = None,
     kind: Literal["model", "delta", "mask", "other"] | None = None,
     part: bool = False,
+    missing: Vector | None = None,
     extra: Literal["error", "ignore"] = "error",
+    fingerprint: str | None = None,
+    sha256: str | None = None,
 ) -> Vector:
     """A checkpoint as a lazy vector. Only its headers are read.
 
@@ -41,19 +46,40 @@ def open(
         name      what messages call it; None: the file's name without its ending
         section   which mapping inside the checkpoint; None: the one that holds the weights
         strip     prefixes that names lose, `rename` prefixes (or `re:...`) that they change
+        names     "litema": names lost their dots, as in Stable Diffusion's `model_ema.`, and get them back
         kind      model, delta, mask or other; None: delta for a delta file, else model
         part      whether it is meant to have only some tensors
+        missing   the model from which it takes the tensors that it lacks, which is then the template of what is saved
         extra     what becomes of tensors that only this checkpoint has: "error", or "ignore" them
-    Fails with CheckpointError for a file that is no checkpoint or holds no tensors.
+        fingerprint, sha256   of the vector and of the file: what is computed is refused if they are others
+    Fails with CheckpointError for a file that is no checkpoint or holds no tensors, RecipeError for what a recipe would
+    not take, LayoutError where tensors do not fit those of `missing`.
     """
-    own = name or re.sub(r"\W+", "_", Path(path).stem)
-    opened = open_input(own, path, section=section, naming=Naming(None, several(strip), dict(rename or {})))
-    subject = subject_of(opened.layout, [opened.layout], EVERYTHING, ())
+    own = name or as_identifier(Path(path).stem)
+    options = _given(
+        {
+            "section": section,
+            "strip": [*several(strip)] or None,
+            "rename": dict(rename or {}) or None,
+            "names": names,
+            "kind": kind,
+            "part": part or None,
+            "missing": None if missing is None else "template",
+            "extra": None if extra == "error" else extra,
+            "fingerprint": fingerprint,
+            "sha256": sha256,
+        }
+    )
+    spec = _checked("wm.open", own, {own: {"path": str(path), **options}}, {"show": own}).spec.inputs[own]
+    opened = open_input(own, path, section=section, naming=Naming(spec.names, spec.strip, spec.rename))
+    template = opened if missing is None else _opened(missing)
+    subject = subject_of(template.layout, [template.layout, opened.layout], EVERYTHING, ())
     found = kind or ("delta" if opened.is_delta_input else "model")
-    names = {"strip": [*several(strip)] or None, "rename": dict(rename or {}) or None}
-    policy = None if extra == "error" else extra
-    options = _given({"section": section, **names, "kind": kind, "part": part or None, "extra": policy})
-    return as_vector(opened, opened, subject, Terms(found, "error", extra, part or opened.is_delta_input), options)
+    terms = Terms(found, spec.missing or "error", extra, part or opened.is_delta_input)
+    try:
+        return as_vector(opened, template, subject, terms, options)
+    except LayoutError as error:
+        raise _with_way_out(error) from None
 
 
 def save(
@@ -85,7 +111,7 @@ def save(
         _check_vector("template", template)
     vectors = _inputs_of([value] if template is None else [value, template])
     first = template if template is not None else _first_model(vectors)
-    target = os.path.abspath(path) + "/" * str(path).endswith("/")
+    target = os.path.abspath(expanded(path)) + "/" * str(path).endswith("/")
     wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": several(drop), "keep": keep}
     output = {"value": _all_of(vectors), **_given(wishes)}
     settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
@@ -181,7 +207,10 @@ def _opened(vector: Vector) -> Opened:
 
 def _recipe(call: str, vectors: Mapping[str, Vector], text: str, wanted: Mapping[str, Any]) -> Recipe:
     """The recipe that a call stands for."""
-    inputs = {name: _input(vector) for name, vector in vectors.items()}
+    return _checked(call, text, {name: _input(vector) for name, vector in vectors.items()}, wanted)
+
+
+def _checked(call: str, text: str, inputs: Mapping[str, Any], wanted: Mapping[str, Any]) -> Recipe:
     return of_document(text, Document(call, {"inputs": inputs, **wanted}, {}))
 
 
@@ -193,12 +222,22 @@ def _input(vector: Vector) -> dict[str, Any]:
 
 
 def _check_layout(vector: Vector, template: Opened, subject: Subject) -> None:
-    """LayoutError where an opened checkpoint does not have the template's layout."""
+    """LayoutError where an opened checkpoint does not have the template's layout, or is completed from another."""
     assert vector.source is not None
     origin: Origin = vector.source.origin
+    extra, missing = (origin.options.get(policy, "error") for policy in ("extra", "missing"))
+    other = next((holder for holder in origin.borrowed.values() if holder is not template), None)
+    if other is not None:
+        fact = f"`{vector}` takes what it lacks from `{other.name}`, and the template is `{template.name}`"
+        raise LayoutError(fact, hint=f"template={other.name}")
     try:
-        extra = origin.options.get("extra", "error")
-        compared(origin.own, template, subject, Terms(vector.source.kind, "error", extra, vector.source.part))
+        compared(origin.own, template, subject, Terms(vector.source.kind, missing, extra, vector.source.part))
     except LayoutError as error:
-        error.hint = f"in a recipe: {error.hint}; `strip`, `rename`, `part` and `extra` are wm.open's too"
-        raise
+        raise _with_way_out(error) from None
+
+
+def _with_way_out(error: LayoutError) -> LayoutError:
+    error.hint = (
+        f"in a recipe: {error.hint}; `strip`, `rename`, `part` and `extra` are wm.open's too, and missing=MODEL"
+    )
+    return error

@@ -17,6 +17,7 @@ from weightmath.dtypes import dtype as known_dtype
 from weightmath.errors import LayoutError, NumericError, OutputError
 from weightmath.kernels import convert
 from weightmath.layout import Layout
+from weightmath.paths import expanded
 
 _PIECE = 1 << 20
 _FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
@@ -91,7 +92,7 @@ def repackage(
     dtypes = dict.fromkeys(layout.names, known_dtype(dtype)) if dtype else {}
     image = plan_image(layout.template, layout.names, dtypes=dtypes, device="keep", form=form_of(str(path)))
     _check_tied(vector, layout, image.aliases)
-    with Writer(image, path, force=force) as writer, np.errstate(all="ignore"):
+    with Writer(image, expanded(path), force=force) as writer, np.errstate(all="ignore"):
         for copy in writer.copies:
             writer.copy(copy)
         for entry, offset in zip(layout, layout.offsets, strict=False):

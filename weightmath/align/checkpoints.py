@@ -8,6 +8,7 @@ other weights, is left out.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -120,7 +121,7 @@ def prepare(
     if not chosen.permutations:
         raise LayoutError(f"nothing moves: all of `{family}` is left out", hint=chosen.left_out[0][1])
     _check_alike(first, second, chosen)
-    save = _planned(second, output, chosen)
+    save = _planned(second, os.path.expanduser(output), chosen)
     check_targets([save], [first.checkpoint, second.checkpoint], force=force)
     return Job(first, second, chosen, family, text_of(chosen, second.layout), save)
 

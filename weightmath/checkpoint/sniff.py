@@ -18,6 +18,7 @@ from weightmath.checkpoint.sharded import is_index, open_sharded
 from weightmath.checkpoint.torch_legacy import is_legacy, open_torch_legacy
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
+from weightmath.paths import expanded
 
 _HEAD = 512
 _LONGEST = 1 << 28
@@ -34,7 +35,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Fails   CheckpointError if it is missing, empty, truncated, or no checkpoint that we read; it names what the file
             is where that can be told
     """
-    place = find_in_hub(path) if is_in_hub(path) else Path(path)
+    place = find_in_hub(path) if is_in_hub(path) else expanded(path)
     if os.path.isdir(place):  # which has no objection to names that are too long
         return replace(_open_file(find_model(place)), path=place)
     return _open_file(place)

@@ -23,6 +23,7 @@ from weightmath.kernels.select import keep_count
 from weightmath.lab.comparison import Comparison, Part
 from weightmath.lab.spectrum import spectra
 from weightmath.layout import Layout
+from weightmath.paths import expanded
 from weightmath.several import several
 
 
@@ -55,9 +56,9 @@ def compare(
     tensor is common to all; KindError for a delta file with a base; RecipeError for no checkpoints, or a density out of
     its range.
     """
-    paths = [Path(path) for path in several(checkpoints)]
+    paths = [expanded(path) for path in several(checkpoints)]
     _check(paths, density)
-    models, origin = _opened(paths, None if base is None else Path(base), section)
+    models, origin = _opened(paths, None if base is None else expanded(base), section)
     opened = [*origin, *models]
     layout, left_out = _common(opened)
     points = [vector_of(one, layout.names) for one in opened]

@@ -22,6 +22,7 @@ from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_axes, check_names, keep_best, note, opened, study_of
 from weightmath.lab.sweep import Swept, metric_of, recipe_of
 from weightmath.lab.table import Row, Table, paths
+from weightmath.paths import expanded
 from weightmath.recipe import Recipe
 from weightmath.recipe.metric import Goal
 from weightmath.recipe.vary import Range, Setting, places_in
@@ -236,7 +237,7 @@ def search(
     """
     source = recipe_of(recipe, sets, inputs)
     measure = metric_of(source, metric, of=of, goal=goal, allow_code=allow_code)
-    stem = None if out is None else Path(out)
+    stem = None if out is None else expanded(out)
     prepared = prepare_search(
         source, measure, budget=budget, sampler=sampler, seed=seed, keep=keep, stem=stem, resume=resume
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from weightmath.lab.points import Point, Work, ground_of, measured
 from weightmath.lab.scratch import scratch
 from weightmath.lab.study import telling
 from weightmath.lab.table import Goal, Head, Row, Table, paths
+from weightmath.paths import expanded
 from weightmath.recipe import Recipe, of_data
 from weightmath.recipe.vary import Setting
 from weightmath.running import check_start, run
@@ -298,14 +300,14 @@ def soup(
         resume   go on with the scores that are in the table beside the output
     Fails with RecipeError, MetricError, TableError and as `weightmath run` does.
     """
-    paths_of = [Path(path) for path in several(models)]
+    paths_of = [expanded(path) for path in several(models)]
     measure = soup_metric(metric, of, goal, allow_code=allow_code, scored=scores is not None)
-    known = None if scores is None else {Path(path): float(score) for path, score in scores.items()}
+    known = None if scores is None else {expanded(path): float(score) for path, score in scores.items()}
     prepared = prepare_soup(
         paths_of,
-        str(out),
+        os.path.expanduser(str(out)),
         measure,
-        base=None if base is None else Path(base),
+        base=None if base is None else expanded(base),
         scores=known,
         goal=goal,
         rule=rule,

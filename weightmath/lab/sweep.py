@@ -14,6 +14,7 @@ from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_names, keep_best, note, opened, study_of
 from weightmath.lab.table import Table
 from weightmath.lab.vary import settings_of
+from weightmath.paths import expanded
 from weightmath.recipe import Recipe, load, with_overrides
 from weightmath.recipe.metric import Goal, MetricSpec
 from weightmath.several import several
@@ -170,6 +171,6 @@ def sweep(
     """
     source = recipe_of(recipe, sets, inputs)
     measure = metric_of(source, metric, of=of, goal=goal, allow_code=allow_code)
-    stem = None if out is None else Path(out)
+    stem = None if out is None else expanded(out)
     prepared = prepare_sweep(source, measure, keep=keep, stem=stem, resume=resume)
     return run_sweep(prepared, Work(jobs, threads, parse_size(memory))).table

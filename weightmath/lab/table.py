@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from weightmath import __version__
 from weightmath.errors import TableError
+from weightmath.paths import expanded
 
 FORMAT = "results 1"
 Goal = Literal["max", "min"]
@@ -134,7 +134,7 @@ def kept_beside(stem: str | Path, name: str) -> Path:
 
     A name that begins with the table's stays as it is, and one with folders is in them, seen from the table.
     """
-    table, named = paths(stem)[0], Path(os.path.expanduser(name))
+    table, named = paths(stem)[0], expanded(name)
     mark = f"{table.stem}_"
     return table.parent / (named if named.name.startswith(mark) else named.with_name(mark + named.name))
 

@@ -28,13 +28,23 @@ def fault(fact: str, hint: str | None = None, *, at: tuple[str | int, ...] = ())
     return PydanticCustomError("weightmath", "{fact}", {"fact": fact, "hint": hint, "at": at})
 
 
+def as_identifier(text: str) -> str:
+    """The name that is most like a text."""
+    if text in RESERVED:
+        return f"{text.lower()}_1"
+    if _IDENTIFIER.fullmatch(text):
+        return text
+    plain = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+    return plain if _IDENTIFIER.fullmatch(plain) else f"x{plain}"
+
+
 def _identifier(name: str) -> str:
+    possible = as_identifier(name)
     if name in RESERVED:
-        raise fault(f"`{name}` is a word of the language and cannot be a name", f"call it {name.lower()}_1")
-    if not _IDENTIFIER.fullmatch(name):
-        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-        plain = plain if _IDENTIFIER.fullmatch(plain) else f"x{plain}"
-        raise fault(f"`{name}` cannot be a name: names are letters, digits and _, a letter first", f"call it {plain}")
+        raise fault(f"`{name}` is a word of the language and cannot be a name", f"call it {possible}")
+    if possible != name:
+        fact = f"`{name}` cannot be a name: names are letters, digits and _, a letter first"
+        raise fault(fact, f"call it {possible}")
     return name
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from weightmath.errors import RecipeError, at, nearest
 from weightmath.expression import names_in, parse
 from weightmath.expression.nodes import COMPARISONS, Binary, Call, Node, Unary, excerpt
+from weightmath.paths import expanded
 from weightmath.recipe import document as yaml_document
 from weightmath.recipe import spec_errors
 from weightmath.recipe.document import Document
@@ -90,7 +91,7 @@ class Recipe:
         if path.startswith("hf:"):
             return Path(path)
         folder = self.path.parent if self.path else Path()
-        return folder / os.path.expanduser(path)
+        return folder / expanded(path)
 
     def expressions(self) -> Iterator[Expression]:
         """Every expression in order of evaluation: `let`, `show`, `expect`, `save`."""
@@ -141,7 +142,7 @@ def load(path: str | Path) -> Recipe:
     repeated keys, wrong types, names that clash, expressions outside the grammar. Names of functions are not looked
     up: `build.check` does.
     """
-    file = Path(path)
+    file = expanded(path)
     try:
         with file.open("rb") as stream:
             return read(stream, str(path), file)

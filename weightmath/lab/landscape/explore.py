@@ -13,6 +13,7 @@ from weightmath.lab.points import Work
 from weightmath.lab.study import Keep
 from weightmath.lab.sweep import Sweep, prepare_sweep, run_sweep
 from weightmath.lab.table import Table, paths
+from weightmath.paths import expanded
 from weightmath.recipe import loads
 from weightmath.recipe.metric import Goal
 from weightmath.several import several
@@ -74,5 +75,5 @@ def explore(
     Fails with RecipeError, MetricError, TableError, and as `weightmath run` does.
     """
     measure = parse_metric(metric, allow_code=allow_code, of=several(of), goal=goal, recalibrate=recalibrate)
-    sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else Path(out), resume=resume)
+    sweep = prepare_view(view, measure, keep=keep, stem=None if out is None else expanded(out), resume=resume)
     return run_sweep(sweep, Work(jobs, threads, parse_size(memory))).table

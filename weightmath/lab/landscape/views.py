@@ -16,6 +16,7 @@ from weightmath.lab.landscape import recipes
 from weightmath.lab.landscape.coordinates import Place, axis, path_of, plane_of
 from weightmath.lab.landscape.models import Models, measure, open_models
 from weightmath.lab.landscape.recipes import Formula
+from weightmath.paths import expanded
 
 Params = Mapping[str, float]
 
@@ -50,7 +51,7 @@ def line(a: str | Path, b: str | Path, *, points: int = 11, margin: float = 0.0)
     margin   how far it goes on beyond each end, in units of their distance
     Fails    with LayoutError where they have not the same tensors
     """
-    a, b = Path(a), Path(b)
+    a, b = expanded(a), expanded(b)
     paths = {"a": a, "b": b}
     models = open_models(paths)
     ts = sorted({0.0, 1.0, *axis([0, 1], points, margin)})
@@ -70,7 +71,7 @@ def plane(
     margin   how far the grid goes beyond the models, as a share of their extent
     Fails    with LayoutError where they have not the same tensors, RecipeError where two are equal or all on one line
     """
-    a, b, c = Path(a), Path(b), Path(c)
+    a, b, c = expanded(a), expanded(b), expanded(c)
     paths = {"a": a, "b": b, "c": c}
     models = open_models(paths)
     axes = plane_of(_gram(models, progress))
@@ -90,7 +91,7 @@ def around(a: str | Path, *, directions: int = 2, seed: int = 0, points: int = 1
     reach   how far to each side, in units of each filter's own length; biases, norms and buffers stay
     """
     _check_reach(reach)
-    paths = {"a": Path(a)}
+    paths = {"a": expanded(a)}
     models = open_models(paths)
     names = "xy"[:directions]
     about = {
@@ -111,8 +112,8 @@ def along(a: str | Path, others: Sequence[str | Path], *, points: int = 11, reac
         raise RecipeError(f"a picture has one axis or two, and {len(others)} directions are given")
     _check_reach(reach)
     names = "xy"[: len(others)]
-    ends = {f"d{name}": Path(path) for name, path in zip(names, others, strict=True)}
-    paths = {"a": Path(a), **ends}
+    ends = {f"d{name}": expanded(path) for name, path in zip(names, others, strict=True)}
+    paths = {"a": expanded(a), **ends}
     models = open_models(paths)
     given = models.inputs.models
     leads = {name: f"d{name}" if given[f"d{name}"].is_delta_input else f"d{name} - a" for name in names}
@@ -137,7 +138,7 @@ def trajectory(
     margin   how far the grid goes beyond the path, as a share of its extent
     Fails    with RecipeError where the path spreads in fewer directions
     """
-    paths = {"a": Path(a), **{f"r{i}": Path(path) for i, path in enumerate(runs)}}
+    paths = {"a": expanded(a), **{f"r{i}": expanded(path) for i, path in enumerate(runs)}}
     models = open_models(paths)
     axes = path_of(_gram(models, progress), directions)
     names = "xy"[:directions]
@@ -163,7 +164,7 @@ def noise(a: str | Path, scales: Sequence[float], seeds: int = 5) -> View:
     levels = sorted(set(scales) - {0.0})
     if not levels or levels[0] < 0:
         raise RecipeError("scales of noise are numbers above 0", where="--scales", hint="for example: 0.01,0.03,0.1")
-    paths = {"a": Path(a)}
+    paths = {"a": expanded(a)}
     models = open_models(paths)
     about = {"models": _marked(paths, {}), "axes": {"scale": "noise, in standard deviations of each tensor"}}
     spots = [(0.0, 0), *product(levels, range(seeds))]

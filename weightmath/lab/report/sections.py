@@ -16,6 +16,7 @@ from weightmath.lab.report.chart import Chart, slug, value_text
 from weightmath.lab.report.point_recipe import Line, lines_of
 from weightmath.lab.report.sheet import Sheet
 from weightmath.lab.table import Row, Table, Value, read
+from weightmath.paths import expanded
 
 _KINDS = {
     "sweep": "Sweep",
@@ -63,7 +64,7 @@ def section_of(path: str | Path) -> Section:
 
     Fails with TableError for a file that is neither, or is damaged.
     """
-    file = Path(path)
+    file = expanded(path)
     if file.suffix == ".json":
         report = _comparison(file)
         try:

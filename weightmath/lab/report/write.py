@@ -14,6 +14,7 @@ from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
 from weightmath.lab.report.sections import Section, of_table, section_of
 from weightmath.lab.table import Table
+from weightmath.paths import expanded
 from weightmath.several import several
 from weightmath.text_files import check_free, write_whole
 
@@ -55,9 +56,9 @@ def report(
     """
     folders: dict[Form, Path] = {}
     if svg is not None:
-        folders["svg"] = Path(svg)
+        folders["svg"] = expanded(svg)
     if png is not None:
-        folders["png"] = Path(png)
+        folders["png"] = expanded(png)
     if not results:
         raise RecipeError("nothing to report", hint="weightmath report results.jsonl -o report.html")
     if page is None and not folders:
@@ -66,7 +67,7 @@ def report(
         raise RecipeError("the title is the page's, and there are pictures only", hint="-o report.html")
     sections = tuple(section_of(path) for path in several(results))
     charts = _named(sections)
-    target = None if page is None else Path(page)
+    target = None if page is None else expanded(page)
     files = [picture_file(name, folder, form) for form, folder in folders.items() for name in charts]
     there = [] if force else [file for file in files if file.exists()]
     if there:
