@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 _MOST_WORDS, _LONGEST_WORD = 5_000, 200
@@ -125,6 +126,11 @@ def _argument(found: re.Match[str]) -> str:
         return f"`{name}`"
     value = found["value"].strip("'")
     return f"{name}={value}" if re.fullmatch(r"[0-9.]+|[A-Z]+", value) else f'{name}="{value}"'
+
+
+def unwritable(path: Path, error: OSError) -> DiskError:
+    """What the system says of a file that it does not let be written."""
+    return DiskError(f"cannot be written: {error.strerror or error}", where=str(path))
 
 
 E = TypeVar("E", bound=WeightmathError)

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from weightmath.errors import DiskError, OutputError
+from weightmath.errors import OutputError, unwritable
 
 
 def check_free(path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it") -> None:
@@ -42,7 +42,7 @@ def write_whole(path: Path, text: str) -> None:
             part.chmod(target.stat().st_mode)
         os.replace(part, target)
     except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):  # a system that is read-only says so of a file that is not there, too
             part.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.image import Companion, Image
 from weightmath.checkpoint.lock import acquire, being_written, hidden, open_own
-from weightmath.errors import DiskError, OutputError
+from weightmath.errors import OutputError, unwritable
 from weightmath.text_files import check_folder
 
 _OF_A_MODEL = (  # endings of the names of files
@@ -56,7 +56,7 @@ class Draft:
                 self._files.append(open_own(self.path_of(number), create=True))
                 _allocate(self._files[-1], file.size)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
 
     def _lock_part(self) -> None:
         """Make the hidden file or folder and lock it; empty, unless an earlier draft is resumed."""
@@ -99,7 +99,7 @@ class Draft:
             while done < len(content):
                 done += os.pwrite(self._files[file], content[done:], position + done)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
 
     def put_around(self, file: int, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Write pieces around what is written already; those near each other together, with what lies between."""
@@ -136,7 +136,7 @@ class Draft:
             if self._image.is_folder and self._durable:
                 sync_folder(self.part)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
         self.close()
 
     def publish(self) -> None:
@@ -159,7 +159,7 @@ class Draft:
                 if self._durable:
                     sync_folder(self.path.parent)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
         self.release()
 
     def close(self) -> None:
@@ -179,9 +179,6 @@ class Draft:
         if self._lock is not None:
             _remove(self.part)
         self.release()
-
-    def _broken(self, error: OSError) -> DiskError:
-        return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
 
 
 def left_bytes(path: Path) -> int:

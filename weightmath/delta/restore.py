@@ -23,7 +23,7 @@ from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
 from weightmath.delta.writing import check_free, close_part, open_part
-from weightmath.errors import CheckpointError, DiskError, OutputError
+from weightmath.errors import CheckpointError, OutputError, unwritable
 
 _HEAD = 512
 _OTHER_BASE = "the delta is sound; everything in the base's file must be what it was, not only its weights"
@@ -59,7 +59,7 @@ def restore(base: Section, chain: Sequence[DeltaFile], path: str | Path, *, thre
             unfinished.callback(hidden(path, "part").unlink, missing_ok=True)
             digest = _write(stage, part, threads)
         except OSError as error:
-            raise DiskError(f"cannot be written: {error.strerror}", where=str(path)) from None
+            raise unwritable(path, error) from None
         if digest != stage.whole.sha256:
             raise CheckpointError(
                 f"the result is not the file that the delta was made of: sha256 {digest}, not {stage.whole.sha256}",

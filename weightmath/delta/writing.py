@@ -22,7 +22,7 @@ from weightmath.delta.container import CRC, FORMAT, open_delta
 from weightmath.delta.description import Delta, checksum_of, to_json
 from weightmath.delta.mark import KEY
 from weightmath.delta.pieces import pieces_of
-from weightmath.errors import CheckpointError, DiskError, OutputError
+from weightmath.errors import CheckpointError, OutputError, unwritable
 from weightmath.fingerprint import UNKNOWN, fingerprint
 from weightmath.layout import Entry
 
@@ -69,7 +69,7 @@ class DeltaWriter:
             self._file = open_part(self.path)
             self._file.seek(LENGTH + self._room)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
 
     def __enter__(self) -> DeltaWriter:
         return self
@@ -85,7 +85,7 @@ class DeltaWriter:
         try:
             self._file.write(content)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
         self._end += len(content)
         self._sum = crc32(content, self._sum)
         return len(content)
@@ -112,7 +112,7 @@ class DeltaWriter:
             self._file.close()
             sync_folder(self.path.parent)
         except OSError as error:
-            raise self._broken(error) from None
+            raise unwritable(self.path, error) from None
 
     def _check(self) -> None:
         """CheckpointError if what was written does not open as a delta file: then it does not get its name."""
@@ -148,9 +148,6 @@ class DeltaWriter:
                 self._file.flush()
         self._file.truncate(LENGTH + least + self._end)
         return least
-
-    def _broken(self, error: OSError) -> DiskError:
-        return DiskError(f"cannot be written: {error.strerror}", where=str(self.path))
 
 
 def open_part(target: Path) -> BinaryIO:
