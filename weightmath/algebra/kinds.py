@@ -24,18 +24,6 @@ KIND_WEIGHTS = {"model": 1.0, "delta": 0.0}
 Rule = Callable[[Vector, Sequence[Numbers], Sequence["Numbers | None"]], Numbers]
 
 
-def _sum(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return weights[0] + weights[1]
-
-
-def _difference(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return weights[0] - weights[1]
-
-
-def _negated(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return -weights[0]
-
-
 def _product(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
     a, b = node.args
     if a.domain == b.domain == Domain.ELEMENT:
@@ -74,37 +62,24 @@ def _chosen(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers |
     return _common(node, [a, b], static) if mask is None else np.where(mask != 0, a, b)
 
 
-def _zero(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return np.zeros_like(weights[0]) if weights else np.zeros(1)
-
-
-def _same(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return weights[0]
-
-
-def _cast(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
-    return np.full_like(weights[0], KIND_WEIGHTS[node.option("kind")])
-
-
 def _other(node: Vector, weights: Sequence[Numbers], static: Sequence[Numbers | None]) -> Numbers:
     """Any other function: a function of deltas alone counts as a delta, all else is unknown."""
     zero = np.all([weight == 0 for weight in weights], axis=0)
     return np.where(zero, 0.0, UNKNOWN)
 
 
+_WEIGHTLESS = (*COMPARISONS, *LOGIC, "largest_mask", "bernoulli", "random", "rank", "constant", "by_name")
 RULES: Mapping[str, Rule] = {
-    "add": _sum,
-    "subtract": _difference,
-    "negative": _negated,
+    "add": lambda node, weights, static: weights[0] + weights[1],
+    "subtract": lambda node, weights, static: weights[0] - weights[1],
+    "negative": lambda node, weights, static: -weights[0],
     "multiply": _product,
     "divide": _quotient,
     **dict.fromkeys(("minimum", "maximum", "median"), _common),
     "where": _chosen,
-    **dict.fromkeys(
-        (*COMPARISONS, *LOGIC, "largest_mask", "bernoulli", "random", "rank", "constant", "by_name"), _zero
-    ),
-    **dict.fromkeys(("declared", "only"), _same),
-    "cast": _cast,
+    **dict.fromkeys(_WEIGHTLESS, lambda node, weights, static: np.zeros(1)),
+    **dict.fromkeys(("declared", "only"), lambda node, weights, static: weights[0]),
+    "cast": lambda node, weights, static: np.full_like(weights[0], KIND_WEIGHTS[node.option("kind")]),
 }
 
 
