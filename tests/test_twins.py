@@ -49,6 +49,8 @@ save:
     for wish in (", drop: state_dict_ema", ", keep: weights", ", drop: 'state_dict_ema*'"):
         assert bench.run(text % ("", wish), force=True).warnings == ()
         assert "state_dict_ema" not in bench.load(section=None)
+    (warning,) = bench.run((text % ("", "")).replace("out.ckpt", "out.safetensors")).warnings
+    assert "`state_dict_ema`, `epoch` of timm.ckpt stay behind" in warning
 
 
 def test_both_sections_merge_in_one_run(bench):

@@ -184,9 +184,10 @@ def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
     section, spec = save.template.section, recipe.spec.save[save.name]
     places = list(_places(save.template)) if changed else []
     merged = {section.tensors[save.originals[name]].number for name in changed if places}
+    is_left_out = left_out(section, spec.drop, "weights" if save.left_behind else spec.keep)
     for twin, tensors in places:
         left = [info for info in tensors if info.entry.dtype.is_float and info.number not in merged]
-        if not all(map(left_out(section, spec.drop, spec.keep), left)):
+        if not all(map(is_left_out, left)):
             pattern = dotted((*section.path, f"{twin}*")) if twin.endswith(".") else twin
             yield (
                 f"{recipe.where('save', save.name)}: `{twin}` in {save.template.checkpoint.path.name} holds the same "

@@ -47,6 +47,23 @@ def test_the_time_is_that_of_opening_too(cli: Cli, folder: Path, monkeypatch: py
     assert json.loads(cli("run", "recipe.yaml", "--json").out)["seconds"] > 0.3
 
 
+def test_the_summary_says_what_else_is_kept(cli: Cli, folder: Path) -> None:
+    def copied(output: str, more: str = "") -> str:
+        Path("own.yaml").write_text(
+            f"inputs: {{a: base.ckpt, b: chat.ckpt}}\nsave: {{{output}: {{value: a / 2 + b / 2{more}}}}}\n"
+        )
+        ran = cli("run", "own.yaml", "--force")
+        assert ran.code == 0, ran.err
+        return next(line for line in ran.out.splitlines() if line.startswith("  copied"))
+
+    assert copied("o.ckpt") == "  copied       1 tensor, and everything else from `a`"
+    assert copied("o.ckpt", ", keep: weights") == "  copied       1 tensor from `a`"
+    assert copied("o.ckpt", ", keep: weights, drop: '*steps'") == "  copied       nothing from `a`"
+    assert copied("o.ckpt", ", drop: '*steps'") == "  copied       all else but what `drop` names, from `a`"
+    assert copied("o.safetensors") == "  copied       1 tensor from `a`"
+    assert copied("o.pt") == "  copied       1 tensor, and everything else from `a`"
+
+
 def test_its_memory_is_not_that_of_the_process_that_started_it(folder: Path) -> None:
     held = np.ones(300 << 20, np.uint8)
     done = subprocess.run(

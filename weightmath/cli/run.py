@@ -100,13 +100,12 @@ def _print_output(page: Page, output: OutputReport) -> None:
     from weightmath.cli.quantities import share_text, size_text
 
     page.line(f"{output.path}  ({size_text(output.bytes)})", style="bold")
-    tensors = f"{counted(output.copied, 'tensor')}, and " if output.copied else ""
     share = share_text(output.elements_changed, output.elements)
     rows = [
         ["merged", f"{counted(output.merged, 'tensor')}: {output.changed:,} changed, {output.unchanged:,} unchanged"],
         ["elements", f"{output.elements_changed:,} of {output.elements:,} changed ({share})"],
         *[["stored", f"{counted(n, 'tensor')} as {dtype}, compared as such"] for dtype, n in output.retyped.items()],
-        ["copied", f"{tensors}everything else from `{output.template}`"],
+        ["copied", f"{_copied(output)} from `{output.template}`"],
         ["to template", _distance(output)],
     ]
     if output.encoding:
@@ -114,6 +113,14 @@ def _print_output(page: Page, output: OutputReport) -> None:
     if output.nonfinite:
         rows.append(["not finite", counted(output.nonfinite, "element")])
     page.table(rows)
+
+
+def _copied(output: OutputReport) -> str:
+    tensors = counted(output.copied, "tensor")
+    if output.rest == "none":
+        return tensors if output.copied else "nothing"
+    rest = "everything else" if output.rest == "all" else "all else but what `drop` names,"
+    return f"{tensors}, and {rest}" if output.copied else rest
 
 
 def _distance(output: OutputReport) -> str:

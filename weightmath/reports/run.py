@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from weightmath.effects import Effect, effects
 from weightmath.engine.outcome import Outcome
 from weightmath.files.outputs import Save
 from weightmath.questions import Claim
+from weightmath.recipe.spec import SaveSpec
 from weightmath.running import Report
 
 
@@ -20,6 +21,8 @@ class OutputReport:
 
     merged            floating-point tensors that were computed
     copied            tensors of the section that are the template's
+    rest              what else the template holds and the output keeps: "all", "undropped" (all but what `drop`
+                      names), or "none" (`keep: weights`, or a container that has no place for it, such as delta files)
     changed           merged tensors of which some element differs from the template
     unchanged         merged tensors that came out as the template's, bit for bit
     elements          of merged tensors; `elements_changed` of them differ from the template
@@ -38,6 +41,7 @@ class OutputReport:
     template: str
     merged: int
     copied: int
+    rest: Literal["all", "undropped", "none"]
     changed: int
     unchanged: int
     elements: int
@@ -91,7 +95,10 @@ def run_report(report: Report, seconds: float) -> RunReport:
     templates = {save.name: save.template.name for save in report.job.saves}
     return RunReport(
         recipe=report.job.recipe.name,
-        outputs=tuple(_output(save, report.results.outcomes[save.name]) for save in report.job.saves),
+        outputs=tuple(
+            _output(save, report.job.recipe.spec.save[save.name], report.results.outcomes[save.name])
+            for save in report.job.saves
+        ),
         rules=effects(report.job.plan, report.results.outcomes, templates),
         seconds=seconds,
         peak_bytes=report.peak_bytes,
@@ -104,7 +111,7 @@ def run_report(report: Report, seconds: float) -> RunReport:
     )
 
 
-def _output(save: Save, outcome: Outcome) -> OutputReport:
+def _output(save: Save, spec: SaveSpec, outcome: Outcome) -> OutputReport:
     merged = len(save.merged)
     changes = outcome.tensors.values()
     changed = sum(change.changed > 0 for change in changes)
@@ -115,6 +122,7 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
         template=save.template.name,
         merged=merged,
         copied=len(save.copied),
+        rest=_rest(save, spec),
         changed=changed,
         unchanged=merged - changed,
         elements=sum(change.elements for change in changes),
@@ -126,3 +134,9 @@ def _output(save: Save, outcome: Outcome) -> OutputReport:
         nonfinite=sum(change.nonfinite for change in changes),
         encoding=save.encoding.options.kind if save.encoding else None,
     )
+
+
+def _rest(save: Save, spec: SaveSpec) -> Literal["all", "undropped", "none"]:
+    if spec.keep == "weights" or save.left_behind or save.encoding:
+        return "none"
+    return "undropped" if spec.drop else "all"
