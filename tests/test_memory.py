@@ -60,7 +60,7 @@ def test_chunks_threads_and_width_tell():
 
 
 def test_a_model_is_some_dozens_of_chunks():
-    for size, tiles in ((1_000, 2), (16_800, 16), (200_000, 32)):
+    for size, tiles in ((1_000, 2), (16_800, 16), (200_000, 64)):
         a, b = inputs(4, (1000, size))
         assert settings_for(plan_of(a + b), 2, None).chunk == pytest.approx(tiles * TILE, rel=0.1)
 

@@ -13,7 +13,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
-from weightmath.engine.frame import Call, Frame, Piece, parts
+from weightmath.engine.frame import Call, Frame, Piece, packs, parts
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.order import Order
@@ -117,7 +117,8 @@ class _Run:
         self.tables = Tables(plan)
         self.io = Io(plan, sources, sinks, loops=settings.loops)
         self.done = Done(plan, self.io, self.tables, journal)
-        self.grouping = Grouping(plan, loops=settings.loops)
+        # Where some tiles are computed alone, tensors that need not be should not share their chunks.
+        self.grouping = Grouping(plan, settings.chunk if only is None else TILE, loops=settings.loops)
         self.order = Order(plan, sinks, self.done, settings.chunk, only)
         self.selections: dict[Vector, WideSelection] = {}  # under way
         self.own = threading.local()  # each thread's frames of the present reading
@@ -213,13 +214,14 @@ class _Run:
     def _parts(
         self, program: Program, pieces: tuple[Piece, ...]
     ) -> Iterator[tuple[tuple[int, int], tuple[Piece, ...]]]:
-        """A chunk, or a larger one of one tensor in runs of a few tiles; and the shape of each, (rows, columns)."""
-        if len(pieces) > 1:
-            yield (1, sum(piece.stop - piece.start for piece in pieces)), pieces
-            return
+        """Small tensors as one array where they may be, others in runs of a few tiles; and the shape of each."""
         together = PART_TILES if program.registers <= _REGISTERS_OF_TWO_TILES else 1
-        for shape, part in parts(pieces[0], self.plan.layout.entries[pieces[0].entry], together):
-            yield shape, (part,)
+        for pack in packs(pieces) if program.packable else zip(pieces):
+            if len(pack) > 1:
+                yield (1, sum(piece.stop - piece.start for piece in pack)), pack
+                continue
+            for shape, part in parts(pack[0], self.plan.layout.entries[pack[0].entry], together):
+                yield shape, (part,)
 
     def _prepared(
         self, program: Program, shape: tuple[int, int], pieces: tuple[Piece, ...]

@@ -53,6 +53,19 @@ def piece_of(entry: int, shape: Entry, first: int, last: int) -> Piece:
     return Piece(entry, first, last, start, stop, start // shape.row_size)
 
 
+def packs(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
+    """Pieces in their order, as many at a time as a tile has room for; one where it is larger."""
+    pack: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        size += piece.stop - piece.start
+        if pack and size > TILE:
+            yield tuple(pack)
+            pack, size = [], piece.stop - piece.start
+        pack.append(piece)
+    yield tuple(pack)
+
+
 def parts(whole: Piece, shape: Entry, together: int) -> Iterator[tuple[tuple[int, int], Piece]]:
     """A piece in runs of up to so many tiles, and the shape of each: (rows, columns)."""
     tiles, row, is_cut = tiles_of(shape, whole.start, whole.stop), shape.row_size, rows_are_cut(shape)

@@ -1,10 +1,12 @@
 """Which entries go through their programs together, reading after reading.
 
-Small tensors that are computed alike share a chunk. What a pass has worked out of tensors stays known in later ones.
+Tensors that are computed alike share a chunk: to hand one over costs as much as some hundred thousand elements. What a
+pass has worked out of tensors stays known in later ones.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -26,21 +28,24 @@ def readings(one: Pass, plan: Plan) -> tuple[Wanted | None, Wanted]:
 
 
 class Grouping:
-    """The groups of each reading of one run, which are to be asked for in the order of the readings."""
+    """The groups of each reading of one run, which are to be asked for in the order of the readings.
 
-    def __init__(self, plan: Plan, *, loops: bool = False) -> None:
+    chunk   elements of a group of several tensors, at most
+    """
+
+    def __init__(self, plan: Plan, chunk: int = TILE, *, loops: bool = False) -> None:
         self.plan = plan
+        self._chunk = chunk
         self._loops = loops
         self._known: dict[object, frozenset[Vector]] = {}  # statistics of earlier passes, by group key
         self._reading = 0  # number of the reading, from 1
 
     def groups(self, wanted: Wanted) -> Iterator[Group]:
-        """Entries in the order of work; small ones with the same program share a group."""
+        """Entries in the order of work, but that those with the same programs wait for others to share a group."""
         self._reading += 1
         cache: dict[Any, tuple[Program, ...]] = {}
-        pack: list[int] = []
-        packed = 0
-        programs: tuple[Program, ...] = ()
+        waiting: dict[tuple[Program, ...], list[int]] = {}
+        filled: Counter[tuple[Program, ...]] = Counter()  # elements that wait
         own: tuple[Program, ...] = ()
         keys, sizes, last = self.plan.group_keys, self.plan.layout.sizes, None
         for entry in self.plan.order:
@@ -49,17 +54,16 @@ class Grouping:
                 last, own = keys[entry], self.programs(entry, wanted, cache)
             if size == 0 or not own:
                 continue
-            packable = len(own) == 1 and own[0].packable and size <= TILE and not wanted.sampling
-            if pack and not (packable and own is programs and packed + size <= TILE):
-                yield self._group(pack, programs)
-                pack, packed = [], 0
-            if packable:
-                pack.append(entry)
-                packed, programs = packed + size, own
-            else:
+            if size > self._chunk or wanted.sampling or not _is_light(own):
                 yield self._group([entry], own)
-        if pack:
-            yield self._group(pack, programs)
+                continue
+            if filled[own] + size > self._chunk:
+                yield self._group(waiting.pop(own), own)
+                filled[own] = 0
+            waiting.setdefault(own, []).append(entry)
+            filled[own] += size
+        for programs, entries in waiting.items():
+            yield self._group(entries, programs)
         if not wanted.sampling:
             self._remember(cache)
 
@@ -95,3 +99,8 @@ class Grouping:
             return ()
         feeds = [(s.argument, partial(s.step, sampling=wanted.sampling)) for s in selections]
         return compiler.rounds(folds, outputs, wanted.kept, feeds)
+
+
+def _is_light(programs: Sequence[Program]) -> bool:
+    """Whether these hold nothing of a tensor, such as its keys to select from, until the end of a round."""
+    return all(node.op in REDUCTIONS for program in programs for node in program.completes)

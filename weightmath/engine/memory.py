@@ -24,7 +24,7 @@ _WORK_ARRAYS = 12  # work arrays of kernels and raw bits, in arrays of a part
 _DESCRIPTION = 1100  # measured: what is known of a tensor of one input or output, of 100,000 and of a million
 _MOST_THREADS = 8
 _CHUNKS = 64  # of a model, until they are so large that there is nothing to gain: what a helper is told takes 0.4 ms
-_LARGEST_CHUNK = 32  # tiles
+_LARGEST_CHUNK = 64  # tiles
 
 
 def working_bytes(plan: Plan, settings: Settings) -> int:

@@ -15,7 +15,6 @@ from weightmath.engine.frame import Piece, piece_of, pieces
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.stream import Sink
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
-from weightmath.scope import TILE
 
 Stage = tuple[Any, list[Unit | CopyJob]]  # a round of a group, or what is only copied
 
@@ -83,7 +82,7 @@ class Order:
 
     def _chunks(self, group: Group, wanted: Wanted, *, is_last: bool) -> list[tuple[Piece, ...]]:
         if len(group.entries) > 1:
-            return [tuple(piece for e in group.entries for piece in pieces(e, self._entries[e], TILE))]
+            return [tuple(piece for e in group.entries for piece in pieces(e, self._entries[e], self._chunk))]
         (entry,) = group.entries
         shape = self._entries[entry]
         if is_last and wanted.sampling:

@@ -46,7 +46,7 @@ class Program:
     steps: tuple[Step, ...]
     homes: tuple[Home, ...]  # of the value of each slot
     registers: int
-    packable: bool  # whether several small tensors may share a chunk
+    packable: bool  # whether several small tensors may be computed as one array
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
     nodes: tuple[Vector, ...]  # what the steps compute or look up, operands first
 
@@ -246,7 +246,7 @@ class Compiler:
         return stored not in (None, self.plan.compute_dtypes[self.entry])
 
     def _is_alone(self, node: Vector) -> bool:
-        """Whether a node's value is an array or number of one tensor, so that tensors cannot share a chunk."""
+        """Whether a node's value is an array or number of one tensor, so that tensors cannot be one array."""
         if node.op in (*PAIRWISE, "coefficients"):
             return True
         if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):

@@ -263,7 +263,7 @@ def remember(node: Vector, slot: int) -> Step:
     """A statistic within the chunk that `show` or `expect` asks for."""
 
     def step(frame: Frame) -> None:
-        # A statistic of one tensor or row shares its chunk with no other tensor.
+        # A statistic of one tensor or row is never computed beside another tensor.
         piece = frame.pieces[0]
         if node.domain == Domain.ROW:
             frame.traces.append(KeptRows(node, piece.entry, piece.row, np.array(frame.values[slot])))
