@@ -125,7 +125,7 @@ merge.yaml:9: let.x: unknown function `__import__`
   ^^^^^^^^^^^^^^^^
   hint: the functions here are: scaled""",
     "a + scaled": """\
-merge.yaml:9: let.x: `scaled` is a function, and here it is not called
+merge.yaml:9: let.x: `scaled` is a function or method, and here it is not called
   a + scaled
       ^^^^^^
   hint: write scaled(...)""",

@@ -114,7 +114,7 @@ merge.yaml:8: let.skill: `skill` is used in its own definition
     (
         "strength: 0.6",
         "mean: 0.6",
-        "merge.yaml:5: params.mean: `mean` is the name of a function\n  hint: call it my_mean",
+        "merge.yaml:5: params.mean: `mean` is the name of a function or method\n  hint: call it my_mean",
     ),
     (
         "- norm(skill)\n",

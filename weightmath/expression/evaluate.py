@@ -135,7 +135,7 @@ def check(text: str, names: Collection[str], callables: Collection[str], *, wher
 
 def _unknown_name(name: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
     if name in callables:
-        return RecipeError(f"`{name}` is a function, and here it is not called", hint=f"write {name}(...)")
+        return RecipeError(f"`{name}` is a function or method, and here it is not called", hint=f"write {name}(...)")
     if name in SCOPES:
         return RecipeError(f"unknown name `{name}`", hint=f'a text stands in quotes: "{name}"')
     return RecipeError(f"unknown name `{name}`", hint=nearest(name, names))

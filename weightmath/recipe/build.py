@@ -51,7 +51,9 @@ def check(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> None:
         for name in entries:
             if name in callables:
                 hint = f"call it my_{name}"
-                raise RecipeError(f"`{name}` is the name of a function", where=recipe.where(section, name), hint=hint)
+                raise RecipeError(
+                    f"`{name}` is the name of a function or method", where=recipe.where(section, name), hint=hint
+                )
     for cell in recipe.cells():
         check_expression(cell.text, _params_before(recipe, cell), callables, where=recipe.where(*cell.path))
     known = [*spec.inputs, *spec.params]
