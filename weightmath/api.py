@@ -157,7 +157,7 @@ def _job(recipe: Recipe, vectors: Mapping[str, Vector], template: Vector, built:
     subject = subject_of(_opened(template).layout, [opened.layout for opened in models.values()], EVERYTHING, ())
     for vector in vectors.values():
         _check_layout(vector, _opened(template), subject)
-    return job_of(recipe, Inputs(recipe, models, {}), subject, vectors, built)
+    return job_of(Inputs(recipe, models, {}), subject, vectors, built)
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,29 +95,28 @@ def prepare(source: Recipe, progress: Told = silent) -> Job:
     known = callables()
     recipe.check(source, known)
     inputs = open_inputs(source, progress)
-    template = inputs.first_template
-    subject = subject_for(source, inputs, template)
-    vectors = vectors_of(source, inputs, template, subject)
-    return job_of(source, inputs, subject, vectors, recipe.build(source, inputs.grouped(vectors), known))
+    subject = subject_for(inputs)
+    vectors = vectors_of(inputs, subject)
+    return job_of(inputs, subject, vectors, recipe.build(source, inputs.grouped(vectors), known))
 
 
-def job_of(source: Recipe, inputs: Inputs, subject: Subject, vectors: Mapping[str, Vector], built: Built) -> Job:
+def job_of(inputs: Inputs, subject: Subject, vectors: Mapping[str, Vector], built: Built) -> Job:
     """The job of a graph that is built; `prepare` builds it from expressions, `weightmath.save` is given it."""
-    template = inputs.first_template
-    plan, copied = _plan(source, inputs, vectors, built, subject)
-    policies = _integers(source, inputs, template)
-    records, doubts = _records(source, inputs, plan, built)
+    plan, copied = _plan(inputs, vectors, built, subject)
+    policies = _integers(inputs)
+    records, doubts = _records(inputs, plan, built)
     alike: dict[Hashable, Save] = {}
-    saves = tuple(_save(source, inputs, plan, policies, name, records.get(name), alike) for name in built.saves)
+    saves = tuple(_save(inputs, plan, policies, name, records.get(name), alike) for name in built.saves)
     warnings = (*caveats(inputs, subject, plan, vectors, saves), *doubts)
-    pins = pins_of(source, inputs.models)
+    source, pins = inputs.recipe, pins_of(inputs)
     return Job(
         source, inputs.models, inputs.lists, vectors, built, plan, saves, records, pins, copied, policies, warnings
     )
 
 
-def _records(source: Recipe, inputs: Inputs, plan: Plan, built: Built) -> tuple[dict[str, Unsettled], tuple[str, ...]]:
+def _records(inputs: Inputs, plan: Plan, built: Built) -> tuple[dict[str, Unsettled], tuple[str, ...]]:
     """The provenance of each output, and warnings about that of inputs; nothing with `provenance: none`."""
+    source = inputs.recipe
     if source.spec.provenance == "none":
         return {}, ()
     histories, doubts = histories_of(inputs.models)
@@ -129,19 +128,17 @@ def _records(source: Recipe, inputs: Inputs, plan: Plan, built: Built) -> tuple[
     return records, doubts
 
 
-def _plan(
-    source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], built: Built, subject: Subject
-) -> tuple[Plan, dict[str, str]]:
+def _plan(inputs: Inputs, vectors: Mapping[str, Vector], built: Built, subject: Subject) -> tuple[Plan, dict[str, str]]:
     """The plan, and the tensors of the layout that are left out of it with the reason.
 
     Whether buffers follow the formula depends on the formula, so a plan without them may follow a plan with them.
     """
-    plan = _plan_of(source, inputs, vectors, built, subject.layout)
-    apart = _buffers_apart(source, plan)
+    plan = _plan_of(inputs, vectors, built, subject.layout)
+    apart = _buffers_apart(inputs.recipe, plan)
     if apart:
         rest = [entry for entry in subject.layout if entry.name not in apart]
         narrowed = Layout.of(rest, outside=(*subject.layout.outside, *apart))
-        plan = _plan_of(source, inputs, vectors, built, narrowed)
+        plan = _plan_of(inputs, vectors, built, narrowed)
     copied = {**subject.copied, **apart}
     for output in plan.request.outputs:
         there = plan.facts.present[output.value]
@@ -150,20 +147,14 @@ def _plan(
     return plan, copied
 
 
-def _plan_of(source: Recipe, inputs: Inputs, vectors: Mapping[str, Vector], built: Built, layout: Layout) -> Plan:
+def _plan_of(inputs: Inputs, vectors: Mapping[str, Vector], built: Built, layout: Layout) -> Plan:
+    source = inputs.recipe
     outputs = []
     for name, output in built.saves.items():
-        own = inputs.template(name)
+        template = vectors[inputs.template(name).name]
         dtype_name = "float32" if is_encoded(source.outputs[name]) else output.spec.dtype or source.spec.dtype
-        outputs.append(
-            Output(
-                name,
-                output.value,
-                vectors[own.name],
-                dtype(dtype_name) if dtype_name else None,
-                source.where("save", name),
-            )
-        )
+        new = dtype(dtype_name) if dtype_name else None
+        outputs.append(Output(name, output.value, template, new, source.where("save", name)))
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
     order = [layout.index[name] for name in inputs.first_template.tensors if name in layout]
     try:
@@ -188,17 +179,17 @@ def _buffers_apart(source: Recipe, plan: Plan) -> dict[str, str]:
     return {name: reasons[table.is_given(name)] for name in plan.layout.names if table.policy(name) == "template"}
 
 
-def _integers(source: Recipe, inputs: Inputs, template: Opened) -> integers.Policies:
+def _integers(inputs: Inputs) -> integers.Policies:
+    source = inputs.recipe
     where = source.where("integers")
     try:
-        found = integers.Policies.of(source.spec.integers, template, inputs.models, where)
+        found = integers.Policies.of(source.spec.integers, inputs.first_template, inputs.models, where)
     except WeightmathError as error:
         raise placed(where, error) from None
     return found if source.spec.save else replace(found, policies={})  # where nothing is saved, nothing is decided
 
 
 def _save(
-    source: Recipe,
     inputs: Inputs,
     plan: Plan,
     policies: integers.Policies,
@@ -207,8 +198,8 @@ def _save(
     alike: dict[Hashable, Save],
 ) -> Save:
     """An output, planned; `alike` has those that were planned before, whose images serve others that are made so."""
+    source, template = inputs.recipe, inputs.template(name)
     spec = source.spec.save[name]
-    template = inputs.template(name)
     output = next(output for output in plan.request.outputs if output.name == name)
     there = plan.facts.present[output.value]
     sizes = dict(compress(zip(plan.layout.names, plan.layout.sizes, strict=True), there.tolist()))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath import recipe
-from weightmath.errors import RecipeError
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import open_inputs
 from weightmath.fingerprint import fingerprint
-from weightmath.pins import sha256_of
+from weightmath.pins import check_one_file, sha256_of
 from weightmath.recipe import Recipe
 from weightmath.text_files import write_whole
 
@@ -39,10 +38,10 @@ def lock(path: Path, *, sums: bool = False, threads: int = 2) -> Locked:
     input whose sum is asked for consists of several files; the recipe is then as it was.
     """
     source = recipe.load(path)
-    models = open_inputs(source).models
+    inputs = open_inputs(source)
     pins = {}
     for name, spec in source.spec.inputs.items():
-        members = [opened for opened in models.values() if opened.input == name]
+        members = inputs.of(name)
         marks = tuple(fingerprint(opened.section, opened.prefix, threads=threads) for opened in members)
         pins[name] = {"fingerprint": marks}
         if sums or spec.sha256:
@@ -50,11 +49,9 @@ def lock(path: Path, *, sums: bool = False, threads: int = 2) -> Locked:
     text = recipe.with_pins(source.text, str(path), pins)
     if text != source.text:
         write_whole(path, text)
-    return Locked(source, pins, models, text != source.text)
+    return Locked(source, pins, inputs.models, text != source.text)
 
 
 def _sum(source: Recipe, opened: Opened) -> str:
-    if len(opened.checkpoint.files) != 1 or not opened.checkpoint.path.is_file():
-        fact = f"`{opened.name}` consists of several files, which have no sha256 together"
-        raise RecipeError(fact, where=source.where("inputs", opened.input), hint="pin fingerprints alone")
+    check_one_file(opened, source.where("inputs", opened.input))
     return sha256_of(opened.checkpoint.path)

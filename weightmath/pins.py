@@ -15,7 +15,7 @@ from pathlib import Path
 
 from weightmath.errors import ExpectError, RecipeError
 from weightmath.files.inputs import Opened
-from weightmath.recipe import Recipe
+from weightmath.files.opening import Inputs
 
 _PIECE = 8 << 20
 
@@ -70,26 +70,31 @@ class Pins:
             pin.check(found[name], "fingerprint")
 
 
-def pins_of(recipe: Recipe, models: Mapping[str, Opened]) -> Pins:
+def pins_of(inputs: Inputs) -> Pins:
     """The pins of a recipe whose inputs are opened.
 
     Fails with RecipeError for a list whose files are more or fewer than its pins, and for the sum of a checkpoint that
     has several files.
     """
     tables: dict[str, dict[str, Pin]] = {"fingerprint": {}, "sha256": {}}
-    for name, spec in recipe.spec.inputs.items():
-        members = [opened for opened in models.values() if opened.input == name]
+    for name, spec in inputs.recipe.spec.inputs.items():
+        members = inputs.of(name)
         for key, wanted in (("fingerprint", spec.fingerprint), ("sha256", spec.sha256)):
-            where = recipe.where("inputs", name, key)
+            where = inputs.recipe.where("inputs", name, key)
             if wanted and len(wanted) != len(members):
                 fact = f"`{name}` has {len(members)} files, and {len(wanted)} are pinned"
                 raise RecipeError(fact, where=where, hint="weightmath lock RECIPE pins those that are there")
             tables[key] |= {one.name: Pin(one, where, pin) for one, pin in zip(members, wanted, strict=False)}
     for pin in tables["sha256"].values():
-        if len(pin.opened.checkpoint.files) != 1 or not pin.opened.checkpoint.path.is_file():
-            fact = f"`{pin.opened.name}` consists of several files, which have no sha256 together"
-            raise RecipeError(fact, where=pin.where, hint="pin its fingerprint")
+        check_one_file(pin.opened, pin.where)
     return Pins(tables["fingerprint"], tables["sha256"])
+
+
+def check_one_file(opened: Opened, where: str) -> None:
+    """RecipeError for a checkpoint that is no single file, which alone has a sha256."""
+    if len(opened.checkpoint.files) != 1 or not opened.checkpoint.path.is_file():
+        fact = f"`{opened.name}` consists of several files, which have no sha256 together"
+        raise RecipeError(fact, where=where, hint="pin its fingerprint alone")
 
 
 def sha256_of(path: Path) -> str:

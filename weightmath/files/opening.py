@@ -122,18 +122,19 @@ def _opened(recipe: Recipe, name: str, path: Path) -> Opened:
         raise placed(recipe.where("inputs", own), error) from None
 
 
-def subject_for(recipe: Recipe, inputs: Inputs, template: Opened) -> Subject:
+def subject_for(inputs: Inputs) -> Subject:
     """The tensors that a recipe is about; RecipeError for patterns that match none."""
+    recipe, layout = inputs.recipe, inputs.first_template.layout
     spec = recipe.spec
     for key, patterns in (("only", spec.only), ("except", spec.except_), ("fit", spec.fit)):
         try:
-            check_patterns(patterns, template.layout.names)
+            check_patterns(patterns, layout.names)
         except RecipeError as error:
             raise placed(recipe.where(key), error) from None
     try:
         layouts = [opened.layout for opened in inputs.models.values()]
         selection = Selection(Patterns(spec.only), Patterns(spec.except_), _dropped_by_all(inputs))
-        return subject_of(template.layout, layouts, selection, spec.fit)
+        return subject_of(layout, layouts, selection, spec.fit)
     except WeightmathError as error:
         raise placed(recipe.where("fit"), error) from None
 
@@ -144,8 +145,9 @@ def _dropped_by_all(inputs: Inputs) -> frozenset[str]:
     return frozenset.intersection(*dropped) if dropped else frozenset()
 
 
-def vectors_of(recipe: Recipe, inputs: Inputs, template: Opened, subject: Subject) -> dict[str, Vector]:
+def vectors_of(inputs: Inputs, subject: Subject) -> dict[str, Vector]:
     """The vector of every opened checkpoint; LayoutError for one that does not have the subject's layout."""
+    recipe, template = inputs.recipe, inputs.first_template
     found: dict[str, Vector] = {}
     for name, opened in inputs.models.items():
         spec = recipe.spec.inputs[opened.input]

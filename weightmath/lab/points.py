@@ -116,9 +116,8 @@ def ground_of(source: Recipe) -> Ground:
     single = replace(source, spec=source.spec.model_copy(update={"vary": None, "metric": None}))
     recipe.check(single, callables())
     inputs = open_inputs(single)
-    template = inputs.first_template
-    subject = subject_for(single, inputs, template)
-    return Ground(single, inputs, subject, vectors_of(single, inputs, template, subject))
+    subject = subject_for(inputs)
+    return Ground(single, inputs, subject, vectors_of(inputs, subject))
 
 
 def jobs_of(
@@ -160,7 +159,7 @@ def _job(ground: Ground, points: Sequence[Point], place: Place, provenance: bool
         changes["provenance"] = "none"
     joint = replace(ground.recipe, spec=ground.recipe.spec.model_copy(update=changes), outputs=paths)
     built = Built({}, tuple(show), tuple(expect), saves, places)
-    return job_of(joint, replace(ground.inputs, recipe=joint), ground.subject, ground.vectors, built)
+    return job_of(replace(ground.inputs, recipe=joint), ground.subject, ground.vectors, built)
 
 
 def measured(

@@ -42,11 +42,9 @@ def open_models(paths: Mapping[str, Path]) -> Models:
     Fails with CheckpointError for what is none, LayoutError for one that has other tensors than the first.
     """
     data = {"inputs": {name: str(path) for name, path in paths.items()}, "save": {"opened.ckpt": next(iter(paths))}}
-    recipe = of_document("", Document("landscape", data, {}))
-    inputs = open_inputs(recipe)
-    template = inputs.template("opened.ckpt")
-    subject = subject_for(recipe, inputs, template)
-    vectors = vectors_of(recipe, inputs, template, subject)
+    inputs = open_inputs(of_document("", Document("landscape", data, {})))
+    subject = subject_for(inputs)
+    vectors = vectors_of(inputs, subject)
     apart = tuple(name for name in subject.layout.names if buffers.is_buffer(name))
     trained = Layout.of((entry for entry in subject.layout if entry.name not in set(apart)), outside=apart)
     return Models(inputs, vectors, trained, apart)
