@@ -20,7 +20,7 @@ LAYERS = [
     errors paths paused several plain algebra.show algebra.formulas engine.crew engine.meter versions
     dtypes files.naming sizes text_files gallery engine.helpers regular
     layout
-    scope algebra.names files.mismatch files.buffers checkpoint
+    scope algebra.names files.mismatch files.buffers checkpoint engine.ends
     algebra.layers fingerprint files.subject
     algebra.blocks
     algebra.graph

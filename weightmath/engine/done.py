@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from weightmath.algebra.graph import Vector
+from weightmath.engine.ends import Sink
 from weightmath.engine.plan import STATISTICS, WHOLE_TENSOR, Plan
-from weightmath.engine.stream import Io, Sink
+from weightmath.engine.stream import Io
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, Written, pack, unpack
 

@@ -13,6 +13,7 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done, Journal
+from weightmath.engine.ends import Sink, Source
 from weightmath.engine.frame import Call, Frame, Piece, packs, parts
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
@@ -20,7 +21,7 @@ from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
 from weightmath.engine.program import Program
-from weightmath.engine.stream import Io, Progress, Sink, Source
+from weightmath.engine.stream import Io, Progress
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
 from weightmath.engine.watch import watched_value

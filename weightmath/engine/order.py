@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from weightmath.engine.done import Done
+from weightmath.engine.ends import Sink
 from weightmath.engine.frame import Piece, piece_of, pieces
 from weightmath.engine.plan import Output, Plan
-from weightmath.engine.stream import Sink
 from weightmath.engine.work import CopyJob, Group, Unit, Wanted
 
 Stage = tuple[Any, list[Unit | CopyJob]]  # a round of a group, or what is only copied

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DTYPES, DType
+from weightmath.engine.ends import Sink, Source
 from weightmath.engine.frame import Piece, Raw, alike
 from weightmath.engine.outcome import Change, Outcome, stride
 from weightmath.engine.plan import Output, Plan
@@ -27,63 +28,7 @@ from weightmath.kernels.scratch import borrow
 from weightmath.scope import tile_span
 
 Progress = Callable[[int], None]
-Fill = Callable[[int, np.ndarray], None]  # reads elements of one tensor, from that one on, as many as the array takes
-Put = Callable[[int, np.ndarray], int | None]  # writes elements of one tensor, from that one on; their checksum
 Spans = Sequence[tuple[Piece, slice]]  # the pieces of a chunk, and where each lies in it
-
-
-class Source(Protocol):
-    """Where an input's tensors are read from; safe for any thread."""
-
-    def dtype(self, name: str) -> DType:
-        """The dtype in which a tensor is stored."""
-
-    def reading(self, name: str) -> Fill:
-        """What reads elements of a tensor as raw bits, into 1-D arrays."""
-
-    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
-        """Some tensors of one dtype, from their first elements on, each into its span of a 1-D array."""
-
-    def seen(self) -> Any:
-        """What there is to know of all that was read in this process: plain, or None."""
-
-    def see_also(self, seen: Any) -> None:
-        """Take in what another process has seen."""
-
-
-class Sink(Protocol):
-    """Where an output's tensors are written to; safe for any thread."""
-
-    def dtype(self, name: str) -> DType | None:
-        """The dtype in which a tensor is stored; None: it is not written."""
-
-    def writing(self, name: str) -> Put:
-        """What writes elements of a tensor as raw bits; it returns None for a checksum where `holds` could not tell."""
-
-    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> Sequence[int | None]:
-        """Some tensors of one dtype, from their first elements on, each in its span; their checksums."""
-
-    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
-        """Whether elements that an earlier run has written, with this checksum, are there."""
-
-    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
-        """Let elements that are there count as written."""
-
-    @property
-    def copies(self) -> Sequence[Any]:
-        """Jobs that copy what the template keeps."""
-
-    def copy(self, job: Any) -> tuple[int, int | None]:
-        """Do one of the jobs; the bytes copied, and their checksum, or None as for what is written."""
-
-    def adopt_copy(self, job: Any, crc: int) -> bool:
-        """Whether what an earlier run's job has copied, with this checksum, is there; if so, it counts as copied."""
-
-    def seen(self) -> Any:
-        """What there is to know of all that was written in this process, besides checksums: plain, or None."""
-
-    def see_also(self, seen: Any) -> None:
-        """Take in what another process has seen."""
 
 
 class Io:

@@ -7,10 +7,10 @@ from typing import Any
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.done import Chunk
+from weightmath.engine.ends import Sink
 from weightmath.engine.frame import Piece
 from weightmath.engine.plan import Output
 from weightmath.engine.program import Program
-from weightmath.engine.stream import Sink
 from weightmath.engine.wide_selection import WideSelection
 
 

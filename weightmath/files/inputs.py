@@ -17,6 +17,7 @@ from weightmath.checkpoint import Checkpoint, Reader, Section, TensorInfo, open_
 from weightmath.checkpoint.reader import Fill
 from weightmath.delta import mark
 from weightmath.dtypes import DType
+from weightmath.engine.ends import Source
 from weightmath.errors import CheckpointError, KindError, LayoutError, WeightmathError, at, listed, nearest
 from weightmath.files.mismatch import Terms, described
 from weightmath.files.naming import Naming
@@ -197,7 +198,7 @@ def _comparable(opened: Opened, subject: Subject, kind: str) -> Layout:
     return Layout.of(entry._replace(shape=subject.fitted(entry.name, entry.shape)) for entry in entries)
 
 
-class CheckpointSource:
+class CheckpointSource(Source):
     """The engine's view of an input: elements by name, from one or more open checkpoints."""
 
     def __init__(self, origin: Origin, readers: Mapping[Path, Reader]) -> None:
@@ -223,13 +224,6 @@ class CheckpointSource:
         else:
             for name, span in zip(names, spans, strict=True):
                 self._reader(name).read(self._tensors[name], 0, span.stop - span.start, out[span])
-
-    def seen(self) -> Any:
-        """Nothing that a helper would have to report."""
-        return None
-
-    def see_also(self, seen: Any) -> None:
-        """Nothing is to be taken in."""
 
 
 def has_nonfinite(opened: Opened, name: str) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from weightmath.checkpoint.left_behind import left_behind
 from weightmath.checkpoint.writer import Put
 from weightmath.delta.options import Options
 from weightmath.dtypes import DType
+from weightmath.engine.ends import Sink
 from weightmath.errors import LayoutError, NumericError, OutputError, listed
 from weightmath.files.inputs import Opened
 from weightmath.kernels import convert
@@ -185,7 +186,7 @@ def _checksum(start: int, bits: np.ndarray) -> int:
     return crc
 
 
-class CheckpointSink:
+class CheckpointSink(Sink):
     """The engine's view of an output: elements by name in the recipe; tied tensors are written once.
 
     Tied tensors have one storage, so their values must agree: where a formula tells their names apart, both are
@@ -263,13 +264,6 @@ class CheckpointSink:
         if there:
             self._writer.adopt(job.name, job.start, job.size, crc)
         return there
-
-    def seen(self) -> Any:
-        """Nothing that a helper would have to report: what it wrote is adopted by its checksums."""
-        return None
-
-    def see_also(self, seen: Any) -> None:
-        """Nothing is to be taken in."""
 
     def check_tied(self) -> None:
         """OutputError when two names of one storage would get different values."""

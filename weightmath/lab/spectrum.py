@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from weightmath.engine.stream import Source
+from weightmath.engine.ends import Source
 from weightmath.errors import NumericError
 from weightmath.kernels import convert
 from weightmath.kernels.one_thread import one_thread

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from weightmath.algebra.formulas import COMPARE, UFUNCS
 from weightmath.algebra.graph import Input, Vector, constant, elementwise, input_vector, topological
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64, DType
 from weightmath.engine.cost import operations
+from weightmath.engine.ends import Fill, Put, Sink, Source
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, Output, Plan, Request, Watched, make_plan
-from weightmath.engine.stream import Fill, Put
 from weightmath.functions.statistics import reduction
 from weightmath.kernels import convert
 from weightmath.layout import Entry, Layout
@@ -68,10 +67,8 @@ class Probe:
         return clock() - started
 
 
-class _Memory:
+class _Memory(Source, Sink):
     """An input and an output in memory, however many elements they have: few are kept, and used again and again."""
-
-    copies: Sequence[Any] = ()
 
     def __init__(self, dtype: DType, bits: np.ndarray) -> None:
         self._dtype = dtype
@@ -93,29 +90,11 @@ class _Memory:
         self._bits[: len(bits)] = bits
 
     def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
-        out[:] = self._bits[: len(out)]
+        self._read(0, out)
 
     def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[None]:
-        self._bits[: len(bits)] = bits
+        self._write(0, bits)
         return [None] * len(names)
-
-    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
-        return False
-
-    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
-        raise NotImplementedError
-
-    def copy(self, job: Any) -> tuple[int, int | None]:
-        raise NotImplementedError
-
-    def adopt_copy(self, job: Any, crc: int) -> bool:
-        return False
-
-    def seen(self) -> None:
-        return None
-
-    def see_also(self, seen: Any) -> None:
-        return None
 
 
 def timed(probes: Sequence[Probe], rounds: int) -> list[Timed]:

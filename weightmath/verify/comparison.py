@@ -12,7 +12,7 @@ import numpy as np
 
 from weightmath.checkpoint import Reader, Section
 from weightmath.dtypes import DType
-from weightmath.engine.stream import Put
+from weightmath.engine.ends import Put, Sink
 from weightmath.files.outputs import Rest, Save, bits_of_rest
 from weightmath.kernels import convert
 from weightmath.scope import tile, tile_count
@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
     stop: int
 
 
-class Comparison:
+class Comparison(Sink):
     """The engine's view of an output that is there already. It may be used from any thread.
 
     save      the output as it is planned
@@ -94,18 +94,6 @@ class Comparison:
         for name, span in zip(names, spans, strict=True):
             self.writing(name)(0, bits[span])
         return [None] * len(names)
-
-    def holds(self, name: str, start: int, size: int, crc: int) -> bool:
-        """Nothing was compared by an earlier run."""
-        return False
-
-    def adopt(self, name: str, start: int, size: int, crc: int) -> None:
-        """Never asked for, as nothing is held."""
-        raise NotImplementedError
-
-    def adopt_copy(self, job: Stretch | Rest, crc: int) -> bool:
-        """Nothing was compared by an earlier run."""
-        return False
 
     def seen(self) -> tuple[dict[str, Difference], int]:
         """What was found in values, and how many elements were compared."""
