@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import weightmath as wm
 from tests.families import sd15, state, vit
 from tests.merging import Bench, close, same
 
@@ -234,5 +235,19 @@ def test_tensors_that_are_not_plain_are_told(bench):
     contents = {name: {"w": torch.rand(3), "s": torch.eye(3).to_sparse()} for name in ("a", "b")}
     bench.save(**{name: {"state_dict": content, "epoch": 1} for name, content in contents.items()})
     report = bench.run("inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out.ckpt: a + 2 * (b - a)}")
-    assert report.warnings == ("`s`: not plain tensors, so they stay the template's",)
+    told = "`s`: no plain tensors, but weights that are quantized, packed or sparse, so they stay the template's"
+    assert report.warnings == (told,)
     assert torch.equal(bench.load()["s"].to_dense(), torch.eye(3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_weights_that_quantized_modules_pack_are_told(bench):
+    model = torch.nn.ModuleDict(
+        {"lin": torch.nn.Linear(3, 2), "rnn": torch.nn.LSTM(2, 2), "norm": torch.nn.LayerNorm(2)}
+    )
+    packed = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear, torch.nn.LSTM})
+    bench.save(a={"state_dict": packed.state_dict(), "optimizer": {"m": (torch.zeros(2).to_sparse(),)}})
+    names = ("lin._packed_params._packed_params", "rnn._all_weight_values.0.param")
+    assert wm.inspect(bench.folder / "a.ckpt").not_plain == names
+    warning = bench.run("inputs: {a: a.ckpt}\nsave: {out.ckpt: a}").warnings[0]
+    assert warning.startswith(", ".join(f"`{name}`" for name in names) + ": no plain tensors")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from weightmath.algebra.graph import Vector, topological
 from weightmath.checkpoint import TensorInfo
-from weightmath.checkpoint.description import Opaque, dotted
+from weightmath.checkpoint.description import dotted
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
 from weightmath.errors import listed
@@ -19,7 +18,6 @@ from weightmath.files.outputs import Save, left_out
 from weightmath.files.subject import Subject
 from weightmath.recipe import Recipe
 
-_REBUILT = "torch._utils._rebuild_"  # what torch makes tensors with
 # By the last words of a name: scales of quantized weights, and what else their module calls the codes.
 _SCALES = {
     ".scales": (".qweight",),
@@ -165,14 +163,13 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
 
 
 def _not_understood(save: Save) -> Iterator[str]:
-    """A warning where tensors stay the template's that torch has and we do not: quantized, sparse and nested ones."""
-    inside: Any = save.template.checkpoint.tree
-    for key in save.template.section.path:
-        inside = inside.get(key) if isinstance(inside, dict) else None
-    others = inside.items() if isinstance(inside, dict) else ()
-    kept = [name for name, one in others if isinstance(one, Opaque) and one.name.startswith(_REBUILT)]
+    """A warning where weights stay the template's since they are no plain tensors."""
+    kept = save.template.section.not_plain
     if kept:
-        yield f"{_some(kept)}: not plain tensors, so they stay the template's"
+        yield (
+            f"{_some(kept)}: no plain tensors, but weights that are quantized, packed or sparse, so they stay the "
+            "template's"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -49,6 +49,10 @@ class Block(NamedTuple):
     shape: tuple[int, ...]
 
 
+# What torch makes tensors with, and the objects in which its quantized modules pack weights.
+_NOT_PLAIN = ("torch._utils._rebuild_", "torch.ScriptObject")
+
+
 class Opaque(NamedTuple):
     """Something that is kept but not understood: a class's name, and what of its state can be shown."""
 
@@ -137,9 +141,26 @@ class Section:
         return twins_of(self, self.checkpoint.sections)
 
     @cached_property
+    def not_plain(self) -> tuple[str, ...]:
+        """Names beside its tensors that hold weights in another form: quantized, sparse, packed by a module."""
+        beside: object = self.checkpoint.tree
+        for key in self.path:
+            beside = beside.get(key) if isinstance(beside, Mapping) else None
+        others = beside.items() if isinstance(beside, Mapping) else ()
+        return tuple(str(name) for name, one in others if not isinstance(one, Mapping) and _holds_weights(one))
+
+    @cached_property
     def elements(self) -> int:
         """Number of elements of all its tensors."""
         return sum(tensor.entry.size for tensor in self.tensors.values())
+
+
+def _holds_weights(value: object) -> bool:
+    """Whether something is, or is made of, a tensor that torch has and we do not."""
+    if isinstance(value, Opaque):
+        return value.name.startswith(_NOT_PLAIN) or _holds_weights(value.content)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return not isinstance(value, TensorInfo) and any(map(_holds_weights, parts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,6 +110,11 @@ def _print_tensors(page: Page, report: CheckpointReport, everything: bool) -> No
         page.heading("outside the vector")
         page.table(list(map(_tensor, outside[:most])), head=["name", "shape", "dtype", "", ""])
         page.rest(len(outside) - most, "tensors")
+    if report.not_plain:
+        from weightmath.cli.page import shortened
+
+        page.heading("weights that are quantized, packed or sparse, and no part of the vector")
+        page.listed(shortened(report.not_plain, most))
 
 
 def _tensor(one: TensorReport) -> list[str]:

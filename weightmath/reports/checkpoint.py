@@ -57,6 +57,7 @@ class CheckpointReport:
     section     the section that is shown, or None where none holds tensors
     values      length of its vector
     tensors     of the section, in the order of the vector; then those outside it, in the order of the file
+    not_plain   names beside its tensors that hold weights in another form: quantized, packed, sparse
     check       what a reading of all bytes has found, if it was asked for
     recorded    whether the weights have the fingerprint that an output carries; None: not asked for, or it carries none
     everything  the whole content as nested objects and lists; a tensor is {"tensor": dotted path}, an object of a class
@@ -71,6 +72,7 @@ class CheckpointReport:
     section: str | None
     values: int
     tensors: tuple[TensorReport, ...] = field(repr=False)
+    not_plain: tuple[str, ...]
     everything: object = field(repr=False)
     check: Integrity | None = None
     recorded: bool | None = None
@@ -98,6 +100,7 @@ def checkpoint_report(checkpoint: Checkpoint, section: str | None = None, *, che
         section=shown.name if shown else None,
         values=shown.layout.size if shown else 0,
         tensors=_tensors(shown) if shown else (),
+        not_plain=shown.not_plain if shown else (),
         everything=content(checkpoint.tree),
         check=found,
         recorded=recorded,
