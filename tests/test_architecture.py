@@ -18,7 +18,7 @@ LAYERS = [
     line.split()
     for line in """
     errors paths paused several plain algebra.show algebra.formulas engine.crew engine.meter versions
-    dtypes files.naming sizes text_files gallery engine.helpers regular
+    dtypes files.naming installed sizes text_files gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint engine.ends
     algebra.layers fingerprint files.subject

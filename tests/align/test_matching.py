@@ -159,5 +159,8 @@ def test_seeds_may_end_in_different_places() -> None:
 
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ImportError, match="halted"):  # it is there, and something else has stopped its import
+        weight_matching(MLP, mlp(0), mlp(1))
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(WeightmathError, match=r"needs scipy.*\n.*pip install 'weightmath\[lab\]'"):
         weight_matching(MLP, mlp(0), mlp(1))

@@ -45,7 +45,7 @@ def test_the_page(cli: Callable[..., Ran], models: Path) -> None:
 def test_without_scipy_it_does_not_begin(
     cli: Callable[..., Ran], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     ran = cli("align", "a.pt", "b.pt", "-o", "c.pt")
     assert (ran.code, ran.out) == (2, "")
     assert "pip install 'weightmath[lab]'" in ran.err

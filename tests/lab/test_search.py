@@ -199,7 +199,7 @@ def test_what_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "several numbers: gain cost noise" in _with(here, RECIPE, MetricError, metric=two, keep="none")
     (here / "best.ckpt").touch()
     assert "exists" in _with(here, RECIPE.replace("m_{x}_{y}", "best"), OutputError)
-    monkeypatch.setattr("weightmath.lab.search.find_spec", lambda name: None)
+    monkeypatch.setattr("weightmath.installed.find_spec", lambda name: None)
     assert "a search needs optuna, which is not installed\n  hint: pip install 'weightmath[lab]'" in refused(
         WeightmathError
     )

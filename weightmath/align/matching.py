@@ -12,8 +12,8 @@ import numpy as np
 
 from weightmath.align.spec import Orders, Permutation, Spec, permuted, units
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import WeightmathError
 from weightmath.files.buffers import is_buffer
+from weightmath.installed import check_installed
 
 _LEAST_GAIN = 1e-9  # of the norms, so that rounding does not go round in circles
 
@@ -108,11 +108,9 @@ def weight_matching(
 
 def assignment() -> Callable[[np.ndarray], np.ndarray]:
     """What solves the linear assignment problem. WeightmathError without scipy."""
-    try:
-        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
-    except ImportError:
-        fact = "matching needs scipy, which is not installed"
-        raise WeightmathError(fact, hint="pip install 'weightmath[lab]'") from None
+    check_installed("matching", "scipy")
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
     return lambda products: np.asarray(linear_sum_assignment(products, maximize=True)[1])
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import MetricError, RecipeError, TableError, WeightmathError
+from weightmath.errors import MetricError, RecipeError, TableError
+from weightmath.installed import check_installed
 from weightmath.lab.metric import Function, Metric
 from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_axes, check_names, keep_best, note, opened, study_of
@@ -194,10 +194,7 @@ def _undecided(found: Mapping[str, float]) -> MetricError:
 
 
 def _optuna() -> ModuleType:
-    missing = [name for name in ("optuna", "cmaes") if find_spec(name) is None]
-    if missing:
-        fact = f"a search needs {missing[0]}, which is not installed"
-        raise WeightmathError(fact, hint="pip install 'weightmath[lab]'")
+    check_installed("a search", "optuna", "cmaes")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

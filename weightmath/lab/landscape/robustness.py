@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from weightmath.errors import OutputError
+from weightmath.installed import check_installed
 from weightmath.lab.table import Table
 
 CONFIDENCE = 0.95
@@ -42,9 +41,8 @@ def robustness(table: Table) -> tuple[Level, ...]:
 
 
 def check_interval() -> None:
-    """OutputError where what the interval needs is not installed, before anything is measured."""
-    if find_spec("scipy") is None:
-        raise OutputError("a robustness curve needs scipy", hint="pip install 'weightmath[lab]'")
+    """WeightmathError where what the interval needs is not installed, before anything is measured."""
+    check_installed("a robustness curve", "scipy")
 
 
 def _level(metric: str, scale: float, values: Sequence[float]) -> Level:

@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from weightmath import __version__
-from weightmath.errors import OutputError
+from weightmath.installed import check_installed
 from weightmath.lab.report import markup
 from weightmath.lab.report.sections import Section
 from weightmath.lab.report.theme import DARK, FONT, LIGHT, THEMES, template, variables
@@ -21,7 +19,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def page_of(sections: Sequence[Section], title: str) -> str:
-    """The page's text. Fails with OutputError where plotly is not installed."""
+    """The page's text. Fails with WeightmathError where plotly is not installed."""
     own = files("weightmath.lab.report")
     style, script = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     parts, charts = [], 0
@@ -75,7 +73,5 @@ def _embedded(data: object) -> str:
 
 
 def _plotly() -> str:
-    found = find_spec("plotly")
-    if found is None or found.origin is None:
-        raise OutputError("the page needs plotly", hint="pip install 'weightmath[lab]'")
-    return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    check_installed("the page", "plotly")
+    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")

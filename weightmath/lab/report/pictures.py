@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.errors import OutputError
+from weightmath.installed import check_installed
 from weightmath.lab.report.chart import Chart
 
 Form = Literal["svg", "png"]
@@ -19,8 +20,8 @@ _PIXELS_PER_POINT = 3  # of a PNG: 300 to the inch where a wide chart is a text'
 def write_pictures(charts: Mapping[str, Chart], folders: Mapping[Form, Path]) -> list[Path]:
     """Write each chart in each form, into the form's folder under the chart's name; returns the files.
 
-    Files that are there are replaced, when all charts are drawn. No network is used. Fails with OutputError where
-    kaleido is not installed, no browser is found, or it fails.
+    Files that are there are replaced, when all charts are drawn. No network is used. Fails with WeightmathError
+    where kaleido is not installed, OutputError where no browser is found, or it fails.
     """
     with ExitStack() as stack:
         drawing: dict[Form, Path] = {}
@@ -50,10 +51,9 @@ def _order(chart: Chart, form: Form, path: Path) -> dict[str, Any]:
 
 
 def _draw(orders: list[dict[str, Any]]) -> None:
-    try:
-        from kaleido import errors, write_fig_from_object_sync  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise OutputError(f"pictures need {error.name}", hint="pip install 'weightmath[lab]'") from None
+    check_installed("a picture", "kaleido")
+    from kaleido import errors, write_fig_from_object_sync  # type: ignore[import-untyped]
+
     try:
         # Without these, mathematics is set by a script from the network, and a chart that fails is left out silently.
         write_fig_from_object_sync(orders, kopts={"mathjax": False}, cancel_on_error=True)

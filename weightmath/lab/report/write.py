@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightmath.errors import OutputError, RecipeError
+from weightmath.installed import check_installed
 from weightmath.lab.report.chart import Chart
 from weightmath.lab.report.page import page_of
 from weightmath.lab.report.pictures import Form, picture_file, write_pictures
@@ -51,8 +52,8 @@ def report(
         title     of the page; None: the name of the results
         force     replace files that exist
     Needs plotly, and for pictures kaleido and a Chrome or Chromium. Fails with RecipeError where nothing is asked for,
-    TableError for a file that holds no results or is damaged, OutputError where a file exists or something needed is
-    not installed. A file appears whole or not at all.
+    TableError for a file that holds no results or is damaged, OutputError where a file exists, WeightmathError where
+    something needed is not installed. A file appears whole or not at all.
     """
     folders: dict[Form, Path] = {}
     if svg is not None:
@@ -85,12 +86,11 @@ def figures(results: str | Path | Table) -> dict[str, Figure]:
     """The charts of results by their titles, as figures that a notebook shows and plotly can change.
 
     results   a table, its file, or the file of what `compare --json` printed
-    Fails with TableError for what is neither, OutputError where plotly is not installed.
+    Fails with TableError for what is neither, WeightmathError where plotly is not installed.
     """
-    try:
-        from plotly.graph_objects import Figure
-    except ImportError:
-        raise OutputError("figures need plotly", hint="pip install 'weightmath[lab]'") from None
+    check_installed("a figure", "plotly")
+    from plotly.graph_objects import Figure
+
     section = of_table(results, "table") if isinstance(results, Table) else section_of(results)
     return {chart.title: Figure(chart.as_plotly()) for chart in section.charts}
 
