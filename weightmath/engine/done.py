@@ -8,10 +8,11 @@ that were in work when the run stopped. What was written counts as done only if 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.ends import Sink
+from weightmath.engine.journal import JournalFile
 from weightmath.engine.plan import STATISTICS, WHOLE_TENSOR, Plan
 from weightmath.engine.stream import Io
 from weightmath.engine.tables import Tables
@@ -24,20 +25,10 @@ def _written(chunk: Chunk) -> list[Written]:
     return [trace for trace in chunk[1] if isinstance(trace, Written)]
 
 
-class Journal(Protocol):
-    """Plain values (lists, mappings, texts, numbers) under keys; safe for any thread."""
-
-    def find(self, key: str) -> Any:
-        """What was noted under a key, or None."""
-
-    def note(self, key: str, value: Any) -> None:
-        """Note a value under a key that has none."""
-
-
 class Done:
     """The journal in the words of one plan; without one, nothing is done and nothing is noted."""
 
-    def __init__(self, plan: Plan, io: Io, tables: Tables, journal: Journal | None) -> None:
+    def __init__(self, plan: Plan, io: Io, tables: Tables, journal: JournalFile | None) -> None:
         self._plan = plan
         self._io = io
         self._tables = tables

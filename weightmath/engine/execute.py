@@ -12,11 +12,12 @@ import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
-from weightmath.engine.done import Chunk, Done, Journal
+from weightmath.engine.done import Chunk, Done
 from weightmath.engine.ends import Sink, Source
 from weightmath.engine.frame import Call, Frame, Piece, packs, parts
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
+from weightmath.engine.journal import JournalFile
 from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
@@ -64,7 +65,7 @@ def execute(
     sinks: Mapping[str, Sink],
     settings: Settings = Settings(),
     progress: Progress = lambda nbytes: None,
-    journal: Journal | None = None,
+    journal: JournalFile | None = None,
     only: Mapping[int, Sequence[int]] | None = None,
     told: Callable[[Mapping[int, Any]], None] = lambda values: None,
 ) -> Results:
@@ -109,7 +110,7 @@ class _Run:
         sinks: Mapping[str, Sink],
         settings: Settings,
         progress: Progress,
-        journal: Journal | None,
+        journal: JournalFile | None,
         only: Mapping[int, Sequence[int]] | None,
     ) -> None:
         self.plan = plan
