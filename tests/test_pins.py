@@ -10,6 +10,7 @@ from tests.merging import Bench
 from weightmath.checkpoint import Reader, open_checkpoint
 from weightmath.errors import RecipeError
 from weightmath.fingerprint import fingerprint
+from weightmath.job import prepare
 from weightmath.lock import lock
 from weightmath.provenance.lineage import provenance_of
 from weightmath.recipe import load
@@ -58,6 +59,15 @@ def test_another_one_is_refused(bench, more):
 def test_a_sum_is_checked_before_any_tensor_is_read(bench, monkeypatch):
     monkeypatch.setattr(Reader, "read", lambda *arguments: pytest.fail("a tensor was read"))
     assert "its sha256 is" in bench.mistake(recipe(bench, "sha256", "0" * 64))
+
+
+def test_progress_is_told_while_sums_are_taken_and_they_are_taken_once(bench):
+    (bench.folder / "merge.yaml").write_text(recipe(bench, "sha256", checksum(bench, "base")))
+    pins = prepare(load(bench.folder / "merge.yaml")).pins
+    told, size = [], (bench.folder / "base.ckpt").stat().st_size
+    for _ in range(2):
+        pins.check_files(lambda done, total: told.append((done, total)))
+    assert told == [(size, size)]
 
 
 def test_a_list_has_one_pin_for_each_file(bench):

@@ -8,11 +8,11 @@ input, which takes no further reading, and is checked before any output appears.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from weightmath.engine.meter import Meter, Told, silent
 from weightmath.errors import ExpectError, RecipeError
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs
@@ -32,11 +32,6 @@ class Pin:
     where: str
     wanted: str
 
-    @cached_property
-    def sha256(self) -> str:
-        """The sum of the file as it was when first asked for; a file that changes after it was opened is refused."""
-        return sha256_of(self.opened.checkpoint.path)
-
     def check(self, found: str, word: str) -> None:
         """ExpectError where the input is another."""
         if found != self.wanted:
@@ -49,20 +44,27 @@ class Pin:
 
 @dataclass(frozen=True)
 class Pins:
-    """All pins of a recipe, by the names of inputs in messages."""
+    """All pins of a recipe, by the names of inputs in messages; and the sums of files as they were when first read."""
 
     fingerprints: Mapping[str, Pin]
     sums: Mapping[str, Pin]
+    _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def bytes(self) -> int:
         """Bytes of the files whose sums are pinned."""
         return sum(pin.opened.checkpoint.size for pin in self.sums.values())
 
-    def check_files(self) -> None:
-        """Read the files whose sums are pinned, unless that has been done. ExpectError for one that is another."""
-        for pin in self.sums.values():
-            pin.check(pin.sha256, "sha256")
+    def check_files(self, progress: Told = silent) -> None:
+        """Read the files whose sums are pinned, unless that has been done. ExpectError for one that is another.
+
+        `progress` is told bytes done and bytes in all.
+        """
+        meter = Meter(self.bytes, progress)
+        for name, pin in self.sums.items():
+            if name not in self._found:
+                self._found[name] = sha256_of(pin.opened.checkpoint.path, meter)
+            pin.check(self._found[name], "sha256")
 
     def check_vectors(self, found: Mapping[str, str]) -> None:
         """Compare fingerprints by the names of inputs. ExpectError for one that is another."""
@@ -97,10 +99,11 @@ def check_one_file(opened: Opened, where: str) -> None:
         raise RecipeError(fact, where=where, hint="pin its fingerprint alone")
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 sum of a file, as `sha256sum` prints it."""
+def sha256_of(path: Path, told: Callable[[int], None] = lambda nbytes: None) -> str:
+    """The SHA-256 sum of a file, as `sha256sum` prints it; `told` is given the bytes of each piece."""
     whole = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             whole.update(piece)
+            told(len(piece))
     return whole.hexdigest()

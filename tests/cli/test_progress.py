@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.test_processes import MAIN
 from weightmath.cli.progress import progress_bar
+from weightmath.lock import lock
 
 
 def test_silent_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +25,7 @@ def test_silent_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_bar_on_a_terminal(folder: Path) -> None:
     ours, theirs = pty.openpty()
+    assert lock(folder / "recipe.yaml", sums=True).changed
     command = [sys.executable, "-c", MAIN, "run", "recipe.yaml"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=False)
     os.close(theirs)
@@ -36,7 +38,7 @@ def test_a_bar_on_a_terminal(folder: Path) -> None:
     os.close(ours)
     assert done.returncode == 0
     assert "merged.ckpt" in done.stdout
-    assert shown.index(b"opening") < shown.index(b"running")
+    assert shown.index(b"opening") < shown.index(b"checking sums") < shown.index(b"running")
     assert b"kB" in shown
 
 

@@ -226,7 +226,7 @@ def test_a_wrong_sum_is_refused_before_any_work(cli: Cli, folder: Path, monkeypa
     assert ran.code == 2
     assert "pinned.yaml:1: inputs.a.sha256: base.ckpt: is not what the recipe pins" in ran.err
     sums = iter(["0" * 64])  # one: it is not read once to refuse and once to run
-    monkeypatch.setattr("weightmath.pins.sha256_of", lambda path: next(sums))
+    monkeypatch.setattr("weightmath.pins.sha256_of", lambda path, told: next(sums))
     assert cli("run", "pinned.yaml").code == 0
 
 

@@ -53,7 +53,8 @@ def run(
         with progress_bar("opening", wanted=not json, points=True) as opening:
             job = prepare(source, opening)
         check_start(job, threads=threads, memory=budget, force=force)
-        job.pins.check_files()
+        with progress_bar("checking sums", wanted=bool(job.pins.sums) and not json) as checking:
+            job.pins.check_files(checking)
     with failing(FAILED, as_json=json):
         from weightmath.reports.run import run_report
 
