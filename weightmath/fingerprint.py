@@ -226,12 +226,13 @@ def digests_of(section: Section, prefix: str = "") -> Digests:
     return Digests({one.name: one._replace(name=one.name[len(prefix) :]) if prefix else one for one in entries})
 
 
-def fingerprint(section: Section, prefix: str = "", *, threads: int = 2) -> str:
+def fingerprint(section: Section, prefix: str = "", *, seen: Digests | None = None, threads: int = 2) -> str:
     """The fingerprint of a section, or of its tensors whose names begin with a prefix, which they lose.
 
-    Reads all of them once. Fails with CheckpointError where the file cannot be read or changes meanwhile.
+    Reads once what has not been seen of them. Fails with CheckpointError where the file cannot be read or changes
+    meanwhile.
     """
-    digests = digests_of(section, prefix)
+    digests = digests_of(section, prefix) if seen is None else seen
     with section.checkpoint.open() as reader:
         digests.complete(lambda name, *span_and_out: reader.read(section.tensors[name], *span_and_out), threads)
         reader.check_unchanged()

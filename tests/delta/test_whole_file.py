@@ -18,6 +18,7 @@ from weightmath.checkpoint import open_checkpoint
 from weightmath.delta import api as delta
 from weightmath.delta.writing import open_part
 from weightmath.errors import CheckpointError, DiskError, LayoutError, OutputError
+from weightmath.fingerprint import Digests, fingerprint
 
 
 def section(path: str | Path):
@@ -30,8 +31,11 @@ def made(base: str | Path, tuned: str | Path, path: str = "x.delta", **options) 
 
 
 def comes_back(base: str | Path, tuned: str | Path) -> float:
-    """Check that the tuned file comes back; the share of its bytes that the delta has."""
+    """Check that the tuned file comes back, and what is said of both; the share of its bytes that the delta has."""
     file = made(base, tuned, force=True)
+    for side, path in ((file.delta.base, base), (file.delta.tuned, tuned)):
+        assert side is not None
+        assert side.fingerprint == fingerprint(section(path))
     back = f"back{Path(tuned).suffix}"
     applied = delta.apply(section(base), [file], back, force=True)
     assert Path(back).read_bytes() == Path(tuned).read_bytes()
@@ -96,6 +100,23 @@ def test_tensors_of_several_pieces(folder, monkeypatch):
     torch.save(state(1, 1e-5), "tuned.pt")
     comes_back("base.pt", "tuned.pt")
     assert len(delta.open_delta("x.delta").delta.records["layers.3.weight"].sizes) == 12
+
+
+def test_tensors_that_are_a_part_of_a_storage(folder):
+    for path, step in (("base.pt", 0.0), ("tuned.pt", 1e-5)):
+        whole = torch.arange(1000.0).reshape(10, 100) + step
+        torch.save({"rows": whole[3:6], "whole": whole, "column": whole[:, 0]}, path)
+    comes_back("base.pt", "tuned.pt")
+
+
+def test_both_files_are_read_once(folder, monkeypatch):
+    """What is packed is also what fingerprints are of."""
+    left: list[int] = []
+    monkeypatch.setattr(Digests, "complete", lambda self, *_: left.append(self.missing))
+    torch.save(state(0), "base.pt")
+    torch.save(state(1, 1e-5), "tuned.pt")
+    made("base.pt", "tuned.pt")
+    assert left == [0, 0]
 
 
 def test_an_unchanged_file_costs_a_header(folder):

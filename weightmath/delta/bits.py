@@ -17,6 +17,7 @@ import numpy as np
 from weightmath.delta.numbers import decode, encode
 from weightmath.delta.planes import expand, squeeze
 from weightmath.dtypes import DType
+from weightmath.kernels.scratch import borrow
 from weightmath.layout import Entry
 
 Way = Literal["step", "xor", "plain"]
@@ -47,11 +48,13 @@ def pack(bits: np.ndarray, known: np.ndarray, way: Way) -> bytes:
     there = bits.view(known.dtype)
     if way == "plain":
         return squeeze(there)
+    found = borrow("bits.pack", there.shape, there.dtype)
     if way == "xor":
-        return squeeze(there ^ known)
-    steps = there - known
-    _fold(steps)
-    return squeeze(steps)
+        np.bitwise_xor(there, known, out=found)
+    else:
+        np.subtract(there, known, out=found)
+        _fold(found)
+    return squeeze(found)
 
 
 def unpack(content: bytes | memoryview, known: np.ndarray, way: Way) -> np.ndarray:
@@ -78,7 +81,8 @@ def best_way(bits: np.ndarray, known: np.ndarray) -> Way:
 
 
 def _fold(steps: np.ndarray) -> None:
-    signs = steps.view(f"<i{steps.itemsize}") >> (8 * steps.itemsize - 1)  # all bits, or none
+    signs = borrow("bits.fold", steps.shape, f"<i{steps.itemsize}")
+    np.right_shift(steps.view(signs.dtype), 8 * steps.itemsize - 1, out=signs)  # all bits, or none
     steps <<= 1
     steps ^= signs.view(steps.dtype)
 

@@ -17,6 +17,7 @@ import numpy as np
 import zstandard
 
 from weightmath.errors import CheckpointError
+from weightmath.kernels.scratch import borrow
 
 _REST_LEVEL = 12
 # Level 1 with a memory of 256 places.
@@ -30,7 +31,7 @@ def squeeze(values: np.ndarray) -> bytes:
     """An array of any element type as compressed byte planes."""
     width = values.dtype.itemsize
     whole = np.ascontiguousarray(values).view(f"<u{width}")
-    planes = np.empty((width, len(whole)), np.uint8)
+    planes = borrow("planes.squeeze", (width, len(whole)), np.uint8)
     for number, plane in enumerate(planes):
         np.right_shift(whole, 8 * number, out=plane, casting="unsafe")
     return compressed(planes.data if planes.size else b"")

@@ -10,17 +10,17 @@ from weightmath.delta.container import DeltaFile
 from weightmath.delta.description import Side
 from weightmath.delta.mark import is_delta
 from weightmath.errors import CheckpointError, LayoutError
-from weightmath.fingerprint import fingerprint
+from weightmath.fingerprint import Digests, fingerprint
 from weightmath.layout import Layout
 
 BY = f"weightmath {__version__}"
 
 
-def side_of(section: Section, threads: int, name: str | None = None) -> Side:
-    """What a delta says about a checkpoint; reads its section once for the fingerprint. `name`: the file's."""
+def side_of(section: Section, threads: int, name: str | None = None, *, seen: Digests | None = None) -> Side:
+    """What a delta says about a checkpoint; reads what has not been seen of its section. `name`: the file's."""
     layout = Layout.of(tensor.entry for tensor in section.tensors.values())
     path = section.checkpoint.path
-    return Side(name or path.name, section.name, fingerprint(section, threads=threads), layout.fingerprint)
+    return Side(name or path.name, section.name, fingerprint(section, seen=seen, threads=threads), layout.fingerprint)
 
 
 def check_no_delta(section: Section) -> None:

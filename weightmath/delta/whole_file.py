@@ -20,6 +20,7 @@ from weightmath.delta.sides import BY, side_of
 from weightmath.delta.stages import FileStage, Region, known_bits, rest_known, rest_pieces
 from weightmath.delta.writing import DeltaWriter
 from weightmath.errors import CheckpointError
+from weightmath.fingerprint import digests_of
 
 _HASHED = 4 << 20
 
@@ -46,31 +47,54 @@ def make_whole(
         writer = stack.enter_context(DeltaWriter(path, entries, inputs, rest=len(pieces), force=force))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, tuned.checkpoint.path)
         sources = _sources(base, tuned, old, new)
-        records = {record.entry.name: record for record in _records(old, new, sources, writer, threads)}
+        ends = _End(base, old), _End(tuned, new)
+        records = {record.entry.name: record for record in _records(*ends, sources, writer, threads)}
         packed = in_order(lambda span: packed_after(new.rest(*span), rest_known(old, *span)), pieces, threads)
         rest = tuple(map(writer.add, packed))
         writer.close_tensor(REST, sum(rest))
         whole = WholeFile(tuned.checkpoint.size, digest.result(), rest)
-        delta = Delta("exact", {}, side_of(base, threads), side_of(tuned, threads, name), None, BY, records, whole)
+        sides = side_of(base, threads, seen=ends[0].seen), side_of(tuned, threads, name, seen=ends[1].seen)
+        delta = Delta("exact", {}, *sides, None, BY, records, whole)
         for reader in readers:
             reader.check_unchanged()
         writer.finish(delta)
     return delta
 
 
-def _records(
-    base: FileStage, tuned: FileStage, sources: dict[str, str], writer: DeltaWriter, threads: int
-) -> Iterator[Record]:
+class _End:
+    """A file, and what is seen meanwhile of the section that its fingerprint is of."""
+
+    def __init__(self, section: Section, stage: FileStage) -> None:
+        self.stage = stage
+        self.seen = digests_of(section)
+        # Regions that are whole tensors of the section.
+        self._names = {
+            tensor.dotted: name
+            for name, tensor in section.tensors.items()
+            if tensor.contiguous and tensor.entry.nbytes == tensor.storage.nbytes
+        }
+
+    def see(self, region: str, start: int, bits: np.ndarray) -> None:
+        """Elements of a region from `start` on: of each the same pieces, should they come more than once."""
+        if region in self._names:
+            self.seen.see(self._names[region], start, bits)
+
+
+def _records(base: _End, tuned: _End, sources: dict[str, str], writer: DeltaWriter, threads: int) -> Iterator[Record]:
     def encoded(job: tuple[Region, Piece, str]) -> tuple[Region, Piece, str, bytes]:
         region, piece, way = job
-        bits = tuned.bits(region.entry.name, piece.start, piece.stop)
-        known = known_bits(base, sources.get(region.entry.name), region.entry, piece.start, piece.stop)
+        source = sources.get(region.entry.name)
+        bits = tuned.stage.bits(region.entry.name, piece.start, piece.stop)
+        known = known_bits(base.stage, source, region.entry, piece.start, piece.stop)
+        tuned.see(region.entry.name, piece.start, bits)
+        if source is not None and base.stage.regions[source][1:] == region.entry[1:] and len(known) == len(bits):
+            base.see(source, piece.start, known)
         same = np.array_equal(bits.view(known.dtype), known)
         return region, piece, way, b"" if same else pack(bits, known, way)  # type: ignore[arg-type]
 
     def jobs() -> Iterator[tuple[Region, Piece, str]]:
-        for region in tuned.located.values():
-            way = _way(base, tuned, sources.get(region.entry.name), region)
+        for region in tuned.stage.located.values():
+            way = _way(base.stage, tuned.stage, sources.get(region.entry.name), region)
             yield from ((region, piece, way) for piece in pieces_of(region.entry))
 
     sizes: list[int] = []
