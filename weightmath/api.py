@@ -142,12 +142,12 @@ def evaluate(
     for one in wanted:
         _check_vector("value", one)
     vectors = _inputs_of(wanted)
-    recipe = _recipe(
-        "wm.evaluate", vectors, "\n".join(map(str, wanted)), {"show": _all_of(vectors), **_given({"compute": compute})}
-    )
+    shown = tuple((str(one), one) for one in wanted)
+    asked = {"show": _all_of(vectors), **_given({"compute": compute})}
+    recipe = _recipe("wm.evaluate", vectors, "\n".join(text for text, _ in shown), asked)
     deltas = [vector for vector in vectors.values() if _opened(vector).is_delta_input]
     first = deltas[0] if len(deltas) == len(vectors) else _first_model(vectors)
-    job = _job(recipe, vectors, first, Built({}, tuple((str(one), one) for one in wanted), (), {}, {}))
+    job = _job(recipe, vectors, first, Built({}, shown, (), {}, {}))
     found = [number for _, number in run(job, threads=threads, memory=parse_size(memory)).answers.shown]
     return found[0] if isinstance(value, Vector) else found
 
