@@ -47,21 +47,13 @@ def is_fingerprint(text: str) -> bool:
     return re.fullmatch(PATTERN[1:-1], text) is not None
 
 
-class _Run(NamedTuple):
+class _Missing(NamedTuple):
     """A tile that has not been seen whole."""
 
-    name: str
+    stage: str  # the tensor
     start: int
     stop: int
-
-    @property
-    def stage(self) -> str:
-        """The tensor."""
-        return self.name
-
-    @property
-    def after(self) -> None:
-        """It waits for nothing."""
+    after: None = None
 
 
 class _Partly:
@@ -179,27 +171,20 @@ class Digests:
                 if len(partly.digests) == partly.count:
                     self._fold(name, partly)
 
-    @property
-    def missing(self) -> int:
-        """Bytes that have not been seen, of tiles that have not been seen whole."""
-        return sum(
-            (run.stop - run.start) * self._entries[name].dtype.itemsize for name, runs in self._left() for run in runs
-        )
-
-    def _left(self) -> Iterator[tuple[str, list[_Run]]]:
+    def _left(self) -> Iterator[tuple[str, list[_Missing]]]:
         for name, entry in self._entries.items():
             if name not in self._folded:
                 partly = self._partly.get(name) or _Partly(entry)
                 lacking = (number for number in range(partly.count) if number not in partly.digests)
-                yield name, [_Run(name, *tile_span(partly.entry, number)) for number in lacking]
+                yield name, [_Missing(name, *tile_span(partly.entry, number)) for number in lacking]
 
     def complete(self, read: Read, threads: int = 1) -> None:
         """See all that is missing, as `read(name, start, stop, out)` reads it, from several threads."""
 
-        def work(run: _Run) -> None:
-            bits = np.empty(run.stop - run.start, self._entries[run.name].dtype.bits)
-            read(run.name, run.start, run.stop, bits)
-            self.see(run.name, run.start, bits)
+        def work(tile: _Missing) -> None:
+            bits = np.empty(tile.stop - tile.start, self._entries[tile.stage].dtype.bits)
+            read(tile.stage, tile.start, tile.stop, bits)
+            self.see(tile.stage, tile.start, bits)
 
         Crew(self._left(), work).run(threads)
 
