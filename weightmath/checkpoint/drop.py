@@ -53,11 +53,16 @@ def _matching(mappings: Sequence[Mapping], patterns: Sequence[str], kept: tuple[
                     f"`drop: {patterns[number]}` matches `{dotted(path)}`, which holds the merged tensors"
                 )
             yield _drop(pair[2], pair[3], dotted(path))
-    for number, pattern in enumerate(patterns):
-        # An earlier pattern may have taken what this one matches as well.
-        alone = Patterns([pattern])
-        if number not in used and not any(map(alone.matches, _entries(mappings))):
-            hint = nearest(pattern, _entries(mappings)) or "`weightmath inspect` shows what there is"
+    # An earlier pattern may have taken what one of the others matches as well.
+    others = [pattern for number, pattern in enumerate(patterns) if number not in used]
+    check_matches(others, [dotted((*mapping.path, key)) for mapping in mappings for key in mapping.keys])
+
+
+def check_matches(drop: Sequence[str], entries: Sequence[str]) -> None:
+    """OutputError for a pattern that matches none of the entries, dotted paths."""
+    for pattern in drop:
+        if not any(map(Patterns([pattern]).matches, entries)):
+            hint = nearest(pattern, entries) or "`weightmath inspect` shows what there is"
             raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
 
 
@@ -68,10 +73,6 @@ def _beside(mappings: Sequence[Mapping], kept: tuple[PathKey, ...]) -> Iterator[
             for key, pair in zip(mapping.keys, mapping.pairs, strict=True):
                 if key != kept[depth]:
                     yield _drop(pair[2], pair[3], dotted((*mapping.path, key)))
-
-
-def _entries(mappings: Sequence[Mapping]) -> Iterator[str]:
-    return (dotted((*mapping.path, key)) for mapping in mappings for key in mapping.keys)
 
 
 def _drop(start: int, stop: int, name: str) -> Edit:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from weightmath.checkpoint.description import PathKey, Section, TensorInfo, dotted
+from weightmath.checkpoint.drop import check_matches
 from weightmath.checkpoint.image import TensorPlan, Wishes
-from weightmath.errors import OutputError, nearest
+from weightmath.errors import OutputError
 from weightmath.layout import Patterns
 
 
@@ -47,22 +48,13 @@ def plan_flat(section: Section, wishes: Wishes) -> FlatPlan:
 
 def _kept(section: Section, drop: Sequence[str], computed: frozenset[str]) -> Iterator[TensorInfo]:
     patterns = Patterns(drop)
-    _check_matches(section, drop)
+    check_matches(drop, list(_entries(section.checkpoint.tree, ())) if drop else ())
     for tensor in section.tensors.values():
         ways = (dotted(tensor.path[:depth]) for depth in range(1, len(tensor.path) + 1))
         if not any(map(patterns.matches, ways)):
             yield tensor
         elif tensor.entry.name in computed:
             raise OutputError(f"`drop:` leaves out `{tensor.entry.name}`, which is computed")
-
-
-def _check_matches(section: Section, drop: Sequence[str]) -> None:
-    for pattern in drop:
-        alone = Patterns([pattern])
-        entries = list(_entries(section.checkpoint.tree, ()))
-        if not any(map(alone.matches, entries)):
-            hint = nearest(pattern, entries) or "`weightmath inspect` shows what there is"
-            raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
 
 
 def _entries(tree: object, path: tuple[PathKey, ...]) -> Iterator[str]:
