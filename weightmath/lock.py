@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weightmath import recipe
 from weightmath.files.inputs import Opened
-from weightmath.files.opening import open_inputs
+from weightmath.files.opening import Inputs, open_inputs
 from weightmath.fingerprint import fingerprint
 from weightmath.pins import check_one_file, sha256_of
 from weightmath.recipe import Recipe
@@ -20,13 +20,11 @@ class Locked:
     """What was pinned.
 
     pins      by input: `fingerprint`, and `sha256` where asked for, one for each file
-    models    the checkpoints, by their names in messages
     changed   whether the recipe's text is another than before
     """
 
-    recipe: Recipe
+    inputs: Inputs
     pins: Mapping[str, Mapping[str, tuple[str, ...]]]
-    models: Mapping[str, Opened]
     changed: bool
 
 
@@ -49,7 +47,7 @@ def lock(path: Path, *, sums: bool = False, threads: int = 2) -> Locked:
     text = recipe.with_pins(source.text, str(path), pins)
     if text != source.text:
         write_whole(path, text)
-    return Locked(source, pins, inputs.models, text != source.text)
+    return Locked(inputs, pins, text != source.text)
 
 
 def _sum(source: Recipe, opened: Opened) -> str:

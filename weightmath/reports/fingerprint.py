@@ -25,6 +25,5 @@ class FingerprintReport:
 def fingerprint_report(opened: Opened, threads: int) -> FingerprintReport:
     """Read all tensors of a section, and report their fingerprint. Fails with CheckpointError."""
     own = [name for name in opened.section.tensors if name.startswith(opened.prefix)]
-    name = ".".join(filter(None, (opened.section.name, opened.prefix)))
     found = fingerprint(opened.section, opened.prefix, threads=threads)
-    return FingerprintReport(str(opened.checkpoint.path), name, len(own), found)
+    return FingerprintReport(str(opened.checkpoint.path), opened.place, len(own), found)

@@ -30,8 +30,8 @@ def lock_report(locked: Locked) -> LockReport:
     """The record of what was pinned."""
     files = []
     for name, pins in locked.pins.items():
-        members = [opened for opened in locked.models.values() if opened.input == name]
+        members = locked.inputs.of(name)
         sums = pins.get("sha256") or (None,) * len(members)
         for opened, mark, checksum in zip(members, pins["fingerprint"], sums, strict=True):
             files.append(PinnedFile(opened.name, str(opened.checkpoint.path), mark, checksum))
-    return LockReport(str(locked.recipe.path), locked.changed, tuple(files))
+    return LockReport(str(locked.inputs.recipe.path), locked.changed, tuple(files))
