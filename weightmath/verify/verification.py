@@ -69,7 +69,6 @@ class Verification:
 
     checkpoint: Checkpoint
     job: Job
-    save: Save
     differences: tuple[Difference, ...]
     tensors: int
     elements: int
@@ -124,7 +123,6 @@ def verify(
     return Verification(
         checkpoint=checkpoint,
         job=job,
-        save=save,
         differences=found.differences,
         tensors=found.tensors,
         elements=found.elements,
