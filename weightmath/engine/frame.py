@@ -159,7 +159,12 @@ class Frame:
     def tile_rows(self) -> Sequence[tuple[slice, int]]:
         """Runs of tiles of one size, as rows: where a run lies in the flat chunk, and how many tiles it has."""
         if not self._tile_rows:
-            self._tile_rows = alike([here for _, _, _, here in self.tiles()])
+            tiles: list[slice] = []
+            for piece, span in self.spans:
+                offset = span.start - piece.start
+                places = tiles_of(self.plan.layout.entries[piece.entry], piece.start, piece.stop)
+                tiles += [slice(start + offset, stop + offset) for _, start, stop in places]
+            self._tile_rows = alike(tiles)
         return self._tile_rows
 
 
