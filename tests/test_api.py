@@ -349,3 +349,24 @@ def test_a_path_may_begin_in_the_home_folder(tmp_path: Path, monkeypatch: pytest
     wm.landscape.explore(line, lambda state: 1.0, out="~/line")
     made = {"saved.ckpt", "half.ckpt", "packed.ckpt", "soup.ckpt", "table.jsonl", "line.jsonl"}
     assert made <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_difference_is_saved_as_a_delta_file(tmp_path: Path) -> None:
+    base, left, right = (wm.open(QUICKSTART / f"{name}.ckpt") for name in ("base", "left", "right"))
+    skill = tmp_path / "skill.delta"
+    with pytest.raises(wm.WeightmathError, match="belongs to its template"):
+        wm.save(left - base, skill)
+    wm.save(left - base, skill, template=base)
+    for how in ("int8", {"kind": "low-rank", "rank": 2}):
+        wm.save(left - base, tmp_path / "small.delta", template=base, as_=how, force=True)
+        assert (tmp_path / "small.delta").stat().st_size < skill.stat().st_size
+    wm.save(right + wm.open(skill), tmp_path / "both.ckpt")
+    wm.save(right + (left - base), tmp_path / "same.ckpt")
+    assert wm.diff(tmp_path / "both.ckpt", tmp_path / "same.ckpt").relative_change == pytest.approx(0, abs=1e-6)
+
+
+def test_a_folder_may_be_cut_into_shards_and_has_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "Llama-3.1-8B"
+    wm.save(wm.open(QUICKSTART / "base.ckpt"), f"{folder}/", shard="10kB", keep="weights")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert str(wm.open(folder)) == "Llama_3_1_8B"

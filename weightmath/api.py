@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.algebra.graph import Vector, topological
+from weightmath.encoding import is_encoded
 from weightmath.errors import LayoutError, RecipeError
 from weightmath.files.inputs import Opened, Origin, as_vector, compared, open_input
 from weightmath.files.mismatch import Terms
@@ -43,7 +44,7 @@ def open(
     """A checkpoint as a lazy vector. Only its headers are read.
 
     Parameters
-        name      what messages call it; None: the file's name without its ending
+        name      what messages call it; None: the name of the file, without its ending, or of the folder
         section   which mapping inside the checkpoint; None: the one that holds the weights
         strip     prefixes that names lose, `rename` prefixes (or `re:...`) that they change
         names     "litema": names lost their dots, as in Stable Diffusion's `model_ema.`, and get them back
@@ -55,7 +56,8 @@ def open(
     Fails with CheckpointError for a file that is no checkpoint or holds no tensors, RecipeError for what a recipe would
     not take, LayoutError where tensors do not fit those of `missing`.
     """
-    own = name or as_identifier(Path(path).stem)
+    place = expanded(path)
+    own = name or as_identifier(place.stem if place.is_file() else place.name)
     options = _given(
         {
             "section": section,
@@ -91,6 +93,8 @@ def save(
     device: Literal["cpu", "keep"] = "cpu",
     drop: str | Sequence[str] = (),
     keep: Literal["all", "weights"] = "all",
+    shard: str | int | None = None,
+    as_: str | Mapping[str, Any] | None = None,
     nonfinite: Literal["error", "allow"] = "error",
     provenance: Literal["full", "none"] = "full",
     compute: Literal["float32", "float64"] | None = None,
@@ -100,7 +104,9 @@ def save(
 ) -> Report:
     """Compute a vector and write it as one new checkpoint; the parameters are those of a recipe's `save`.
 
-    The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, or `merged/` for a folder of safetensors.
+    The container is told by the name: `.ckpt .pt .pth .bin`, `.safetensors`, `merged/` for a folder of safetensors with
+    at most `shard` in a file ("5GB"), or `.delta`, which stores a difference from its template as `as_` says ("sparse",
+    {"kind": "low-rank", "rank": 8}).
 
     `template` is the opened checkpoint whose everything-else the output keeps; None: the first model that the value is
     made of. `provenance="none"` leaves out how the output was made. `memory` is what the work may take, in bytes or as
@@ -112,7 +118,18 @@ def save(
     vectors = _inputs_of([value] if template is None else [value, template])
     first = template if template is not None else _first_model(vectors)
     target = os.path.abspath(expanded(path)) + "/" * str(path).endswith("/")
-    wishes = {"template": _opened(first).name, "dtype": dtype, "device": device, "drop": several(drop), "keep": keep}
+    if is_encoded(target) and template is None and len(vectors) > 1:
+        fact = "a delta file belongs to its template, and the value is made of several checkpoints"
+        raise RecipeError(fact, where=target, hint="name the one that it will be added to: template=base")
+    wishes = {
+        "template": _opened(first).name,
+        "dtype": dtype,
+        "device": None if device == "cpu" else device,
+        "drop": several(drop) or None,
+        "keep": None if keep == "all" else keep,
+        "shard": shard,
+        "as": as_,
+    }
     output = {"value": _all_of(vectors), **_given(wishes)}
     settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
     recipe = _recipe("wm.save", vectors, str(value), {"save": {target: output}, **_given(settings)})
