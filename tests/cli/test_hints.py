@@ -36,12 +36,17 @@ def test_an_expression_has_no_place_for_the_line_that_would_help(cli: Cli) -> No
     assert 'hint: -e has no place for it; in a recipe (weightmath new): add to the input: strip: ["module."]' in ran.err
 
 
-def test_names_with_another_first_word(cli: Cli) -> None:
-    torch.save({f"_orig_mod.{name}": value for name, value in STATE.items()}, "q.ckpt")
+@pytest.mark.parametrize("there", ["_orig_mod.", "module._orig_mod.", "net.0."])
+@pytest.mark.parametrize("here", ["module.", "model.encoder."])
+def test_names_with_another_beginning(cli: Cli, here: str, there: str) -> None:
+    state = {**STATE, "0.w": torch.ones(2)}
+    for name, beginning in (("p", here), ("q", there)):
+        torch.save({f"{beginning}{key}": value for key, value in state.items()}, f"{name}.ckpt")
     text = "inputs: {a: p.ckpt, b: {path: q.ckpt%s}}\nsave: {o.ckpt: (a + b) / 2}\n"
     Path("r.yaml").write_text(text % "")
-    assert 'hint: add to the input: rename: {"_orig_mod.": "module."}\n' in cli("run", "r.yaml").err
-    Path("r.yaml").write_text(text % ', rename: {"_orig_mod.": "module."}')
+    rule = f'rename: {{"{there}": "{here}"}}'
+    assert f"hint: add to the input: {rule}\n" in cli("run", "r.yaml").err
+    Path("r.yaml").write_text(text % f", {rule}")
     assert cli("run", "r.yaml").code == 0
 
 
@@ -112,3 +117,12 @@ def test_an_adapter_is_to_be_made_a_delta_first(cli: Cli, inputs: tuple[str, str
     assert cli(*line.split()[1:]).code == 0
     assert cli("run", "-e", "base + 0.5 * skill", "base=m.ckpt", "skill=skill.delta", "-o", "o.ckpt").code == 0
     assert torch.equal(torch.load("o.ckpt")["layers.0.weight"], torch.full((3, 4), 2.0))
+
+
+def test_adapters_of_other_ranks_are_to_be_made_deltas(cli: Cli) -> None:
+    for name, rank in (("a", 1), ("b", 2)):
+        factors = {"lora_down.weight": torch.ones(rank, 4), "lora_up.weight": torch.ones(3, rank)}
+        save_file({f"lora_unet_mid.{key}": value for key, value in factors.items()}, f"{name}.safetensors")
+    ran = cli("run", "-e", "lerp(a, b, 0.5)", "a=a.safetensors", "b=b.safetensors", "-o", "o.safetensors")
+    assert "`b` and `a` are LoRA adapters: factors of differences" in ran.err
+    assert "hint: make deltas of both, which do merge: weightmath delta from-lora ADAPTER BASE" in ran.err

@@ -149,7 +149,7 @@ def compared(opened: Opened, template: Opened, subject: Subject, terms: Terms) -
     """The tensors of an input that count, and how they differ from what a recipe is about.
 
     Fails with LayoutError: a table of all differences, and the line that would help, or that there is nothing in
-    common; KindError where one of them is a LoRA adapter.
+    common; KindError where they are LoRA adapters, or one of them is.
     """
     own = _comparable(opened, subject, terms.kind)
     found = difference(subject.layout, own)
@@ -170,11 +170,15 @@ def compared(opened: Opened, template: Opened, subject: Subject, terms: Terms) -
 
 
 def _check_no_adapter(opened: Opened, template: Opened) -> None:
-    """KindError where one of two checkpoints is a LoRA adapter, whose numbers are no vector yet."""
+    """KindError where checkpoints that do not fit are LoRA adapters, whose numbers are no vectors yet."""
     # Imported when an input is refused: that takes 15 ms.
     from weightmath.delta.adapter import is_adapter
 
     adapters = [one for one in (opened, template) if is_adapter(one.tensors)]
+    if len(adapters) == 2:
+        fact = f"`{opened.name}` and `{template.name}` are LoRA adapters: factors of differences, of other shapes"
+        hint = "make deltas of both, which do merge: weightmath delta from-lora ADAPTER BASE -o DELTA"
+        raise KindError(fact, where=str(opened.checkpoint.path), hint=hint)
     if len(adapters) == 1:
         (adapter,) = adapters
         base = template if adapter is opened else opened

@@ -6,11 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from weightmath.dtypes import DType
 from weightmath.layout import Difference
 
 _SHOWN = 8
+_TRIED = 8  # names that may be one that is missing, under another beginning
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,21 @@ def matching_rule(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, in
 
 
 def _other_beginning(missing: Sequence[str], extra: Sequence[str]) -> tuple[str, int]:
-    """The `rename` of a first word to another that would match all names: module. and _orig_mod."""
-    firsts = {first for first, dot, _ in (name.partition(".") for name in missing) if dot}
-    others = {first for first, dot, _ in (name.partition(".") for name in extra) if dot}
-    if len(firsts) == len(others) == 1:
-        (first,), (other,) = firsts, others
-        renamed = {first + name.removeprefix(other) for name in extra}
-        if missing and renamed.issuperset(missing):
-            return f'rename: {{"{other}.": "{first}."}}', len(missing)
+    """The `rename` of one beginning to another that would match all names: `module.` and `model._orig_mod.`."""
+    if not missing:
+        return "", 0
+    one = missing[0].split(".")
+    for name in nlargest(_TRIED, extra, key=lambda name: _alike_at_the_end(name.split("."), one)):
+        other = name.split(".")
+        alike = _alike_at_the_end(other, one)
+        old, new = (".".join([*words[: len(words) - alike], ""]) for words in (other, one))
+        if alike and {new + name[len(old) :] for name in extra if name.startswith(old)}.issuperset(missing):
+            return f'rename: {{"{old}": "{new}"}}', len(missing)
     return "", 0
+
+
+def _alike_at_the_end(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many last words two names have in common."""
+    return next(
+        (i for i, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y), min(len(a), len(b))
+    )
