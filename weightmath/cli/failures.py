@@ -48,11 +48,6 @@ def failing(code: int, *, as_json: bool) -> Iterator[None]:
         _leave(found, FAILED if error.errno in _FULL else code, as_json)
 
 
-def refuse(error: WeightmathError, *, as_json: bool) -> None:
-    """End a command that does no work because of this error."""
-    _leave(error, REFUSED, as_json)
-
-
 def tell(error: WeightmathError, *, as_json: bool) -> None:
     """Print an error: as text on stderr, or as an object on stdout."""
     if as_json:
