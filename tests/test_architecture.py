@@ -24,7 +24,7 @@ LAYERS = [
     algebra.layers fingerprint files.subject
     algebra.blocks
     algebra.graph
-    engine.facts algebra.kinds kernels
+    algebra.kinds kernels
     algebra.signature expression delta
     engine.presence functions recipe flat
     methods engine.plan schema files.stored_number

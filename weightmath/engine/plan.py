@@ -24,8 +24,7 @@ from weightmath.algebra.graph import Vector, topological
 from weightmath.algebra.names import Numbers
 from weightmath.algebra.show import brief
 from weightmath.dtypes import FLOAT32, FLOAT64, DType
-from weightmath.engine.facts import Facts
-from weightmath.engine.presence import gaps, presence
+from weightmath.engine.presence import Facts, gaps, presence
 from weightmath.errors import KindError, RecipeError, WeightmathError, at
 from weightmath.layout import Entry, Layout
 from weightmath.scope import TILE, Domain, Scope, rows_are_cut, tile_count

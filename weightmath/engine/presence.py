@@ -8,17 +8,40 @@ the tensor.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
+from numpy.typing import NDArray
 
 from weightmath.algebra.graph import Vector, topological
+from weightmath.algebra.names import Numbers
 from weightmath.algebra.show import brief
-from weightmath.engine.facts import Facts, Flags
 from weightmath.errors import LayoutError, listed
 from weightmath.layout import Layout
 from weightmath.scope import Domain
 
+Flags = NDArray[np.bool_]
+
 # Operations in which an absent delta reads as 0; in all others an absent operand makes the result absent.
 _PADDED = ("add", "subtract", "negative", "minimum", "maximum", "where", "median")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each node before anything is read; arrays hold one value per entry of the layout.
+
+    static    values of numbers and tables
+    present   whether the node has the tensor
+    gaps      whether it lacks the tensor because a part model's file does
+    weights   its affine weight; NaN is unknown
+    ready     the first pass in which it can be computed
+    """
+
+    static: dict[Vector, Numbers] = field(default_factory=dict)
+    present: dict[Vector, Flags] = field(default_factory=dict)
+    gaps: dict[Vector, Flags] = field(default_factory=dict)
+    weights: dict[Vector, Numbers] = field(default_factory=dict)
+    ready: dict[Vector, int] = field(default_factory=dict)
 
 
 def presence(node: Vector, facts: Facts, layout: Layout) -> Flags:
