@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from xxhash import xxh3_128_digest
@@ -31,9 +31,8 @@ from weightmath.engine.crew import Crew
 from weightmath.layout import Entry
 from weightmath.scope import TILE, tile_count, tile_span, tiles_of
 
-Bits = np.ndarray[Any, np.dtype[Any]]
-Read = Callable[[str, int, int, Bits], None]
-See = Callable[[int, Bits], None]  # takes digests of elements of one tensor, from that one on
+Read = Callable[[str, int, int, np.ndarray], None]
+See = Callable[[int, np.ndarray], None]  # takes digests of elements of one tensor, from that one on
 
 Seen = tuple[dict[str, bytes], dict[str, dict[int, bytes]]]  # digests of tensors; of others' tiles, by number
 
@@ -65,7 +64,7 @@ class _Partly:
         self.digests: dict[int, bytes] = {}
         self._pieces: dict[int, dict[int, bytes]] = {}
 
-    def add(self, number: int, start: int, bits: Bits) -> None:
+    def add(self, number: int, start: int, bits: np.ndarray) -> None:
         """A piece of a tile, from its element `start` on."""
         pieces = self._pieces.setdefault(number, {})
         pieces[start] = bits.tobytes()
@@ -82,7 +81,7 @@ class _Partly:
         return _joined(map(self.digests.__getitem__, range(self.count))) if len(self.digests) == self.count else None
 
 
-def _nothing(start: int, bits: Bits) -> None:
+def _nothing(start: int, bits: np.ndarray) -> None:
     """What is done with a tensor that has been seen."""
 
 
@@ -103,7 +102,7 @@ class Digests:
         self._folded = {name: _joined(()) for name, entry in entries.items() if 0 in entry.shape}
         self._lock = threading.Lock()
 
-    def see(self, name: str, start: int, bits: Bits) -> None:
+    def see(self, name: str, start: int, bits: np.ndarray) -> None:
         """Elements from `start` on, in C order, as raw bits: 1-D and contiguous."""
         self.seeing(name)(start, bits)
 
@@ -114,7 +113,7 @@ class Digests:
         partly = self._partly.get(name) or self._partly.setdefault(name, _Partly(self._entries[name]))
         entry, digests, count = partly.entry, partly.digests, partly.count
 
-        def see(start: int, bits: Bits) -> None:
+        def see(start: int, bits: np.ndarray) -> None:
             raw, stop = bits.data, start + len(bits)
             for number, first, last in tiles_of(entry, start, stop):
                 if number in digests:
@@ -130,7 +129,7 @@ class Digests:
 
         return see
 
-    def see_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> None:
+    def see_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> None:
         """Tensors of one dtype, each in its span: all of them, or their first elements."""
         raw, width, entries, folded = bits.view(np.uint8).data, bits.itemsize, self._entries, self._folded
         for name, span in zip(names, spans, strict=True):

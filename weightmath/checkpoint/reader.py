@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import add
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from weightmath.checkpoint.description import Block, Checkpoint, Stamp, TensorIn
 from weightmath.checkpoint.mosaic import before, indices
 from weightmath.errors import CheckpointError
 
-Bits = np.ndarray[Any, np.dtype[Any]]
-Fill = Callable[[int, Bits], None]  # reads elements of one tensor, from that one on, as many as the array takes
+Fill = Callable[[int, np.ndarray], None]  # reads elements of one tensor, from that one on, as many as the array takes
 
 _BETWEEN = 512  # bytes between two tensors that cost less to read than a second call
 
@@ -58,7 +56,7 @@ class Reader:
             if not Stamp.of(os.fstat(file)) == Stamp.of(os.stat(path)) == stamp:
                 raise CheckpointError("changed while it was read", where=str(path), hint="run it again")
 
-    def read(self, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
+    def read(self, tensor: TensorInfo, start: int, stop: int, out: np.ndarray) -> None:
         """Elements [start, stop) of a tensor, counted in C order, as raw bits.
 
         out     a contiguous array of shape (stop - start,) and of the tensor's `dtype.bits`
@@ -66,7 +64,7 @@ class Reader:
         """
         self.reading(tensor)(start, out[: stop - start])
 
-    def bits(self, tensor: TensorInfo, start: int = 0, stop: int | None = None) -> Bits:
+    def bits(self, tensor: TensorInfo, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Elements [start, stop) of a tensor, or all of them, as `read` reads them, in an array of their own."""
         stop = tensor.entry.size if stop is None else stop
         out = np.empty(stop - start, tensor.entry.dtype.bits)
@@ -85,7 +83,7 @@ class Reader:
         file, first = place.file, place.offset + tensor.offset * width
         return lambda start, out: self._fill(file, first + start * width, out)
 
-    def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
+    def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: np.ndarray) -> None:
         """Tensors of one dtype, from their first elements on, each into its span of `out`.
 
         Small neighbours are read at once, with the little that lies between them: to copy one out of it is a fifth of
@@ -133,7 +131,7 @@ class Reader:
             raise self._broken(file, "ends before its last tensor")
         return content
 
-    def _fill(self, file: int, position: int, out: Bits) -> None:
+    def _fill(self, file: int, position: int, out: np.ndarray) -> None:
         try:
             got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
             while got < out.nbytes:
@@ -144,11 +142,11 @@ class Reader:
         except OSError as error:
             raise self._broken(file, f"cannot be read: {error.strerror}") from None
 
-    def _fill_from_blocks(self, blocks: Sequence[Block], tensor: TensorInfo, start: int, out: Bits) -> None:
+    def _fill_from_blocks(self, blocks: Sequence[Block], tensor: TensorInfo, start: int, out: np.ndarray) -> None:
         for block in blocks:
             self._fill_from(block, tensor, start, start + len(out), out)
 
-    def _fill_from(self, block: Block, tensor: TensorInfo, start: int, stop: int, out: Bits) -> None:
+    def _fill_from(self, block: Block, tensor: TensorInfo, start: int, stop: int, out: np.ndarray) -> None:
         """The elements of a block that lie in [start, stop): they lie in one run of the block."""
         shape = tensor.entry.shape
         first, last = before(block, shape, start), before(block, shape, stop)
@@ -160,7 +158,7 @@ class Reader:
     def _broken(self, file: int, fact: str) -> CheckpointError:
         return CheckpointError(fact, where=str(self.checkpoint.files[file]))
 
-    def _strided(self, tensor: TensorInfo) -> Bits:
+    def _strided(self, tensor: TensorInfo) -> np.ndarray:
         """A view of a tensor that is transposed or expanded. Its pages are read as they are touched."""
         bits = tensor.entry.dtype.bits
         file, begin = self._places[tensor.storage.key]

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +21,7 @@ from weightmath.checkpoint.draft import Draft
 from weightmath.checkpoint.image import PIECE, Copy, Elements, Extent, Image, Target
 from weightmath.errors import OutputError
 
-Bits = np.ndarray[Any, np.dtype[Any]]
-Put = Callable[[int, Bits], int]  # writes elements of one tensor, from that one on, and returns their checksum
+Put = Callable[[int, np.ndarray], int]  # writes elements of one tensor, from that one on, and returns their checksum
 
 _BETWEEN = 512  # bytes between two extents that cost less to write than a second call
 
@@ -72,7 +70,7 @@ class Writer:
         """What is to be copied from the template: small tasks for `copy`, each once, in any order, by any thread."""
         return tuple(copy for copy in self.image.copies if copy.extent not in self.image.unordered)
 
-    def write(self, name: str, start: int, bits: Bits) -> int:
+    def write(self, name: str, start: int, bits: np.ndarray) -> int:
         """Elements [start, start + len(bits)) of a tensor, in C order; each exactly once. Returns their checksum.
 
         bits    1-D, contiguous, raw bits of the tensor's dtype in the output
@@ -85,7 +83,7 @@ class Writer:
         width, nbytes, stride = target.entry.dtype.itemsize, target.entry.nbytes, target.stride
         note = self._noting(name)
 
-        def write(start: int, bits: Bits) -> int:
+        def write(start: int, bits: np.ndarray) -> int:
             first, size = start * width, bits.nbytes
             if start < 0 or first + size > nbytes or bits.itemsize != width:
                 raise OutputError(f"{bits.size} elements of {bits.dtype} do not fit `{name}` at {start}")
@@ -100,7 +98,7 @@ class Writer:
 
         return write
 
-    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
         """Tensors of one dtype, from their first elements on, each in its span of `bits`. Returns their checksums.
 
         Tensors whose extents follow each other go out at once. What is between extents, and is written over them here,
@@ -175,7 +173,7 @@ class Writer:
             self._written[copy.extent].append((copy.offset, copy.size, crc))
         return there
 
-    def read(self, name: str, start: int, stop: int, out: Bits) -> None:
+    def read(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
         """Elements [start, stop) of a computed tensor as they were written; `out` as for a Reader."""
         target = self.image.targets[name]
         if target.stride is None:
@@ -235,10 +233,10 @@ class Writer:
     def _elements(self, copy: Elements) -> memoryview:
         return self._reader.bits(copy.tensor, copy.start, copy.stop).view(np.uint8).data
 
-    def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: Bits) -> None:
+    def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: np.ndarray) -> None:
         self._view(target, stride).flat[start : start + bits.size] = bits
 
-    def _view(self, target: Target, stride: tuple[int, ...]) -> Bits:
+    def _view(self, target: Target, stride: tuple[int, ...]) -> np.ndarray:
         entry = target.entry
         extent = self.image.extents[target.extent]
         position = extent.offset + target.offset

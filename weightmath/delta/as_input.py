@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from weightmath.checkpoint import Checkpoint, Reader, TensorInfo
 from weightmath.checkpoint.description import Storage, c_stride
-from weightmath.checkpoint.reader import Bits, Fill
+from weightmath.checkpoint.reader import Fill
 from weightmath.delta.container import DeltaFile, delta_of
 from weightmath.delta.decoding import HELD, DeltaReader
 from weightmath.delta.mark import CONTAINER
@@ -39,12 +41,12 @@ class _Decoding(Reader):
     def reading(self, tensor: TensorInfo) -> Fill:
         """What reads elements of a tensor, decoded."""
 
-        def fill(start: int, out: Bits) -> None:
+        def fill(start: int, out: np.ndarray) -> None:
             out[:] = self._delta.values(tensor.entry.name, start, start + len(out))
 
         return fill
 
-    def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: Bits) -> None:
+    def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: np.ndarray) -> None:
         """Tensors from their first elements on, decoded, each into its span."""
         for tensor, span in zip(tensors, spans, strict=True):
             self.read(tensor, 0, span.stop - span.start, out[span])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from weightmath.engine.cost import tensors_read
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import CheckpointSource, Opened, Origin
 from weightmath.files.outputs import CheckpointSink, Save
-from weightmath.fingerprint import Digests, digests_of
+from weightmath.fingerprint import Digests, Read, digests_of
 from weightmath.paused import paused_collection
 
-Bits = np.ndarray[Any, np.dtype[Any]]
 Readers = Mapping[Path, Reader]
 
 
@@ -96,11 +95,8 @@ def _digests_of_output(save: Save) -> Digests:
     return Digests(computed | {name: tensors[name].entry for name in save.copied})
 
 
-Read = Callable[[str, int, int, Bits], None]
-
-
 def _reading(reader: Reader, opened: Opened) -> Read:
-    def read(name: str, start: int, stop: int, out: Bits) -> None:
+    def read(name: str, start: int, stop: int, out: np.ndarray) -> None:
         reader.read(opened.section.tensors[name], start, stop, out)
 
     return read
@@ -109,7 +105,7 @@ def _reading(reader: Reader, opened: Opened) -> Read:
 def _written_or(writer: Writer, copied: frozenset[str], from_template: Read) -> Read:
     """Reads computed tensors back from the output, and copied ones from where they come from."""
 
-    def read(name: str, start: int, stop: int, out: Bits) -> None:
+    def read(name: str, start: int, stop: int, out: np.ndarray) -> None:
         if name in copied:
             from_template(name, start, stop, out)
         else:
@@ -133,13 +129,13 @@ class _Source(CheckpointSource):
         digests, original = self._seen_by(name)
         see = digests.seeing(original)
 
-        def read(start: int, out: Bits) -> None:
+        def read(start: int, out: np.ndarray) -> None:
             fill(start, out)
             see(start, out)
 
         return read
 
-    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: Bits) -> None:
+    def read_tensors(self, names: Sequence[str], spans: Sequence[slice], out: np.ndarray) -> None:
         super().read_tensors(names, spans, out)
         if self._of_others.keys().isdisjoint(names):
             self._digests.see_tensors([self._tensors[name].entry.name for name in names], spans, out)
@@ -172,14 +168,14 @@ class _Sink(CheckpointSink):
         put = super().writing(name)
         see = self._digests.seeing(self._originals[name])
 
-        def write(start: int, bits: Bits) -> int:
+        def write(start: int, bits: np.ndarray) -> int:
             crc = put(start, bits)
             see(start, bits)
             return crc
 
         return write
 
-    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[int]:
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[int]:
         crcs = super().write_tensors(names, spans, bits)
         self._digests.see_tensors([self._originals[name] for name in names], spans, bits)
         return crcs

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from weightmath.files.outputs import Rest, Save, bits_of_rest
 from weightmath.kernels import convert
 from weightmath.scope import tile, tile_count
 
-Bits = np.ndarray[Any, np.dtype[Any]]
 _TILES_AT_ONCE = 8
 
 
@@ -89,7 +88,7 @@ class Comparison(Sink):
         """What compares elements of a tensor, from one on."""
         return partial(self._compare, self._save.originals[name])
 
-    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: Bits) -> list[None]:
+    def write_tensors(self, names: Sequence[str], spans: Sequence[slice], bits: np.ndarray) -> list[None]:
         """Compare whole tensors."""
         for name, span in zip(names, spans, strict=True):
             self.writing(name)(0, bits[span])
@@ -138,7 +137,7 @@ class Comparison(Sink):
         """Whether the tensor is missing, or has another shape or dtype."""
         return original in self._found and self._found[original].first is None
 
-    def _compare(self, name: str, start: int, expected: Bits) -> None:
+    def _compare(self, name: str, start: int, expected: np.ndarray) -> None:
         info = self.section.tensors[name]
         found = np.empty(len(expected), info.entry.dtype.bits)
         self._reader.read(info, start, start + len(expected), found)
@@ -162,7 +161,7 @@ class Comparison(Sink):
         self._found[new.tensor] = Difference(new.tensor, "values", total, first.first, first.expected, first.found)
 
 
-def _number(bits: Bits, dtype: DType) -> float | complex:
+def _number(bits: np.ndarray, dtype: DType) -> float | complex:
     """One element as a number."""
     if dtype.is_float:
         number = np.empty(1, np.float64)
