@@ -248,6 +248,22 @@ def test_a_lone_text_or_path_is_a_list_of_one(tmp_path: Path) -> None:
     assert [row.metrics for row in table.rows] == [{"n": len(state)}] * 2
 
 
+def test_a_sweep_takes_parameters_and_inputs_by_name(tmp_path: Path) -> None:
+    recipe = tmp_path / "sweep.yaml"
+    recipe.write_text(
+        f"inputs: {{a: {QUICKSTART / 'base.ckpt'}}}\nparams: {{t: 0, scale: 1}}\nvary: {{t: [1]}}\n"
+        "save: {x.ckpt: model(t * scale * a)}\n"
+    )
+
+    def measured(**changes: dict[str, object]) -> float:
+        table = wm.sweep(recipe, metric=lambda state: float(state["layers.0.bias"][0]), keep="none", **changes)
+        return table.rows[0].metrics["metric"]
+
+    left = float(torch.load(QUICKSTART / "left.ckpt")["state_dict"]["layers.0.bias"][0])
+    assert measured(inputs={"a": QUICKSTART / "left.ckpt"}) == left
+    assert measured(sets={"scale": np.float64(3)}, inputs={"a": str(QUICKSTART / "left.ckpt")}) == 3 * left
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     script = "import sys, weightmath; assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from weightmath.checkpoint import open_checkpoint
 from weightmath.difference import compare
 from weightmath.job import Job, prepare
+from weightmath.recipe.overrides import changes_of
 from weightmath.reports.checkpoint import CheckpointReport, checkpoint_report
 from weightmath.reports.difference import DiffReport, diff_report
 from weightmath.reports.plan import PlanReport, plan_report
@@ -97,15 +97,5 @@ def diff(first: str | Path, second: str | Path, *, section: str | None = None) -
 
 
 def _job(recipe: str | Path, params: Mapping[str, Any], inputs: Paths | None, outputs: Paths | None) -> Job:
-    changed = load(
-        recipe,
-        sets=[f"{name}={_text(value)}" for name, value in params.items()],
-        inputs=[f"{name}={path}" for name, path in (inputs or {}).items()],
-        outputs=[f"{name}={path}" for name, path in (outputs or {}).items()],
-    )
-    return prepare(changed)
-
-
-def _text(value: object) -> str:
-    """A value as `--set` takes it; what is no number of Python, such as numpy's, is made one."""
-    return value if isinstance(value, str) else json.dumps(value, default=float)
+    sets, paths, targets = (changes_of(given or {}) for given in (params, inputs, outputs))
+    return prepare(load(recipe, sets=sets, inputs=paths, outputs=targets))

@@ -25,6 +25,7 @@ from weightmath.lab.table import Row, Table, paths
 from weightmath.paths import expanded
 from weightmath.recipe import Recipe
 from weightmath.recipe.metric import Goal
+from weightmath.recipe.overrides import Changes
 from weightmath.recipe.vary import Range, Setting, places_in
 from weightmath.sizes import parse_size
 
@@ -215,8 +216,8 @@ def search(
     out: str | Path | None = None,
     resume: bool = False,
     jobs: int = 1,
-    sets: str | Sequence[str] = (),
-    inputs: str | Sequence[str] = (),
+    sets: Changes = (),
+    inputs: Changes = (),
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> Table:

@@ -17,6 +17,7 @@ from weightmath.lab.vary import settings_of
 from weightmath.paths import expanded
 from weightmath.recipe import Recipe, load, with_overrides
 from weightmath.recipe.metric import Goal, MetricSpec
+from weightmath.recipe.overrides import Changes, changes_of
 from weightmath.several import several
 from weightmath.sizes import parse_size
 
@@ -43,7 +44,7 @@ class Swept:
     checkpoint: Path | None
 
 
-def recipe_of(source: str | Path | Recipe, sets: str | Sequence[str] = (), inputs: str | Sequence[str] = ()) -> Recipe:
+def recipe_of(source: str | Path | Recipe, sets: Changes = (), inputs: Changes = ()) -> Recipe:
     """A recipe whose parameters vary, with what the command line changes of the others.
 
     Fails with RecipeError as `load` does, where nothing varies, and where a parameter that varies is set.
@@ -53,14 +54,15 @@ def recipe_of(source: str | Path | Recipe, sets: str | Sequence[str] = (), input
     if vary is None:
         hint = "vary:\n  alpha: linspace(0, 1, 11)"
         raise RecipeError("nothing varies in the recipe", where=str(found.path or "recipe"), hint=hint)
-    for change in several(sets):
+    changes = changes_of(sets)
+    for change in changes:
         name = change.partition("=")[0]
         if name in vary.names:
             fact = f"`{name}` varies, and cannot be set"
-            point = with_overrides(found, sets=several(sets)).settings(vary.names)
+            point = with_overrides(found, sets=changes).settings(vary.names)
             hint = f"weightmath run {found.path or 'RECIPE'} {point} makes one point"
             raise RecipeError(fact, where=f"--set {change}", hint=hint)
-    return with_overrides(found, sets=several(sets), inputs=several(inputs))
+    return with_overrides(found, sets=changes, inputs=changes_of(inputs))
 
 
 def metric_of(
@@ -145,8 +147,8 @@ def sweep(
     out: str | Path | None = None,
     resume: bool = False,
     jobs: int = 1,
-    sets: str | Sequence[str] = (),
-    inputs: str | Sequence[str] = (),
+    sets: Changes = (),
+    inputs: Changes = (),
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> Table:
@@ -163,7 +165,8 @@ def sweep(
         out      stem of the table's files, `out.jsonl` and `out.csv`; None: no files
         resume   go on with the table at `out`
         jobs     evaluations at one time: programs, or calls of a function in threads of this process
-        sets, inputs, threads, memory, allow_code   as for `weightmath sweep`
+        sets     other values for parameters that do not vary, and `inputs` other paths, by name: {"strength": 0.5}
+        threads, memory, allow_code   as for `weightmath sweep`
     Fails with RecipeError, MetricError, TableError, and as `weightmath run` does.
 
     Points that need a file are made up to 16 in one job, so that they share the readings of their inputs; points that a

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,8 +18,21 @@ from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
 from weightmath.recipe.recipe import SET, Recipe, of_document
 from weightmath.recipe.vary import filled
+from weightmath.several import several
 
 EXPRESSION = "-e"  # what messages call the recipe that a command line is
+Changes = str | Sequence[str] | Mapping[str, Any]  # `name=value`, one or more; or values by name
+
+
+def changes_of(given: Changes) -> tuple[str, ...]:
+    """Changes as the command line has them; what is no number of Python, such as numpy's, is made one."""
+    if not isinstance(given, Mapping):
+        return several(given)
+    texts = {
+        name: str(value) if isinstance(value, str | Path) else json.dumps(value, default=float)
+        for name, value in given.items()
+    }
+    return tuple(f"{name}={text}" for name, text in texts.items())
 
 
 def with_overrides(
