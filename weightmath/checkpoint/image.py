@@ -212,7 +212,7 @@ def assemble(
             if content.is_one_tensor and not content.aliases:
                 continue
             tied.update(content.aliases)
-            zeros.extend(_zeros(number, content))
+            zeros.extend(Zeros(number, start, stop - start) for start, stop in content.unseen())
             if content.scattered:
                 unordered.add(number)
         copies.extend(_copies(number, content, template.places))
@@ -252,10 +252,6 @@ def _copies(extent: int, content: Content, places: Mapping[str, Place]) -> Itera
             yield from _pieces(extent, 0, Place(place.file, place.offset + tensor.first_byte), content.nbytes)
         else:
             yield from _elements(extent, tensor)
-
-
-def _zeros(extent: int, plan: StoragePlan) -> Iterator[Zeros]:
-    return (Zeros(extent, start, stop - start) for start, stop in plan.unseen())
 
 
 def _pieces(extent: int, offset: int, source: Place, size: int) -> Iterator[Copy]:

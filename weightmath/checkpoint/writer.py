@@ -92,7 +92,7 @@ class Writer:
             if stride is None or not size:
                 self._put(target.extent, target.offset + first, raw)
             else:
-                self._scatter(target, stride, start, bits)
+                self._view(target, stride).flat[start : start + bits.size] = bits
             note(start, bits.size, crc)
             return crc
 
@@ -159,7 +159,10 @@ class Writer:
 
         The template's own checksums are not trusted, as torch can leave them out.
         """
-        content = memoryview(self._elements(copy) if isinstance(copy, Elements) else self._bytes(copy))
+        if isinstance(copy, Elements):
+            content = self._reader.bits(copy.tensor, copy.start, copy.stop).view(np.uint8).data
+        else:
+            content = memoryview(self._reader.read_bytes(copy.source, copy.size, copy.file))
         crc: int = crc32(content)
         self._put(copy.extent, copy.offset, content)
         self._written[copy.extent].append((copy.offset, copy.size, crc))
@@ -226,15 +229,6 @@ class Writer:
     def _put(self, extent: int, offset: int, content: memoryview) -> None:
         place = self.image.extents[extent]
         self._draft.put(place.file, place.offset + offset, content)
-
-    def _bytes(self, copy: Copy) -> bytes:
-        return self._reader.read_bytes(copy.source, copy.size, copy.file)
-
-    def _elements(self, copy: Elements) -> memoryview:
-        return self._reader.bits(copy.tensor, copy.start, copy.stop).view(np.uint8).data
-
-    def _scatter(self, target: Target, stride: tuple[int, ...], start: int, bits: np.ndarray) -> None:
-        self._view(target, stride).flat[start : start + bits.size] = bits
 
     def _view(self, target: Target, stride: tuple[int, ...]) -> np.ndarray:
         entry = target.entry
