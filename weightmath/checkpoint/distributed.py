@@ -39,7 +39,7 @@ from weightmath.checkpoint.nodes import Value
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.dtypes import DType
-from weightmath.errors import CheckpointError, at
+from weightmath.errors import CheckpointError, at, counted
 from weightmath.layout import Entry
 from weightmath.paused import paused_collection
 
@@ -76,7 +76,7 @@ def open_distributed(path: Path, content: bytes) -> Checkpoint:
     return Checkpoint(
         path=path,
         container=CONTAINER,
-        writer=f"{len(files.paths)} file{'s' * (len(files.paths) != 1)}",
+        writer=counted(len(files.paths), "file"),
         files=tuple(files.paths),
         stamps=tuple(files.stamps),
         tensors=tuple(found.tensors),

@@ -13,7 +13,7 @@ from weightmath.checkpoint.description import Checkpoint, Place, Section, Storag
 from weightmath.checkpoint.refusal import RESULTS
 from weightmath.checkpoint.safetensors import METADATA
 from weightmath.checkpoint.strict_json import strict_json
-from weightmath.errors import CheckpointError, nearest
+from weightmath.errors import CheckpointError, counted, nearest
 from weightmath.paused import paused_collection
 
 WEIGHT_MAP = "weight_map"
@@ -51,7 +51,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
     return Checkpoint(
         path=index,
         container=f"sharded {first.container}",
-        writer=f"{len(checkpoints)} file{'s' * (len(checkpoints) != 1)}",
+        writer=counted(len(checkpoints), "file"),
         files=tuple(file for checkpoint in checkpoints.values() for file in checkpoint.files),
         stamps=tuple(stamp for checkpoint in checkpoints.values() for stamp in checkpoint.stamps),
         tensors=tuple(tensors),

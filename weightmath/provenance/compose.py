@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from weightmath.algebra.graph import Vector
+from weightmath.checkpoint.hub import is_in_hub
 from weightmath.engine import linear
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import Opened
@@ -22,8 +23,6 @@ from weightmath.provenance.lineage import ancestors_of
 from weightmath.provenance.record import Ingredient, Provenance, Record, encode
 from weightmath.recipe import Built, Recipe
 from weightmath.versions import VERSIONS
-
-_HUB = "hf:"
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _with_places(data: Mapping[str, Any], recipe: Recipe, output: str) -> dict[s
     for name, entry in inputs.items():
         spec = recipe.spec.inputs[name]
         for key, path in (("path", spec.path), ("glob", spec.glob)):
-            if path is not None and not path.startswith(_HUB):
+            if path is not None and not is_in_hub(path):
                 entry[key] = _text(_seen_from(recipe, written, path) or entry[key])
     return {**data, "inputs": inputs}
 
@@ -138,7 +137,7 @@ def _seen_from(recipe: Recipe, output: str, path: str) -> str | None:
 
 def file_name(path: str) -> str:
     """The last component of a path, with its slash if it names a folder; models of the hub keep their whole name."""
-    if path.startswith(_HUB):
+    if is_in_hub(path):
         return path
     return _text(Path(path).name) + ("/" if path.endswith("/") else "")
 

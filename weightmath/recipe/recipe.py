@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from weightmath.checkpoint.hub import is_in_hub
 from weightmath.errors import RecipeError, at, nearest
 from weightmath.expression import names_in, parse
 from weightmath.expression.nodes import COMPARISONS, Binary, Call, Node, Unary, excerpt
@@ -88,7 +89,7 @@ class Recipe:
 
         `hf:org/name` means a model of the Hub wherever the recipe lies.
         """
-        if path.startswith("hf:"):
+        if is_in_hub(path):
             return Path(path)
         folder = self.path.parent if self.path else Path()
         return folder / expanded(path)

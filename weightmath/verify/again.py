@@ -10,6 +10,7 @@ from pathlib import Path
 
 from weightmath import recipe
 from weightmath.checkpoint import Checkpoint
+from weightmath.checkpoint.hub import is_in_hub
 from weightmath.errors import CheckpointError, RecipeError
 from weightmath.provenance.compose import file_name
 from weightmath.provenance.record import Record
@@ -87,5 +88,5 @@ def _missing(again: Recipe) -> Iterator[tuple[str, str]]:
         if spec.glob is not None:
             if not glob.glob(str(again.resolve(spec.glob)), recursive=True):
                 yield name, spec.glob
-        elif spec.path is not None and not spec.path.startswith("hf:") and not again.resolve(spec.path).exists():
+        elif spec.path is not None and not is_in_hub(spec.path) and not again.resolve(spec.path).exists():
             yield name, spec.path
