@@ -107,12 +107,12 @@ def test_what_stays_behind_is_told(bench):
     text = "inputs: {a: a.ckpt}\nsave:\n  b.safetensors: {value: a, WISHES}\n"
     (warning,) = bench.plan(text.replace("WISHES", "")).warnings
     assert warning == (
-        "merge.yaml:3: save.b.safetensors: the output holds the tensors of the section only; `epoch`, `optim`, `loops` "
-        "and 1 more of a.ckpt stay behind; say so with keep: weights, or keep the container"
+        "merge.yaml:3: save.b.safetensors: the output holds the tensors of the section only, without `epoch`, `optim`, "
+        "`loops` and 1 more of a.ckpt; say so with keep: weights, or keep the container"
     )
     assert bench.plan(text.replace("WISHES", "keep: weights")).warnings == ()
     (warning,) = bench.plan(text.replace("WISHES", "drop: [epoch, optim*, hparams]")).warnings
-    assert "only; `loops` of a.ckpt stay behind" in warning
+    assert "only, without `loops` of a.ckpt;" in warning
 
 
 def test_a_folder_in_shards(bench):

@@ -156,9 +156,9 @@ def _coded(scale: str, tensors: Mapping[str, TensorInfo]) -> set[str]:
 def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
     if save.left_behind:
         yield (
-            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only; "
+            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only, without "
             f"{_some(save.left_behind)} of "
-            f"{save.template.checkpoint.path.name} stay behind; say so with keep: weights, or keep the container"
+            f"{save.template.checkpoint.path.name}; say so with keep: weights, or keep the container"
         )
 
 
