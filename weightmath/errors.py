@@ -136,7 +136,7 @@ def unwritable(path: Path, error: OSError) -> DiskError:
 E = TypeVar("E", bound=WeightmathError)
 
 
-def at(where: str, error: E) -> E:
+def at(where: str | None, error: E) -> E:
     """Add the place to an error that has none yet, and return it."""
     if error.where is None:
         error.where = where

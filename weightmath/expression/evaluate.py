@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from weightmath.algebra.graph import Vector, is_number, number_hint, vector
@@ -65,58 +64,43 @@ def evaluate(
     Numbers are folded in float64 (a whole result that float64 holds exactly stays whole). Fails with a RecipeError,
     or the error of the function that was called, whose text shows the line with carets under the subexpression.
     """
+    stack: list[Value] = []  # operands before what they are used in: a sum of thousands of terms is no recursion
     try:
-        root = parse(text)
-        return _Evaluation(text, names, callables).value(root)
-    except WeightmathError as error:
-        if where is not None:
-            at(where, error)
-        raise
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    text: str
-    names: Mapping[str, Value]
-    callables: Mapping[str, Callable[..., Any]]
-
-    def value(self, root: Node) -> Value:
-        """Operands before what they are used in, on a stack of values: a sum of thousands of terms is no recursion."""
-        stack: list[Value] = []
-        for node in postorder(root):
+        for node in postorder(parse(text)):
             first = len(stack) - len(children(node))
             operands = stack[first:]
             del stack[first:]
             try:
-                stack.append(self.apply(node, operands))
+                stack.append(_applied(node, operands, names, callables))
             except WeightmathError as error:
-                _excerpted(error, self.text, node)
+                _excerpted(error, text, node)
                 raise
-        return stack[0]
+    except WeightmathError as error:
+        at(where, error)
+        raise
+    return stack[0]
 
-    def apply(self, node: Node, operands: list[Any]) -> Value:
-        if isinstance(node, Literal):
-            return node.value
-        if isinstance(node, Name):
-            return self.named(node.name)
-        if isinstance(node, ListOf):
-            return operands
-        if isinstance(node, Call):
-            return self.called(node, operands)
-        return _operated(node, operands)
 
-    def named(self, name: str) -> Value:
-        if name not in self.names:
-            raise _unknown_name(name, self.names, self.callables)
-        return self.names[name]
-
-    def called(self, node: Call, operands: list[Any]) -> Value:
-        if node.function not in self.callables:
-            raise _unknown_function(node.function, self.names, self.callables)
+def _applied(
+    node: Node, operands: list[Any], names: Mapping[str, Value], callables: Mapping[str, Callable[..., Any]]
+) -> Value:
+    """The value of a node whose operands are known."""
+    if isinstance(node, Literal):
+        return node.value
+    if isinstance(node, Name):
+        if node.name not in names:
+            raise _unknown_name(node.name, names, callables)
+        return names[node.name]
+    if isinstance(node, ListOf):
+        return operands
+    if isinstance(node, Call):
+        if node.function not in callables:
+            raise _unknown_function(node.function, names, callables)
         count = len(node.arguments)
         keywords = {name: value for (name, _), value in zip(node.keywords, operands[count:], strict=True)}
-        result: Value = self.callables[node.function](*operands[:count], **keywords)
+        result: Value = callables[node.function](*operands[:count], **keywords)
         return result
+    return _operated(node, operands)
 
 
 def check(text: str, names: Collection[str], callables: Collection[str], *, where: str | None = None) -> None:
@@ -128,8 +112,7 @@ def check(text: str, names: Collection[str], callables: Collection[str], *, wher
             if isinstance(node, Call) and node.function not in callables:
                 raise _excerpted(_unknown_function(node.function, names, callables), text, node)
     except WeightmathError as error:
-        if where is not None:
-            at(where, error)
+        at(where, error)
         raise
 
 
