@@ -310,6 +310,8 @@ def test_a_model_may_take_what_it_lacks_from_the_template(tmp_path: Path) -> Non
     a = wm.open(tmp_path / "a.ckpt")
     with pytest.raises(wm.WeightmathError, match="does not have the layout of `a`"):
         wm.open(tmp_path / "b.ckpt", missing=a)
+    with pytest.raises(wm.WeightmathError, match="`missing` must be a vector, not 'template'"):
+        wm.open(tmp_path / "b.ckpt", missing="template")  # type: ignore[arg-type]
     b = wm.open(tmp_path / "b.ckpt", missing=a, extra="ignore")
     out = tmp_path / "out.ckpt"
     wm.save(0.5 * a + 0.5 * b, out)

@@ -74,6 +74,8 @@ def open(
     )
     spec = _checked("wm.open", own, {own: {"path": str(path), **options}}, {"show": own}).spec.inputs[own]
     opened = open_input(own, path, section=section, naming=Naming(spec.names, spec.strip, spec.rename))
+    if missing is not None:
+        _check_vector("missing", missing)
     template = opened if missing is None else _opened(missing)
     subject = subject_of(template.layout, [template.layout, opened.layout], EVERYTHING, ())
     found = kind or ("delta" if opened.is_delta_input else "model")

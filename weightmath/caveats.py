@@ -10,7 +10,7 @@ from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import dotted
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
-from weightmath.errors import listed
+from weightmath.errors import counted, listed
 from weightmath.files import buffers
 from weightmath.files.inputs import Opened, Origin
 from weightmath.files.opening import Inputs
@@ -117,11 +117,12 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
     merged = [name for name in statistics if name in changed]
     if merged:
         yield (
-            f"BatchNorm statistics are merged by the formula ({len(merged)} tensors); recompute them on data if you can"
+            f"BatchNorm statistics are merged by the formula ({counted(len(merged), 'tensor')}); recompute them on data "
+            "if you can"
         )
     if changed and len(merged) < len(statistics):
         yield (
-            f"BatchNorm statistics stay the template's ({len(statistics) - len(merged)} tensors) and may be stale for "
+            f"BatchNorm statistics stay the template's ({counted(len(statistics) - len(merged), 'tensor')}) and may be stale for "
             "the new weights; recompute them on data if you can"
         )
 
