@@ -116,14 +116,13 @@ def _batch_statistics(save: Save, changed: set[str]) -> Iterator[str]:
     statistics = [name for name in floats if buffers.is_batch_statistic(name)]
     merged = [name for name in statistics if name in changed]
     if merged:
-        yield (
-            f"BatchNorm statistics are merged by the formula ({counted(len(merged), 'tensor')}); recompute them on data "
-            "if you can"
-        )
+        count = counted(len(merged), "tensor")
+        yield f"BatchNorm statistics are merged by the formula ({count}); recompute them on data if you can"
     if changed and len(merged) < len(statistics):
+        count = counted(len(statistics) - len(merged), "tensor")
         yield (
-            f"BatchNorm statistics stay the template's ({counted(len(statistics) - len(merged), 'tensor')}) and may be stale for "
-            "the new weights; recompute them on data if you can"
+            f"BatchNorm statistics stay the template's ({count}) and may be stale for the new weights; recompute them "
+            "on data if you can"
         )
 
 
