@@ -45,15 +45,11 @@ def _compare(ufunc: np.ufunc) -> Formula:
     return lambda a, b: ufunc(a, b).astype(np.float64)
 
 
-def _power(base: Any, exponent: Any) -> Any:
-    return np.float_power(base, exponent)
-
-
 FORMULAS: dict[str, Formula] = {
     **UFUNCS,
     **{name: _compare(ufunc) for name, ufunc in COMPARE.items()},
     "inverse": lambda mask: 1.0 - mask,
-    "power": _power,
+    "power": np.float_power,
     "exp": np.exp,
     "log": np.log,
     "tanh": np.tanh,

@@ -57,7 +57,7 @@ def presence(node: Vector, facts: Facts, layout: Layout) -> Flags:
     if node.op == "only":
         return there[0] & _inside(node, layout)
     if node.op not in _PADDED:
-        return _every(there)
+        return np.asarray(np.all(there, axis=0), dtype=bool)
     lost = [~facts.present[arg] & (facts.weights[arg] != 0) & _used(node, arg, facts, layout) for arg in vectors]
     return _some(there) & ~_some(lost)
 
@@ -92,10 +92,6 @@ def _vectors(node: Vector) -> list[Vector]:
 
 def _some(flags: list[Flags]) -> Flags:
     return np.asarray(np.any(flags, axis=0), dtype=bool)
-
-
-def _every(flags: list[Flags]) -> Flags:
-    return np.asarray(np.all(flags, axis=0), dtype=bool)
 
 
 def _inside(node: Vector, layout: Layout) -> Flags:

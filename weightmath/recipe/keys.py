@@ -110,6 +110,16 @@ def one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def lone_text(key: str) -> BeforeValidator:
+    """A lone text stands for the mapping that has it under this key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def lone_value(key: str) -> BeforeValidator:
+    """Whatever is no mapping stands for the mapping that has it under this key."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
+
+
 def number_of(value: object, at: tuple[str | int, ...] = ()) -> float:
     """A finite number; `at` is its path below what is checked, in case it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -72,8 +72,3 @@ def metric_spec(data: Mapping[str, object]) -> MetricSpec:
         fault = error.errors(include_url=False)[0]
         context = fault.get("ctx", {})
         raise RecipeError(context.get("fact", fault["msg"]), where="metric", hint=context.get("hint")) from None
-
-
-def short_form(value: object) -> object:
-    """`metric: COMMAND` is the command of `run`."""
-    return {"run": value} if isinstance(value, str) else value

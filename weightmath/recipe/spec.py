@@ -29,10 +29,11 @@ from weightmath.recipe.keys import (
     Size,
     Sort,
     fault,
+    lone_text,
+    lone_value,
     one_or_more,
 )
 from weightmath.recipe.metric import MetricSpec
-from weightmath.recipe.metric import short_form as metric_of
 from weightmath.recipe.vary import VarySpec
 from weightmath.recipe.vary import short_form as vary_of
 
@@ -129,10 +130,6 @@ class AsSpec(Keys):
             raise fault(error.what, error.hint) from None
 
 
-def _as(value: object) -> object:
-    return {"kind": value} if isinstance(value, str) else value
-
-
 class SaveSpec(Keys):
     """One output: the value, and what the new checkpoint takes from its template.
 
@@ -148,19 +145,7 @@ class SaveSpec(Keys):
     drop: PatternList = ()
     keep: Literal["all", "weights"] = "all"
     shard: Size | None = None
-    as_: Annotated[AsSpec | None, BeforeValidator(_as)] = Field(default=None, alias="as")
-
-
-def _input(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
-
-
-def _save(value: object) -> object:
-    return value if isinstance(value, dict) else {"value": value}
-
-
-def _table_first(value: object) -> object:
-    return value if isinstance(value, dict) else {"*": value}
+    as_: Annotated[AsSpec | None, lone_text("kind")] = Field(default=None, alias="as")
 
 
 class RecipeSpec(Keys):
@@ -175,22 +160,22 @@ class RecipeSpec(Keys):
     A recipe with `vary` is many recipes, one for each setting of its parameters, and `metric` says how good each is.
     """
 
-    inputs: Annotated[dict[Identifier, Annotated[InputSpec, BeforeValidator(_input)]], Field(min_length=1)]
+    inputs: Annotated[dict[Identifier, Annotated[InputSpec, lone_text("path")]], Field(min_length=1)]
     params: dict[Identifier, Parameter] = Field(default_factory=dict)
     let: dict[Identifier, Expression] = Field(default_factory=dict)
     show: Annotated[tuple[Expression, ...], BeforeValidator(one_or_more)] = ()
     expect: Annotated[tuple[Expression, ...], BeforeValidator(one_or_more)] = ()
-    save: dict[PathText, Annotated[SaveSpec, BeforeValidator(_save)]] = Field(default_factory=dict, min_length=1)
+    save: dict[PathText, Annotated[SaveSpec, lone_value("value")]] = Field(default_factory=dict, min_length=1)
     only: PatternList = ()
     except_: PatternList = Field(default=(), alias="except")
     missing: Missing = "error"
     extra: Extra = "error"
-    integers: Annotated[dict[Pattern, Integers], BeforeValidator(_table_first)] = Field(default_factory=dict)
-    buffers: Annotated[dict[Pattern, Buffers], BeforeValidator(_table_first)] = Field(default_factory=dict)
+    integers: Annotated[dict[Pattern, Integers], lone_value("*")] = Field(default_factory=dict)
+    buffers: Annotated[dict[Pattern, Buffers], lone_value("*")] = Field(default_factory=dict)
     fit: dict[Pattern, Literal["rows"]] = Field(default_factory=dict)
     compute: Literal["float32", "float64"] | None = None
     nonfinite: Literal["error", "allow"] = "error"
     dtype: DTypeName | None = None
     provenance: Literal["full", "none"] = "full"
     vary: Annotated[VarySpec | None, BeforeValidator(vary_of)] = None
-    metric: Annotated[MetricSpec | None, BeforeValidator(metric_of)] = None
+    metric: Annotated[MetricSpec | None, lone_text("run")] = None

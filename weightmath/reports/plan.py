@@ -198,7 +198,7 @@ def plan_report(job: Job, *, threads: int | None = None, memory: int | None = No
     except WeightmathError as error:
         refusal = Refusal(error.what, error.where, error.hint)
     plan, settings = job.plan, settings_for(job.plan, threads, memory if refusal is None else None)
-    bytes_moved = moved(job)
+    bytes_moved, named = moved(job), job.built.values
     machine = measured()
     estimated = estimate(job, bytes_moved, settings.threads, machine) if machine else None
     rough = (bytes_moved.read + bytes_moved.written) / BYTES_PER_SECOND
@@ -206,7 +206,7 @@ def plan_report(job: Job, *, threads: int | None = None, memory: int | None = No
         recipe=job.recipe.name,
         inputs=tuple(_input(job, opened) for opened in job.inputs.values()),
         lists=tuple(_list(name, chosen) for name, chosen in job.lists.items()),
-        values=tuple(_value(job, name, formula) for name, formula in job.recipe.spec.let.items()),
+        values=tuple(ValuePlan(name, _kind(plan, named[name]), text) for name, text in job.recipe.spec.let.items()),
         rules=rules(plan),
         passes=tuple(_pass(job, one) for one in plan.passes),
         within=tuple(_text(job, node) for node in plan.nodes if node.op in STATISTICS and node.domain >= Domain.TENSOR),
@@ -246,10 +246,6 @@ def _input(job: Job, opened: Opened) -> InputPlan:
 def _list(name: str, chosen: Chosen) -> ListPlan:
     left_out = tuple(LeftOut(str(path), reason) for path, reason in chosen.left_out)
     return ListPlan(name, tuple(map(str, chosen.files)), chosen.numbers, left_out)
-
-
-def _value(job: Job, name: str, formula: str) -> ValuePlan:
-    return ValuePlan(name, _kind(job.plan, job.built.values[name]), formula)
 
 
 def _kind(plan: Plan, value: Any) -> str:
