@@ -10,7 +10,6 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from weightmath.engine.memory import settings_for, threads_of
 from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import LayoutError
-from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
+from weightmath.files.inputs import Opened, open_input, reading, sources_of, vector_of
 from weightmath.files.mismatch import matching_rule
 from weightmath.kernels.scratch import borrow
 from weightmath.layout import Layout
@@ -144,12 +143,9 @@ def _pairs(a: Opened, b: Opened, names: Sequence[str], progress: Told) -> tuple[
     floats = [name for name in names if name in a.layout and name in b.layout]
     sizes = [one.tensors[name].entry.nbytes for group in (alike, floats) for name in group for one in (a, b)]
     meter = Meter(sum(sizes), progress)
-    with ExitStack() as stack:
-        readers = open_readers(stack, [a.checkpoint, b.checkpoint])
+    with reading([a.checkpoint, b.checkpoint]) as readers:
         different = _different_bits(a, b, alike, readers, meter)
         distances = _distances(a, b, floats, readers, meter)
-        for reader in readers.values():
-            reader.check_unchanged()
     return tuple(
         _pair(name, a.tensors[name], b.tensors[name], different.get(name), distances.get(name)) for name in names
     )

@@ -103,7 +103,7 @@ def run(
     settings = check_start(job, threads=threads, memory=memory, force=force)
     job.pins.check_files()
     with ExitStack() as stack:
-        readers = open_readers(stack, job.checkpoints)
+        readers = stack.enter_context(open_readers(job.checkpoints))
         attempt: Attempt | Nothing = Nothing()
         if job.saves:
             which = _which(job, settings)

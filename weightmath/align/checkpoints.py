@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,7 @@ def run(
     progress: Told = silent,
 ) -> Alignment:
     """The work of `align`."""
-    with ExitStack() as stack:
-        readers = open_readers(stack, [job.a.checkpoint, job.b.checkpoint])
+    with open_readers([job.a.checkpoint, job.b.checkpoint]) as readers:
         tensors = [_Tensors(one, readers[one.checkpoint.path]) for one in (job.a, job.b)]
         matching = weight_matching(job.spec, *tensors, seed=seed, progress=progress)
         moved = _Moved(job.b, readers[job.b.checkpoint.path], job.spec, matching.orders)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -259,13 +259,24 @@ def sources_of(
     return {node: make(node.source.origin, readers) for node in nodes if node.source is not None}
 
 
-def open_readers(stack: ExitStack, checkpoints: Iterable[Checkpoint]) -> dict[Path, Reader]:
-    """One reader per file, closed with the stack."""
+@contextmanager
+def open_readers(checkpoints: Iterable[Checkpoint]) -> Iterator[dict[Path, Reader]]:
+    """One reader per file, closed at the end."""
     readers: dict[Path, Reader] = {}
-    for checkpoint in checkpoints:
-        if checkpoint.path not in readers:
-            readers[checkpoint.path] = stack.enter_context(checkpoint.open())
-    return readers
+    with ExitStack() as stack:
+        for checkpoint in checkpoints:
+            if checkpoint.path not in readers:
+                readers[checkpoint.path] = stack.enter_context(checkpoint.open())
+        yield readers
+
+
+@contextmanager
+def reading(checkpoints: Iterable[Checkpoint]) -> Iterator[dict[Path, Reader]]:
+    """The same for what may be done before it is known whether a file has changed meanwhile: CheckpointError then."""
+    with open_readers(checkpoints) as readers:
+        yield readers
+        for reader in readers.values():
+            reader.check_unchanged()
 
 
 def placed(where: str, error: WeightmathError) -> WeightmathError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from weightmath.engine.memory import settings_for
 from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.errors import KindError, LayoutError, RecipeError
-from weightmath.files.inputs import Opened, open_input, open_readers, sources_of, vector_of
+from weightmath.files.inputs import Opened, open_input, reading, sources_of, vector_of
 from weightmath.functions.statistics import reduction
 from weightmath.kernels.select import keep_count
 from weightmath.lab.comparison import Comparison, Part
@@ -66,14 +65,11 @@ def compare(
     # Tensors are read as they lie in the first file.
     order = tuple(layout.index[name] for name in opened[0].tensors if name in layout)
     plan = make_plan(Request(layout, (), _questions(points, vectors, density), order))
-    with ExitStack() as stack:
-        readers = open_readers(stack, [one.checkpoint for one in opened])
+    with reading([one.checkpoint for one in opened]) as readers:
         sources = sources_of(points, readers)
         settings = settings_for(plan, threads, None)
         results = execute(plan, sources, {}, settings, Meter(bytes_read(plan), progress))
         found = spectra(layout, list(sources.values()), has_base=bool(origin)) if spectrum else None
-        for reader in readers.values():
-            reader.check_unchanged()
     squared, opposed, *common = (value for _, value in results.watched)
     return Comparison(
         models=tuple(model.name for model in models),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +13,7 @@ from weightmath.checkpoint.writer import Put
 from weightmath.dtypes import DType
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
-from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
+from weightmath.files.inputs import CheckpointSource, reading, sources_of
 from weightmath.files.outputs import CheckpointSink, Save
 from weightmath.job import Job
 from weightmath.layout import Entry
@@ -36,8 +35,7 @@ def states_of(
     """
     settings = settings_for(job.plan, threads, memory)
     job.pins.check_files()
-    with ExitStack() as stack:
-        readers = open_readers(stack, job.checkpoints)
+    with reading(job.checkpoints) as readers:
         watch = Watch(job.inputs, ()) if job.pins.fingerprints else None
         sources = sources_of(job.plan.nodes, readers, watch.source if watch else CheckpointSource)
         template = readers[job.template.checkpoint.path]
@@ -53,8 +51,6 @@ def states_of(
         for sink in sinks.values():
             sink.check_tied()
         made = {name: one.state(template) for name, one in held.items()} if hold else {}
-        for reader in readers.values():
-            reader.check_unchanged()
     return made, found
 
 

@@ -7,7 +7,6 @@ the whole model) still need their passes over all that they run over; those of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from weightmath.engine.memory import settings_for
 from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Plan, make_plan
 from weightmath.errors import RecipeError
-from weightmath.files.inputs import CheckpointSource, open_readers, sources_of
+from weightmath.files.inputs import CheckpointSource, reading, sources_of
 from weightmath.files.outputs import Save
 from weightmath.fingerprint import fingerprint
 from weightmath.job import Job, prepare
@@ -149,8 +148,7 @@ def _compare_tensors(
 ) -> _Compared:
     """Compare a checkpoint's tensors, all of them or a sample, with what a job of this output alone makes."""
     (save,) = job.saves
-    with ExitStack() as stack:
-        readers = open_readers(stack, [checkpoint, *job.checkpoints])
+    with reading([checkpoint, *job.checkpoints]) as readers:
         watch = Watch(job.inputs, ()) if marked else None
         comparison = Comparison(
             save,
@@ -165,8 +163,6 @@ def _compare_tensors(
         meter = Meter(bytes_read(job.plan) + save.image.size, progress)
         results = execute(job.plan, sources, {save.name: comparison}, settings, meter, only=only)
         marks = watch.inputs(readers, settings.threads) if watch else {}
-        for one in readers.values():
-            one.check_unchanged()
     tensors = len(save.originals) + len(save.copied)
     return _Compared(comparison.differences, comparison.section, tensors, comparison.elements, marks, results.reads)
 

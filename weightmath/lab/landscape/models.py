@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from weightmath.engine.memory import settings_for
 from weightmath.engine.meter import Meter, Told, silent
 from weightmath.engine.plan import Request, Watched, make_plan
 from weightmath.files import buffers
-from weightmath.files.inputs import open_readers, sources_of
+from weightmath.files.inputs import reading, sources_of
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.layout import Layout
 from weightmath.recipe.document import Document
@@ -53,10 +52,7 @@ def open_models(paths: Mapping[str, Path]) -> Models:
 def measure(models: Models, values: Sequence[Vector], progress: Told = silent) -> list[Any]:
     """The values of statistics of the models, over their trained tensors, from as few passes as they need."""
     plan = make_plan(Request(models.trained, (), tuple(Watched(str(value), value) for value in values)))
-    with ExitStack() as stack:
-        readers = open_readers(stack, [opened.checkpoint for opened in models.inputs.models.values()])
+    with reading([opened.checkpoint for opened in models.inputs.models.values()]) as readers:
         meter = Meter(bytes_read(plan), progress)
         results = execute(plan, sources_of(plan.nodes, readers), {}, settings_for(plan, None, None), meter)
-        for reader in readers.values():
-            reader.check_unchanged()
     return [value for _, value in results.watched]
