@@ -161,7 +161,7 @@ def _take_short_forms(keys: Schema, parts: Schema) -> None:
         **_either({"enum": kinds}, "AsSpec"),
     }
     varied = {"propertyNames": _NAME, "additionalProperties": _VALUES}
-    for key in ("grid", "zip", "random"):
+    for key in _LONG:
         parts["VarySpec"]["properties"][key].update(varied)
     grid = {**varied, "type": "object", "minProperties": 1, "not": {"anyOf": [{"required": [key]} for key in _LONG]}}
     keys["vary"] = {"description": KEYS["RecipeSpec"]["vary"], **_either(grid, "VarySpec")}

@@ -36,7 +36,7 @@ class Domain(IntEnum):
     ELEMENT = 5
 
 
-_DOMAINS = {"row": Domain.ROW, "tensor": Domain.TENSOR, "layer": Domain.GROUP, "global": Domain.GLOBAL}
+DOMAINS = {"row": Domain.ROW, "tensor": Domain.TENSOR, "layer": Domain.GROUP, "global": Domain.GLOBAL}
 _FIRST_NUMBER = re.compile(r"(.*?\d+)(?!\d)")
 
 
@@ -54,17 +54,17 @@ class Scope:
                 raise RecipeError(
                     f"scope `{text}` has no group", hint="put what names the cell in parentheses: re:blocks\\.(\\d+)"
                 )
-        elif text not in _DOMAINS:
-            words = " ".join(_DOMAINS)
+        elif text not in DOMAINS:
+            words = " ".join(DOMAINS)
             raise RecipeError(
-                f"unknown scope `{text}`", hint=nearest(text, _DOMAINS) or f"a scope is one of {words} or re:..."
+                f"unknown scope `{text}`", hint=nearest(text, DOMAINS) or f"a scope is one of {words} or re:..."
             )
         return Scope(text)
 
     @property
     def domain(self) -> Domain:
         """The domain of a statistic of this scope."""
-        return _DOMAINS.get(self.name, Domain.GROUP)
+        return DOMAINS.get(self.name, Domain.GROUP)
 
     def cell(self, name: str) -> str:
         """The cell of a tensor, for scopes that no tensor is finer than: `global`, `layer`, `re:...`.

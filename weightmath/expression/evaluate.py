@@ -25,6 +25,7 @@ from weightmath.expression.nodes import (
     postorder,
 )
 from weightmath.expression.parser import parse
+from weightmath.scope import DOMAINS
 
 # What an expression is made of and gives. Sequences hold numbers, texts or vectors.
 Value = Vector | Table | float | str | bool | Sequence[Any]
@@ -44,7 +45,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-SCOPES = ("row", "tensor", "layer", "global")
 _FEW = 8  # functions that a message lists
 # Below it float64 holds every whole number.
 _EXACT = 2**53
@@ -119,7 +119,7 @@ def check(text: str, names: Collection[str], callables: Collection[str], *, wher
 def _unknown_name(name: str, names: Collection[str], callables: Collection[str]) -> RecipeError:
     if name in callables:
         return RecipeError(f"`{name}` is a function or method, and here it is not called", hint=f"write {name}(...)")
-    if name in SCOPES:
+    if name in DOMAINS:
         return RecipeError(f"unknown name `{name}`", hint=f'a text stands in quotes: "{name}"')
     return RecipeError(f"unknown name `{name}`", hint=nearest(name, names))
 

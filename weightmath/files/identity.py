@@ -33,9 +33,9 @@ def identity(
 
 def differences(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What tells an earlier run from this one, in words; of what follows from other changes only those are told."""
-    causes = [reason for part in _CAUSES for reason in _changes(part, old.get(part, {}), new[part])]
-    effects = [reason for part in _EFFECTS for reason in _changes(part, old.get(part, {}), new[part])]
-    return causes or effects
+    changes = {part: _changes(part, old.get(part, {}), new[part]) for part in _WORDS}
+    causes = [reason for part, reasons in changes.items() if part not in _EFFECTS for reason in reasons]
+    return causes or [reason for part in _EFFECTS for reason in changes[part]]
 
 
 def _changes(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -43,7 +43,6 @@ def _changes(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     return [_WORDS[part](key, old.get(key), new.get(key)) for key in changed]
 
 
-_CAUSES = ("version", "input", "parameter", "recipe", "chunk")
 _EFFECTS = ("formula", "output")
 _WORDS: Mapping[str, Callable[[str, Any, Any], str]] = {
     "version": lambda key, old, new: f"{key} is {new} now, and was {old}",

@@ -105,7 +105,8 @@ class Policies:
         takers = [sink for sink in sinks.values() if operation is not None and sink.dtype(name) is not None]
         puts = [sink.writing(name) for sink in takers]
         for start in range(0, size, _PIECE):
-            parts = [_read(o, readers, name, start, min(start + _PIECE, size)) for o in self._holders(name)]
+            stop = min(start + _PIECE, size)
+            parts = [readers[one.checkpoint.path].bits(one.tensors[name], start, stop) for one in self._holders(name)]
             disagree |= any(not np.array_equal(part, parts[0]) for part in parts[1:])
             if operation is not None:
                 combined = reduce(operation, parts)
@@ -141,7 +142,3 @@ def _way_out(name: str) -> str:
 
 def _alike(info: TensorInfo, wanted: Entry) -> bool:
     return info.entry.shape == wanted.shape and info.entry.dtype == wanted.dtype
-
-
-def _read(opened: Opened, readers: Mapping[Path, Reader], name: str, start: int, stop: int) -> np.ndarray:
-    return readers[opened.checkpoint.path].bits(opened.tensors[name], start, stop)
