@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightmath import recipe
+from weightmath.file_sums import sha256_of
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs, open_inputs
 from weightmath.fingerprint import fingerprint
-from weightmath.pins import check_one_file, sha256_of
+from weightmath.pins import check_one_file
 from weightmath.recipe import Recipe
 from weightmath.text_files import write_whole
 

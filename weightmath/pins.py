@@ -7,17 +7,14 @@ input, which takes no further reading, and is checked before any output appears.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from weightmath.engine.meter import Meter, Told, silent
 from weightmath.errors import ExpectError, RecipeError
+from weightmath.file_sums import sha256_of
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs
-
-_PIECE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -97,13 +94,3 @@ def check_one_file(opened: Opened, where: str) -> None:
     if len(opened.checkpoint.files) != 1 or not opened.checkpoint.path.is_file():
         fact = f"`{opened.name}` consists of several files, which have no sha256 together"
         raise RecipeError(fact, where=where, hint="pin its fingerprint alone")
-
-
-def sha256_of(path: Path, told: Callable[[int], None] = lambda nbytes: None) -> str:
-    """The SHA-256 sum of a file, as `sha256sum` prints it; `told` is given the bytes of each piece."""
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            whole.update(piece)
-            told(len(piece))
-    return whole.hexdigest()

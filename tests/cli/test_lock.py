@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran
 from weightmath.checkpoint import open_checkpoint
+from weightmath.file_sums import sha256_of
 from weightmath.fingerprint import fingerprint
-from weightmath.pins import sha256_of
 from weightmath.plain import as_json
 from weightmath.reports.lock import LockReport
 

@@ -81,7 +81,7 @@ class Reader:
             return partial(self._fill_from_blocks, self.checkpoint.blocks[tensor.storage.key], tensor)
         width = tensor.entry.dtype.itemsize
         file, first = place.file, place.offset + tensor.offset * width
-        return lambda start, out: self._fill(file, first + start * width, out)
+        return lambda start, out: self.fill(first + start * width, out, file)
 
     def read_tensors(self, tensors: Sequence[TensorInfo], spans: Sequence[slice], out: np.ndarray) -> None:
         """Tensors of one dtype, from their first elements on, each into its span of `out`.
@@ -131,7 +131,8 @@ class Reader:
             raise self._broken(file, "ends before its last tensor")
         return content
 
-    def _fill(self, file: int, position: int, out: np.ndarray) -> None:
+    def fill(self, position: int, out: np.ndarray, file: int = 0) -> None:
+        """An array, which is contiguous, with bytes of one of the files; CheckpointError if it ends before."""
         try:
             got = os.preadv(self._files[file], [out.data], position) if out.nbytes else 0
             while got < out.nbytes:
@@ -152,7 +153,7 @@ class Reader:
         first, last = before(block, shape, start), before(block, shape, stop)
         if first < last:
             bits = np.empty(last - first, out.dtype)
-            self._fill(block.place.file, block.place.offset + first * bits.itemsize, bits)
+            self.fill(block.place.offset + first * bits.itemsize, bits, block.place.file)
             out[indices(block, shape, first, last) - start] = bits
 
     def _broken(self, file: int, fact: str) -> CheckpointError:

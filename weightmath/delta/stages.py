@@ -25,6 +25,7 @@ from weightmath.delta.pieces import pieces_of, step_of
 from weightmath.delta.planes import unpacked
 from weightmath.dtypes import DTYPES
 from weightmath.errors import CheckpointError
+from weightmath.kernels.scratch import borrow
 from weightmath.layout import Entry
 
 REST_PIECE = 4 << 20
@@ -90,9 +91,12 @@ def rest_known(stage: Stage, start: int, stop: int) -> bytes:
 
 
 class FileStage:
-    """A checkpoint file as it lies on the disk."""
+    """A checkpoint file as it lies on the disk.
 
-    def __init__(self, reader: Reader) -> None:
+    slot   of memory that a thread uses again for each `bits` that it asks for; None: all of them stay
+    """
+
+    def __init__(self, reader: Reader, slot: str | None = None) -> None:
         checkpoint = reader.checkpoint
         if len(checkpoint.files) != 1:
             raise CheckpointError(
@@ -101,6 +105,7 @@ class FileStage:
                 hint="--keep weights compares the weights alone",
             )
         self._reader = reader
+        self._slot = slot
         self.located = regions_of(checkpoint)
         spans = [(region.at, region.at + region.entry.nbytes) for region in self.located.values()]
         self.gaps = gaps(spans, checkpoint.size)
@@ -114,9 +119,10 @@ class FileStage:
     def bits(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements of a region."""
         entry, at, _ = self.located[name]
-        width = entry.dtype.itemsize
-        content = self._reader.read_bytes(at + start * width, (stop - start) * width)
-        return np.frombuffer(content, entry.dtype.bits)
+        shape, dtype = (stop - start,), entry.dtype.bits
+        out = np.empty(shape, dtype) if self._slot is None else borrow(self._slot, shape, dtype)
+        self._reader.fill(at + start * dtype.itemsize, out)
+        return out
 
     @property
     def rest_size(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,9 +19,8 @@ from weightmath.delta.sides import BY, side_of
 from weightmath.delta.stages import FileStage, Region, known_bits, rest_known, rest_pieces
 from weightmath.delta.writing import DeltaWriter
 from weightmath.errors import CheckpointError
+from weightmath.file_sums import sha256_of
 from weightmath.fingerprint import digests_of
-
-_HASHED = 4 << 20
 
 
 def make_whole(
@@ -37,7 +35,7 @@ def make_whole(
     """
     with ExitStack() as stack:
         readers = [stack.enter_context(side.checkpoint.open()) for side in (base, tuned)]
-        old, new = (FileStage(reader) for reader in readers)
+        old, new = FileStage(readers[0], "stages.base"), FileStage(readers[1], "stages.tuned")
         if REST in new.located:
             fact = f"has a tensor `{REST}`, which is what delta files call all that is no tensor"
             raise CheckpointError(fact, where=str(tuned.checkpoint.path), hint="--keep weights")
@@ -45,7 +43,7 @@ def make_whole(
         entries = [region.entry for region in new.located.values()]
         pieces = rest_pieces(new.rest_size)
         writer = stack.enter_context(DeltaWriter(path, entries, inputs, rest=len(pieces), force=force))
-        digest = stack.enter_context(ThreadPoolExecutor(1)).submit(file_digest, tuned.checkpoint.path)
+        digest = stack.enter_context(ThreadPoolExecutor(1)).submit(sha256_of, tuned.checkpoint.path)
         sources = _sources(base, tuned, old, new)
         ends = _End(base, old), _End(tuned, new)
         records = {record.entry.name: record for record in _records(*ends, sources, writer, threads)}
@@ -125,12 +123,3 @@ def _sources(base: Section, tuned: Section, base_stage: FileStage, tuned_stage: 
         if same is not None and same.offset == region.tensor.offset and same.storage.key in firsts:
             found[name] = firsts[same.storage.key]
     return found
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while content := file.read(_HASHED):
-            digest.update(content)
-    return digest.hexdigest()
