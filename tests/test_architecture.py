@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent / "weightmath"
 LAYERS = [
     line.split()
     for line in """
-    errors file_sums paths paused several plain algebra.show algebra.formulas engine.crew engine.meter versions
+    arguments
+    errors
+    file_sums paths paused several plain algebra.show algebra.formulas engine.crew engine.meter versions
     dtypes files.naming installed sizes text_files gallery engine.helpers regular
     layout
     scope algebra.names files.mismatch files.buffers checkpoint engine.ends

@@ -6,31 +6,14 @@ Low layers raise the fact; the one layer that knows the place adds it with `at`.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-_MOST_WORDS, _LONGEST_WORD = 5_000, 200
+from weightmath.arguments import in_python
 
-# Messages name options as the command does; these are arguments in Python, too, under the same name where none is told.
-_SWITCHES = {
-    "force": "force=True",
-    "resume": "resume=True",
-    "allow-code": "allow_code=True",
-    "uniform": 'rule="uniform"',
-}
-_VALUES = (
-    "directions goal heads keep memory metric of png reach recalibrate sampler scales scores spec svg threads top"
-).split()
-_OF_COMMAND = re.compile(
-    r"(?P<command>weightmath [^`\n]*)"
-    rf"|--(?P<switch>{'|'.join(_SWITCHES)})(?![\w-])"
-    r"|--set (?P<set>\w+=\S+)"
-    r"|--(?P<path>input|output) (?P<name>[^\s=]+)=(?P<there>[^\s;,]+)"
-    rf"|(?:--(?P<option>{'|'.join(_VALUES)})|(?P<out>-o(?= STEM)))(?![\w-])(?: (?P<value>'[^']*'|[^\s;,)]+))?"
-)
+_MOST_WORDS, _LONGEST_WORD = 5_000, 200
 
 
 class WeightmathError(Exception):
@@ -50,9 +33,9 @@ class WeightmathError(Exception):
 
     def __str__(self) -> str:
         """The message for who calls from Python: `--force` is `force=True` there."""
-        where = _in_python(self.where) if self.where and self.where.startswith("--") else self.where
+        where = in_python(self.where) if self.where and self.where.startswith("--") else self.where
         option, space, rest = self.what.partition(" ") if self.what.startswith("--") else ("", "", self.what)
-        return _message(where, _in_python(option) + space + rest, self.hint and _in_python(self.hint))
+        return _message(where, in_python(option) + space + rest, self.hint and in_python(self.hint))
 
     def of_command(self) -> str:
         """The message for who gives a command."""
@@ -107,25 +90,6 @@ def _message(where: str | None, what: str, hint: str | None) -> str:
     place = f"{where}: " if where else ""
     way_out = f"\n  hint: {hint}" if hint else ""
     return f"{place}{what}{way_out}"
-
-
-def _in_python(text: str) -> str:
-    return _OF_COMMAND.sub(_argument, text)
-
-
-def _argument(found: re.Match[str]) -> str:
-    """What is written in Python for an option with its value; whole commands stay."""
-    if found["switch"]:
-        return _SWITCHES[found["switch"]]
-    if found["path"]:
-        return f'{found["path"]}s={{"{found["name"]}": "{found["there"]}"}}'
-    name = found["option"] or (found["out"] and "out")
-    if name is None:
-        return found["command"] or found["set"]
-    if found["value"] is None:
-        return f"`{name}`"
-    value = found["value"].strip("'")
-    return f"{name}={value}" if re.fullmatch(r"[0-9.]+|[A-Z]+", value) else f'{name}="{value}"'
 
 
 def unwritable(path: Path, error: OSError) -> DiskError:

@@ -11,7 +11,8 @@ import torch
 
 import weightmath as wm
 from tests.cli.conftest import Ran
-from weightmath.errors import _SWITCHES, _VALUES, WeightmathError
+from weightmath.arguments import SWITCHES, VALUES
+from weightmath.errors import WeightmathError
 
 PUBLIC = [
     *(wm.run, wm.plan, wm.save, wm.sweep, wm.search, wm.soup, wm.report, wm.align.align),
@@ -19,7 +20,7 @@ PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize("option", [*_SWITCHES.values(), *_VALUES, "out", "inputs", "outputs"])
+@pytest.mark.parametrize("option", [*SWITCHES.values(), *VALUES, "out", "inputs", "outputs"])
 def test_an_argument_is_one_of_a_function(option: str) -> None:
     name = option.partition("=")[0]
     assert any(name in inspect.signature(function).parameters for function in PUBLIC)
