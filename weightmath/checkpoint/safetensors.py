@@ -83,7 +83,7 @@ def open_safetensors(path: Path, file: int, stamp: Stamp) -> Checkpoint:
         fact = f"its tensors need {begin + found.length:,} bytes, and the file has {stamp.size:,}"
         raise CheckpointError(f"broken safetensors: {fact}", hint=_DAMAGED)
     texts = found.header.texts
-    tree = {METADATA: texts} if texts else {}
+    named = {tensor.entry.name: tensor for tensor in found.tensors}
     return Checkpoint(
         path=path,
         container=CONTAINER,
@@ -92,8 +92,8 @@ def open_safetensors(path: Path, file: int, stamp: Stamp) -> Checkpoint:
         stamps=(stamp,),
         tensors=found.tensors,
         places={key: Place(0, begin + start) for key, start in found.begins.items()},
-        tree={**tree, **{tensor.entry.name: tensor for tensor in found.tensors}},
-        outlines=(("", {tensor.entry.name: tensor for tensor in found.tensors}, False),) if found.tensors else (),
+        tree={**({METADATA: texts} if texts else {}), **named},
+        outlines=(("", named, False),) if named else (),
         source=found.header,
         texts=texts,
     )

@@ -44,18 +44,13 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _open_file(path: Path, *, is_shard: bool = False) -> Checkpoint:
     check_is_file(path)
     try:
-        file = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    try:
-        return _open(path, file, is_shard)
+        with path.open("rb", buffering=0) as file:
+            return _open(path, file.fileno(), is_shard)
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except CheckpointError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
-    finally:
-        os.close(file)
 
 
 def _open(path: Path, file: int, is_shard: bool) -> Checkpoint:
