@@ -12,11 +12,13 @@ import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import weightmath as wm
 from tests.checkpoint.test_sharded import split
 from tests.merging import Bench, close
 from weightmath import flatten, repackage
 from weightmath import open as wm_open
 from weightmath import save as wm_save
+from weightmath.recipe import loads, with_overrides
 
 SHAPES = {
     "embed.weight": (7, 4),
@@ -159,6 +161,10 @@ def test_a_model_of_the_hub(bench, monkeypatch):
     save_file(model(1), bench.folder / "b.safetensors")
     bench.run('inputs: {a: "hf:org/tiny", b: b.safetensors}\nsave: {out.safetensors: 0.5 * a + 0.5 * b}')
     assert load_file(bench.folder / "out.safetensors").keys() == model(0).keys()
+    elsewhere = with_overrides(loads("inputs: {b: b.ckpt}\nsave: {x.ckpt: b}\n"), inputs=["b=hf:org/tiny"])
+    assert elsewhere.spec.inputs["b"].path == "hf:org/tiny"
+    wm.soup(["hf:org/tiny", bench.folder / "b.safetensors"], bench.folder / "soup.safetensors")
+    assert wm.diff(bench.folder / "out.safetensors", bench.folder / "soup.safetensors").equal
     assert bench.mistake('inputs: {a: "hf:org/tinny"}\nsave: {x.ckpt: a}') == (
         f"merge.yaml:1: inputs.a: hf:org/tinny: is not in the cache ({bench.folder / 'hub'})\n"
         "  hint: did you mean `hf:org/tiny`?"

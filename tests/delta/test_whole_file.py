@@ -242,6 +242,15 @@ def test_deltas_of_weights_alone_leave_the_optimizer_to_the_base(folder):
     assert torch.equal(back["optimizer"][0], torch.zeros(9))
 
 
+def test_a_folder_is_no_file(folder):
+    torch.save(state(0), "base.pt")
+    Path("tuned").mkdir()
+    save_file(state(1), "tuned/model.safetensors")
+    with pytest.raises(CheckpointError, match=r"tuned: is a folder.*\n.*name its file: tuned/model.safetensors; or "):
+        made("base.pt", "tuned")
+    comes_back("base.pt", "tuned/model.safetensors")
+
+
 def test_no_delta_is_made_of_a_delta(folder):
     for number in range(2):
         torch.save(state(number, 0.1), f"{number}.pt")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from weightmath.errors import CheckpointError, nearest
+from weightmath.paths import expanded
 
 PREFIX = "hf:"
 
@@ -13,6 +14,16 @@ PREFIX = "hf:"
 def is_in_hub(path: str | Path) -> bool:
     """Whether a path means a model of the Hub."""
     return str(path).startswith(PREFIX)
+
+
+def absolute(path: str | Path) -> str:
+    """A path as it is from any folder; a model of the Hub has the same name in all."""
+    return str(path) if is_in_hub(path) else os.path.abspath(expanded(path))
+
+
+def located(path: str | Path) -> Path:
+    """The file or folder that a path means. CheckpointError where the cache has no such model of the Hub."""
+    return find_in_hub(path) if is_in_hub(path) else expanded(path)
 
 
 def find_in_hub(path: str | Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.distributed import is_distributed, open_distributed
 from weightmath.checkpoint.folder import find_model
-from weightmath.checkpoint.hub import find_in_hub, is_in_hub
+from weightmath.checkpoint.hub import located
 from weightmath.checkpoint.records import read_bytes
 from weightmath.checkpoint.refusal import refusal
 from weightmath.checkpoint.safetensors import is_safetensors, open_safetensors
@@ -18,7 +18,6 @@ from weightmath.checkpoint.sharded import is_index, open_sharded
 from weightmath.checkpoint.torch_legacy import is_legacy, open_torch_legacy
 from weightmath.checkpoint.torch_zip import open_torch_zip
 from weightmath.errors import CheckpointError
-from weightmath.paths import expanded
 
 _HEAD = 512
 _LONGEST = 1 << 28
@@ -35,7 +34,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Fails   CheckpointError if it is missing, empty, truncated, or no checkpoint that we read; it names what the file
             is where that can be told
     """
-    place = find_in_hub(path) if is_in_hub(path) else expanded(path)
+    place = located(path)
     if os.path.isdir(place):  # which has no objection to names that are too long
         return replace(_open_file(find_model(place)), path=place)
     return _open_file(place)

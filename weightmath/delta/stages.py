@@ -98,11 +98,14 @@ class FileStage:
 
     def __init__(self, reader: Reader, slot: str | None = None) -> None:
         checkpoint = reader.checkpoint
-        if len(checkpoint.files) != 1:
+        if len(checkpoint.files) != 1 or not checkpoint.path.is_file():
+            several = len(checkpoint.files) != 1
+            fact = "consists of several files" if several else "is a folder"
             raise CheckpointError(
-                "consists of several files, and whole files are compared one by one",
+                f"{fact}, and whole files are compared one by one",
                 where=str(checkpoint.path),
-                hint="--keep weights compares the weights alone",
+                hint=("" if several else f"name its file: {checkpoint.files[0]}; or ")
+                + "--keep weights compares the weights alone",
             )
         self._reader = reader
         self._slot = slot

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from weightmath.checkpoint.hub import absolute, located
 from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
 from weightmath.job import prepare
@@ -63,11 +64,11 @@ class Soup:
 
     def recipe(self, ingredients: Sequence[Path]) -> Recipe:
         """The recipe of an average."""
-        inputs = {f"m{self.models.index(path) + 1}": str(path.absolute()) for path in ingredients}
+        inputs = {f"m{self.models.index(path) + 1}": absolute(path) for path in ingredients}
         value, template = f"soup([{', '.join(inputs)}])", next(iter(inputs))
         if self.base is not None:
             value = f"base + mean([{', '.join(f'{name} - base' for name in inputs)}])"
-            inputs, template = {"base": str(self.base.absolute()), **inputs}, "base"
+            inputs, template = {"base": absolute(self.base), **inputs}, "base"
         return of_data({"inputs": inputs, "save": {self.out: {"value": value, "template": template}}}, "soup")
 
     @property
@@ -75,7 +76,7 @@ class Soup:
         """The head of its table."""
         key = hashlib.blake2b(digest_size=16)
         for path in (*self.models, *([self.base] if self.base else [])):
-            stat = path.stat()
+            stat = located(path).stat()
             key.update(repr((str(path), stat.st_size, stat.st_mtime_ns, self.scores.get(path))).encode())
         key.update(repr((self.metric and self.metric.identity, self.goal, self.rule, self.top, self.base)).encode())
         about = {"metric": str(self.metric or ""), "rule": self.rule}
@@ -257,7 +258,7 @@ class _Tasting:
         metric = self._soup.metric
         assert metric is not None
         if metric.needs_file and len(ingredients) == 1:
-            found: Mapping[str, float] = metric.evaluate(checkpoint=ingredients[0].absolute())
+            found: Mapping[str, float] = metric.evaluate(checkpoint=located(ingredients[0]).absolute())
         else:
             ground, points = ground_of(self._soup.recipe(ingredients)), [Point(0, {})]
             (one,) = measured(ground, points, metric, self._folder, self._work)

@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
+from weightmath.checkpoint.hub import absolute
 from weightmath.errors import RecipeError, nearest
+from weightmath.paths import expanded
 from weightmath.recipe import document as yaml_document
 from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
@@ -162,7 +164,7 @@ def _read_elsewhere(before: object, path: str) -> dict[str, Any]:
         # The current folder may itself have brackets in its name.
         pattern = os.path.expanduser(path if _is_pattern(path) else glob.escape(path))
         return {**kept, "glob": os.path.join(glob.escape(os.getcwd()), pattern)}
-    return {**kept, "path": _absolute(path)}
+    return {**kept, "path": absolute(path)}
 
 
 def _is_pattern(path: str) -> bool:
@@ -171,8 +173,4 @@ def _is_pattern(path: str) -> bool:
 
 def _target(path: str) -> str:
     """An output's path as it is from anywhere; a folder ends as one."""
-    return _absolute(path) + ("/" if path.endswith("/") else "")
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+    return os.path.abspath(expanded(path)) + ("/" if path.endswith("/") else "")
