@@ -19,6 +19,7 @@ from weightmath import flatten, repackage
 from weightmath import open as wm_open
 from weightmath import save as wm_save
 from weightmath.recipe import loads, with_overrides
+from weightmath.verify.verification import verify
 
 SHAPES = {
     "embed.weight": (7, 4),
@@ -165,6 +166,8 @@ def test_a_model_of_the_hub(bench, monkeypatch):
     assert elsewhere.spec.inputs["b"].path == "hf:org/tiny"
     wm.soup(["hf:org/tiny", bench.folder / "b.safetensors"], bench.folder / "soup.safetensors")
     assert wm.diff(bench.folder / "out.safetensors", bench.folder / "soup.safetensors").equal
+    wm_save(wm_open("hf:org/tiny"), bench.folder / "same.safetensors")
+    assert verify(bench.folder / "same.safetensors").differences == ()
     assert bench.mistake('inputs: {a: "hf:org/tinny"}\nsave: {x.ckpt: a}') == (
         f"merge.yaml:1: inputs.a: hf:org/tinny: is not in the cache ({bench.folder / 'hub'})\n"
         "  hint: did you mean `hf:org/tiny`?"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.algebra.graph import Vector, topological
+from weightmath.checkpoint.hub import absolute
 from weightmath.encoding import is_encoded
 from weightmath.errors import LayoutError, RecipeError
 from weightmath.files.inputs import Opened, Origin, as_vector, compared, open_input
@@ -60,6 +61,7 @@ def open(
     own = name or as_identifier(place.stem if place.is_file() else place.name)
     options = _given(
         {
+            "path": absolute(path),
             "section": section,
             "strip": [*several(strip)] or None,
             "rename": dict(rename or {}) or None,
@@ -72,7 +74,7 @@ def open(
             "sha256": sha256,
         }
     )
-    spec = _checked("wm.open", own, {own: {"path": str(path), **options}}, {"show": own}).spec.inputs[own]
+    spec = _checked("wm.open", own, {own: {**options, "path": str(path)}}, {"show": own}).spec.inputs[own]
     opened = open_input(own, path, section=section, naming=Naming(spec.names, spec.strip, spec.rename))
     if missing is not None:
         _check_vector("missing", missing)
@@ -237,7 +239,7 @@ def _input(vector: Vector) -> dict[str, Any]:
     """A recipe's input that opens the same."""
     assert vector.source is not None
     origin: Origin = vector.source.origin
-    return {"path": os.path.abspath(origin.own.checkpoint.path), **origin.options}
+    return {**origin.options}
 
 
 def _check_layout(vector: Vector, template: Opened, subject: Subject) -> None:

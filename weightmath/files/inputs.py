@@ -75,7 +75,7 @@ class Opened:
 class Origin:
     """Where a vector's tensors are read from: the input's own, and those that it takes from the template instead.
 
-    options   what wm.open was told beside the path, as a recipe's input says it
+    options   what wm.open was told, as a recipe's input says it
     """
 
     own: Opened
