@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from tests.delta.test_kinds import numbers
 from tests.delta.test_whole_file import section
 from weightmath.delta import api as delta
 from weightmath.delta.api import Options
-from weightmath.errors import CheckpointError, LayoutError, OutputError
+from weightmath.errors import CheckpointError, DiskError, LayoutError, OutputError
 
 NAMES = ["layers.0.weight", "layers.2.weight", "layers.3.weight"]
 
@@ -109,6 +111,21 @@ def test_a_low_rank_delta_becomes_a_peft_adapter_and_comes_back(base):
         np.testing.assert_array_equal(numbers("back.delta")[name], numbers()[name])
     with pytest.raises(OutputError, match="exists"):
         delta.to_adapter(file, "adapter")
+
+
+@pytest.mark.parametrize("name", ["adapter", "lora.safetensors"])
+def test_a_disk_that_fails_leaves_no_adapter(base, folder, monkeypatch, name):
+    delta.make(base, section("tuned.pt"), "x.delta", Options("low-rank", rank=1))
+    file = delta.open_delta("x.delta")
+    before = sorted(folder.iterdir())
+
+    def broken(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("weightmath.delta.adapter_writing.os.replace", broken)
+    with pytest.raises(DiskError, match="No space left"):
+        delta.to_adapter(file, name)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_what_is_no_plain_lora_is_refused(base):

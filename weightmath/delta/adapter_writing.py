@@ -27,7 +27,7 @@ from weightmath.delta.description import Record
 from weightmath.delta.diffusers_names import diffusers, is_stable_diffusion_1_or_2
 from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
-from weightmath.errors import LayoutError, OutputError
+from weightmath.errors import LayoutError, OutputError, unwritable
 from weightmath.text_files import check_folder
 
 _ENDING = ".weight"
@@ -85,7 +85,8 @@ def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> lis
     path    a name that ends in .safetensors is a file as kohya's, anything else a PEFT folder
     force   replace an adapter of that name. A folder steps aside first: for a moment there is none under the name
     Tensors that the delta leaves as they are take no part. What an embedding is, PEFT's alone, is told by its name.
-    Fails   LayoutError if no tensor is a product, OutputError if there is something of that name
+    Fails   LayoutError if no tensor is a product, OutputError if there is something of that name, DiskError while it
+            writes
     """
     path = Path(path)
     records = {name: record for name, record in file.delta.records.items() if _is_product(record)}
@@ -111,7 +112,7 @@ def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> lis
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=str(path)) from None
+        raise unwritable(path, error) from None
     finally:
         if old.exists() and not path.exists():
             os.rename(old, path)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.lab.report.results import RECIPE, TABLES, table
 from weightmath import recipe
 from weightmath.errors import WeightmathError
 from weightmath.lab.appender import Appender
-from weightmath.lab.report.point_recipe import filled, lines_of
+from weightmath.lab.report.point_recipe import Line, lines_of
 from weightmath.lab.report.sections import of_table, section_of
 from weightmath.lab.report.sheet import Sheet
 from weightmath.lab.report.write import report
@@ -31,6 +32,11 @@ def save(made: Table, stem: Path) -> Path:
 
 
 # --- recipes
+
+
+def filled(lines: Sequence[Line], values: Mapping[str, float | str]) -> str:
+    """The recipe of one point, as the page fills it in."""
+    return "\n".join(line.text + ("" if line.param is None else json.dumps(values[line.param])) for line in lines)
 
 
 def test_the_recipe_of_a_point_is_one_that_runs() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _KEY = re.compile(r"( +)([A-Za-z_]\w*) *:")
@@ -39,8 +38,3 @@ def lines_of(recipe: str, params: Sequence[str]) -> tuple[Line, ...]:
             found.append(Line(text))
     there = {line.param for line in found}
     return (*(Line(f"# --set {name}=", name) for name in params if name not in there), *found)
-
-
-def filled(lines: Sequence[Line], values: Mapping[str, float | str]) -> str:
-    """The recipe of one point."""
-    return "\n".join(line.text + ("" if line.param is None else json.dumps(values[line.param])) for line in lines)
