@@ -106,5 +106,4 @@ def _first(one: Difference) -> str:
 
 
 def _what(one: Difference) -> str:
-
     return one.fact if one.first is None else counted(one.different, "element")

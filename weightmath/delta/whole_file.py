@@ -45,13 +45,13 @@ def make_whole(
         writer = stack.enter_context(DeltaWriter(path, entries, inputs, rest=len(pieces), force=force))
         digest = stack.enter_context(ThreadPoolExecutor(1)).submit(sha256_of, tuned.checkpoint.path)
         sources = _sources(base, tuned, old, new)
-        ends = _End(base, old), _End(tuned, new)
-        records = {record.entry.name: record for record in _records(*ends, sources, writer, threads)}
+        files = _Whole(base, old), _Whole(tuned, new)
+        records = {record.entry.name: record for record in _records(*files, sources, writer, threads)}
         packed = in_order(lambda span: packed_after(new.rest(*span), rest_known(old, *span)), pieces, threads)
         rest = tuple(map(writer.add, packed))
         writer.close_tensor(REST, sum(rest))
         whole = WholeFile(tuned.checkpoint.size, digest.result(), rest)
-        sides = side_of(base, threads, seen=ends[0].seen), side_of(tuned, threads, name, seen=ends[1].seen)
+        sides = side_of(base, threads, seen=files[0].seen), side_of(tuned, threads, name, seen=files[1].seen)
         delta = Delta("exact", {}, *sides, None, BY, records, whole)
         for reader in readers:
             reader.check_unchanged()
@@ -59,7 +59,7 @@ def make_whole(
     return delta
 
 
-class _End:
+class _Whole:
     """A file, and what is seen meanwhile of the section that its fingerprint is of."""
 
     def __init__(self, section: Section, stage: FileStage) -> None:
@@ -78,7 +78,9 @@ class _End:
             self.seen.see(self._names[region], start, bits)
 
 
-def _records(base: _End, tuned: _End, sources: dict[str, str], writer: DeltaWriter, threads: int) -> Iterator[Record]:
+def _records(
+    base: _Whole, tuned: _Whole, sources: dict[str, str], writer: DeltaWriter, threads: int
+) -> Iterator[Record]:
     def encoded(job: tuple[Region, Piece, str]) -> tuple[Region, Piece, str, bytes]:
         region, piece, way = job
         source = sources.get(region.entry.name)
