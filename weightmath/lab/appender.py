@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from weightmath.errors import TableError
-from weightmath.lab.table import FORMAT, Goal, Head, Row, Table, content_of, parsed, paths
+from weightmath.lab.table import FORMAT, Head, Row, Table, content_of, parsed, paths
 from weightmath.plain import plain
+from weightmath.recipe.metric import Goal
 
 _SECONDS_BETWEEN = 1.0  # that two fsyncs are apart: each takes as long as many points
 

@@ -70,6 +70,12 @@ class Metric:
         self.stop()
 
 
+def undecided(found: Mapping[str, float], ways: str = "") -> MetricError:
+    """Of several numbers, where nothing says which counts; `ways` are further ways out."""
+    hint = f"say which counts: --of {next(iter(found))}{ways}"
+    return MetricError(f"the metric gives several numbers: {' '.join(found)}", hint=hint)
+
+
 def parse_metric(
     spec: str | MetricSpec | Function,
     *,

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any, Literal
 
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import MetricError, RecipeError, TableError
+from weightmath.errors import RecipeError, TableError
 from weightmath.installed import check_installed
-from weightmath.lab.metric import Function, Metric
+from weightmath.lab.metric import Function, Metric, undecided
 from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_axes, check_names, keep_best, note, opened, study_of
 from weightmath.lab.sweep import Swept, metric_of, recipe_of
@@ -182,16 +182,11 @@ class _Proposals:
             goals = self._search.metric.goals(row.metrics)
             values = [row.metrics[name] for name in goals]
             if len(values) != len(self._search.goals):
-                raise _undecided(row.metrics)
+                raise undecided(row.metrics, ", or `of:` in the recipe's metric")
             if any(map(math.isnan, values)):
                 self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
             else:
                 self._study.tell(trial, values)
-
-
-def _undecided(found: Mapping[str, float]) -> MetricError:
-    hint = f"say which counts: --of {next(iter(found))}, or `of:` in the recipe's metric"
-    return MetricError(f"the metric gives several numbers: {' '.join(found)}", hint=hint)
 
 
 def _optuna() -> ModuleType:

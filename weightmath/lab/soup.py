@@ -23,13 +23,14 @@ from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
 from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free
-from weightmath.lab.metric import Function, Metric, optional_metric
+from weightmath.lab.metric import Function, Metric, optional_metric, undecided
 from weightmath.lab.points import Point, Work, ground_of, measured
 from weightmath.lab.scratch import scratch
 from weightmath.lab.study import telling
-from weightmath.lab.table import Goal, Head, Row, Table, paths
+from weightmath.lab.table import Head, Row, Table, paths
 from weightmath.paths import expanded
 from weightmath.recipe import Recipe, of_data
+from weightmath.recipe.metric import Goal
 from weightmath.recipe.vary import Setting
 from weightmath.running import check_start, run
 from weightmath.several import several
@@ -265,8 +266,7 @@ class _Tasting:
             found = one.metrics
         goals = metric.goals(found)
         if not goals:
-            fact = f"the metric gives several numbers: {' '.join(found)}"
-            raise MetricError(fact, hint=f"say which counts: --of {next(iter(found))}")
+            raise undecided(found)
         return found[next(iter(goals))]
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from weightmath.errors import MetricError, OutputError, RecipeError, WeightmathError
+from weightmath.errors import OutputError, RecipeError, WeightmathError
 from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free, head_there
-from weightmath.lab.metric import Metric
+from weightmath.lab.metric import Metric, undecided
 from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.lab.scratch import scratch
-from weightmath.lab.table import Goal, Head, Row, Table, kept_beside, paths
+from weightmath.lab.table import Head, Row, Table, kept_beside, paths
 from weightmath.recipe import Recipe, text_of
 from weightmath.recipe.vary import Setting, filled, places_in
 from weightmath.running import run
@@ -200,18 +200,13 @@ def note(
     keep = study.place if study.keep == "all" else None
     for one in measured(study.ground, points, study.metric, folder, work, keep=keep, force=study.force):
         if not len(table) and study.metric is not None:
-            table.aim(_goals(study, study.metric, one.metrics))
+            goals = study.metric.goals(one.metrics)
+            if not goals and study.keep == "best":
+                raise undecided(one.metrics, ", or `of:` in the recipe's metric; or --keep none")
+            table.aim(goals)
         row = _row(one, paths(study.stem)[0].parent if study.stem else None, about or {})
         table.append(row)
         yield row
-
-
-def _goals(study: Study, metric: Metric, found: Mapping[str, float]) -> Mapping[str, Goal]:
-    goals = metric.goals(found)
-    if not goals and study.keep == "best":
-        hint = f"say which: --of {next(iter(found))}, or `of:` in the recipe's metric; or --keep none"
-        raise MetricError(f"the metric gives several numbers: {' '.join(found)}", hint=hint)
-    return goals
 
 
 def _row(one: Measured, folder: Path | None, about: Mapping[str, Any]) -> Row:

@@ -10,15 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from weightmath import __version__
 from weightmath.errors import TableError
 from weightmath.paths import expanded
+from weightmath.recipe.metric import Goal
+from weightmath.recipe.vary import Setting
 
 FORMAT = "results 1"
-Goal = Literal["max", "min"]
-Value = bool | int | float | str  # of a parameter
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Row:
     """
 
     index: int
-    params: Mapping[str, Value]
+    params: Mapping[str, Setting]
     metrics: Mapping[str, float]
     seconds: float = 0.0
     checkpoint: str | None = None
@@ -206,9 +206,9 @@ def _row(data: dict[str, Any], head: Head, where: str) -> Row:
         row = Row(**data)
         row = replace(row, metrics={name: float(value) for name, value in row.metrics.items()})
         whole = set(row.params) == {*head.params} and set(row.metrics) == {*head.metrics}
-        whole = whole and isinstance(row.index, int) and all(isinstance(value, Value) for value in row.params.values())
-        whole = whole and isinstance(row.about, dict) and isinstance(row.seconds, int | float)
-        whole = whole and isinstance(row.checkpoint, str | None)
+        whole = whole and all(isinstance(value, Setting) for value in row.params.values())
+        whole = whole and isinstance(row.index, int) and isinstance(row.seconds, int | float)
+        whole = whole and isinstance(row.about, dict) and isinstance(row.checkpoint, str | None)
     except (TypeError, ValueError, AttributeError, OverflowError):
         whole = False
     if not whole:

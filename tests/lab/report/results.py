@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from weightmath.lab.table import Goal, Head, Row, Table
+from weightmath.lab.table import Head, Row, Table
+from weightmath.recipe.metric import Goal
 
 Point = tuple[Mapping[str, Any], Mapping[str, float]]
 

@@ -59,8 +59,8 @@ def _data(sections: Sequence[Section]) -> dict[str, Any]:
         "sections": [
             {
                 "recipe": [[line.text, line.param] for line in section.recipe],
-                "points": section.points or {},
-                "first": min(section.sheets[0].best, default=next(iter(section.points or {}), None)),
+                "points": section.points,
+                "first": min(section.sheets[0].best, default=next(iter(section.points), None)),
             }
             for section in sections
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from weightmath.lab.report import comparison, curves, fields, sheet
 from weightmath.lab.report.chart import Chart, slug, value_text
 from weightmath.lab.report.point_recipe import Line, lines_of
 from weightmath.lab.report.sheet import Sheet
-from weightmath.lab.table import Row, Table, Value, read
+from weightmath.lab.table import Row, Table, read
 from weightmath.paths import expanded
+from weightmath.recipe.vary import Setting
 
 _KINDS = {
     "sweep": "Sweep",
@@ -51,7 +52,7 @@ class Section:
     charts: tuple[Chart, ...]
     sheets: tuple[Sheet, ...]
     recipe: tuple[Line, ...] = ()
-    points: Mapping[int, Mapping[str, Value]] | None = None
+    points: Mapping[int, Mapping[str, Setting]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
