@@ -76,8 +76,9 @@ PerModel: TypeAlias = Annotated[T | Sequence[T], "per model"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a signature."""
+    """One parameter of the function or method of that name."""
 
+    function: str
     name: str
     role: Role
     listed: bool  # a list of such values
@@ -127,12 +128,13 @@ def signature_of(function: Callable[..., Any], name: str) -> Signature:
     """Read a Python signature whose annotations are this module's words."""
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    return Signature(name, tuple(_parameter(parameter, hints[parameter.name]) for parameter in parameters))
+    return Signature(name, tuple(_parameter(name, parameter, hints[parameter.name]) for parameter in parameters))
 
 
-def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
+def _parameter(function: str, parameter: inspect.Parameter, hint: Any) -> Parameter:
     role, listed, per_model = _read(hint)
     return Parameter(
+        function,
         parameter.name,
         role,
         listed,
@@ -146,14 +148,13 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
 def _read(hint: Any) -> tuple[Role, bool, bool]:
     """Role, whether a list, whether per model, of an annotation."""
     metadata = getattr(hint, "__metadata__", ())
-    roles = [item for item in metadata if isinstance(item, Role)]
-    if roles:
-        return roles[-1], False, False
+    role = next((item for item in metadata if isinstance(item, Role)), None)
+    if role is not None:
+        return role, False, False
     if "per model" in metadata:
         return _read(typing.get_args(typing.get_args(hint)[0])[0])[0], False, True
     inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
-    role, _, _ = _read(inner[0])
-    return role, typing.get_origin(hint) in (list, tuple, Sequence, typing.get_origin(Sequence[int])), False
+    return _read(inner[0])[0], typing.get_origin(hint) in (list, tuple, Sequence), False
 
 
 def checked(function: Callable[..., T], name: str) -> Callable[..., T]:
@@ -192,9 +193,9 @@ def _bind(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     keywords: dict[str, Any] = {}
     for parameter in signature.parameters:
         if parameter.variadic:
-            positional += [_convert(signature, parameter, value) for value in given.get(parameter.name, ())]
+            positional += [_convert(parameter, value) for value in given.get(parameter.name, ())]
         elif parameter.name in given:
-            keywords[parameter.name] = _convert_all(signature, parameter, given[parameter.name], models)
+            keywords[parameter.name] = _convert_all(parameter, given[parameter.name], models)
     if positional:
         lead = [p.name for p in signature.parameters if not p.keyword and not p.variadic]
         positional = [keywords.pop(name) for name in lead] + positional
@@ -244,53 +245,53 @@ def _are_items(parameter: Parameter, values: Sequence[Any]) -> bool:
     return parameter.role.word == "vector or list" and all(isinstance(v, Vector) or is_number(v) for v in values)
 
 
-def _convert_all(signature: Signature, parameter: Parameter, value: Any, models: int) -> Any:
+def _convert_all(parameter: Parameter, value: Any, models: int) -> Any:
     if value is None and parameter.default is None:
         return None
     if parameter.per_model:
         if not isinstance(value, list | tuple):
-            return _convert(signature, parameter, value)
+            return _convert(parameter, value)
         if len(value) != models:
             raise RecipeError(f"`{parameter.name}` has {counted(len(value), 'value')} for {models} models")
-        return [_convert(signature, parameter, item) for item in value]
+        return [_convert(parameter, item) for item in value]
     if parameter.listed:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"`{parameter.name}` must be a list", hint=f"put it in brackets: [{written(value)}]")
         if not value:
             raise RecipeError(f"`{parameter.name}` is an empty list")
-        return [_convert(signature, parameter, item) for item in value]
-    return _convert(signature, parameter, value)
+        return [_convert(parameter, item) for item in value]
+    return _convert(parameter, value)
 
 
-def _convert(signature: Signature, parameter: Parameter, value: Any) -> Any:
+def _convert(parameter: Parameter, value: Any) -> Any:
     role = parameter.role
     if isinstance(value, list | tuple) and role.word not in ("vector or number", "vector or list"):
         raise RecipeError(f"`{parameter.name}` takes one {role.word}, not a list")
     converter = _CONVERTERS.get(role.word)
-    return converter(signature, parameter, value) if converter else value
+    return converter(parameter, value) if converter else value
 
 
-def _to_vector(signature: Signature, parameter: Parameter, value: Any) -> Vector:
+def _to_vector(parameter: Parameter, value: Any) -> Vector:
     if not isinstance(value, Vector) or value.domain < Domain.ELEMENT:
         raise RecipeError(f"`{parameter.name}` must be a vector, not `{written(value)}`")
     return value
 
 
-def _to_value(signature: Signature, parameter: Parameter, value: Any) -> Any:
+def _to_value(parameter: Parameter, value: Any) -> Any:
     if isinstance(value, Vector) and value.domain == Domain.ELEMENT:
         return value
-    return _to_number(signature, parameter, value)
+    return _to_number(parameter, value)
 
 
-def _to_kind(signature: Signature, parameter: Parameter, value: Any) -> Vector:
+def _to_kind(parameter: Parameter, value: Any) -> Vector:
     """A model or delta: recorded in the graph, checked when the weights are known."""
     if not isinstance(value, Vector) or value.domain < Domain.ELEMENT:
         raise KindError(f"`{parameter.name}` must be a {parameter.role.word}, not `{written(value)}`")
-    what = f"`{parameter.name}` of {signature.name}()"
+    what = f"`{parameter.name}` of {parameter.function}()"
     return node("declared", value, domain=value.domain, kind=parameter.role.word, what=what)
 
 
-def _to_mask(signature: Signature, parameter: Parameter, value: Any) -> Vector:
+def _to_mask(parameter: Parameter, value: Any) -> Vector:
     if not isinstance(value, Vector) or not value.is_mask:
         raise KindError(
             f"`{parameter.name}` must be a mask, not `{written(value)}`", hint="comparisons make masks: abs(x) > 0.1"
@@ -298,7 +299,7 @@ def _to_mask(signature: Signature, parameter: Parameter, value: Any) -> Vector:
     return value
 
 
-def _to_number(signature: Signature, parameter: Parameter, value: Any) -> Any:
+def _to_number(parameter: Parameter, value: Any) -> Any:
     """A number as a float, a table or statistic as a node; what is known is checked against the range."""
     if isinstance(value, Table):
         value = by_name(value)
@@ -330,21 +331,21 @@ def _check_range(parameter: Parameter, value: float) -> None:
         raise RecipeError(f"`{parameter.name}` must be {parameter.role.range}, not {value:g}")
 
 
-def _to_plain(signature: Signature, parameter: Parameter, value: Any) -> float:
+def _to_plain(parameter: Parameter, value: Any) -> float:
     if not is_number(value):
         raise RecipeError(f"`{parameter.name}` must be a plain number, not `{written(value)}`", hint=number_hint(value))
     _check_range(parameter, value)
     return float(value)
 
 
-def _to_whole(signature: Signature, parameter: Parameter, value: Any) -> int:
+def _to_whole(parameter: Parameter, value: Any) -> int:
     if not is_number(value) or not math.isfinite(value) or value != int(value):
         raise RecipeError(f"`{parameter.name}` must be a whole number, not `{written(value)}`", hint=number_hint(value))
     _check_range(parameter, value)
     return int(value)
 
 
-def _to_text(signature: Signature, parameter: Parameter, value: Any) -> str:
+def _to_text(parameter: Parameter, value: Any) -> str:
     if not isinstance(value, str):
         raise RecipeError(f"`{parameter.name}` must be a text in quotes, not `{written(value)}`")
     if parameter.role.choices and value not in parameter.role.choices:
@@ -353,18 +354,17 @@ def _to_text(signature: Signature, parameter: Parameter, value: Any) -> str:
     return value
 
 
-def _to_flag(signature: Signature, parameter: Parameter, value: Any) -> bool:
+def _to_flag(parameter: Parameter, value: Any) -> bool:
     if not isinstance(value, bool):
         raise RecipeError(f"`{parameter.name}` must be true or false, not `{written(value)}`")
     return value
 
 
-def _to_scope(signature: Signature, parameter: Parameter, value: Any) -> str:
-    text = _to_text(signature, parameter, value)
-    return ScopeRule.parse(text).name
+def _to_scope(parameter: Parameter, value: Any) -> str:
+    return ScopeRule.parse(_to_text(parameter, value)).name
 
 
-_CONVERTERS: dict[str, Callable[[Signature, Parameter, Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Parameter, Any], Any]] = {
     "vector": _to_vector,
     "vector or number": _to_value,
     "model": _to_kind,
