@@ -1,4 +1,4 @@
-"""Text files that are written beside outputs or in their place: recipes, tables, pages; whole or not at all."""
+"""Text files: bytes that are text, and what is written beside outputs or in their place, whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from weightmath.errors import OutputError, unwritable
+from weightmath.errors import OutputError, RecipeError, unwritable
 
 
 def check_free(path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it") -> None:
@@ -27,6 +27,14 @@ def check_folder(path: Path) -> None:
         raise OutputError("its folder does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError("its folder cannot be written to", where=str(path), hint="choose another folder")
+
+
+def decoded(content: bytes, where: str) -> str:
+    """The text that these bytes are; RecipeError where they are none."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=where) from None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from weightmath.align.resnet import is_resnet, resnet
 from weightmath.align.spec import Spec, check
 from weightmath.errors import LayoutError, RecipeError, nearest
 from weightmath.layout import Layout
+from weightmath.text_files import decoded
 
 _FOLDER = Path(__file__).parent / "specs"
 _MADE: Mapping[str, Callable[[Layout], Spec]] = {"chain": chain, "resnet": resnet}
@@ -57,14 +58,12 @@ def _named(name: str, layout: Layout, heads: int | None) -> Spec:
 def _text(path: Path) -> str:
     """The text of a spec of the user's own."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return decoded(path.read_bytes(), str(path))
     except FileNotFoundError:
         known = f"known: auto {' '.join(families())}, or a YAML file"
         raise RecipeError(f"there is no spec `{path}`", hint=nearest(str(path), families()) or known) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(path)) from None
 
 
 def _parsed(family: str) -> Mapping[str, tuple[Line, ...]]:

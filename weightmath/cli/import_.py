@@ -40,23 +40,15 @@ def import_(
     """
     with failing(REFUSED, as_json=json):
         from weightmath.mergekit import imported
-        from weightmath.text_files import write_whole
+        from weightmath.text_files import decoded, write_whole
 
         _check(config, output, like, force=force)
         folder = None if output is None else output.parent
-        made = imported(_text(config), str(config), like=like is not None, folder=folder)
+        text = decoded(config.read_bytes(), str(config))
+        made = imported(text, str(config), like=like is not None, folder=folder)
         if output is not None:
             write_whole(output, made.text)
         _report(made, config, output, as_json=json)
-
-
-def _text(config: Path) -> str:
-    from weightmath.errors import RecipeError
-
-    try:
-        return config.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=str(config)) from None
 
 
 def _check(config: Path, output: Path | None, like: str | None, *, force: bool) -> None:

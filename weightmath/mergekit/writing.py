@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from weightmath.algebra.show import shown_number
 from weightmath.mergekit.pieces import Parameter
 from weightmath.mergekit.translate import Parts
-from weightmath.recipe.document import scalar
+from weightmath.recipe.document import scalar, single_quoted
 
 _WIDTH = 118
 _GLUE = "\0"
@@ -69,14 +69,10 @@ def _number(value: float | str) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    return _single(pattern) if "\\" in pattern else json.dumps(pattern)
+    return single_quoted(pattern) if "\\" in pattern else json.dumps(pattern)
 
 
 def _quoted(text: str) -> str:
     """A path as YAML, without quotes where it needs none."""
     bare = _PLAIN.fullmatch(text) and scalar(text) == text and not text.endswith(":")
-    return text if bare else _single(text)
-
-
-def _single(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return text if bare else single_quoted(text)

@@ -70,6 +70,11 @@ def scalar(text: str) -> str | float | bool | None:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
+def single_quoted(text: str) -> str:
+    """A text in quotes between which YAML changes nothing."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 _LEAST = "it has at least `inputs:`, and `save:` or `show:`"
 
 
@@ -181,12 +186,11 @@ class _Reading:
             start = index_of(part.start_mark)
             written = _bracketed(self.source[start : index_of(node.end_mark)])
             if "," in written:
-                quoted = written.replace("'", "''")
                 raise RecipeError(
                     f"inside braces and brackets YAML cuts `{written}` at its commas\n"
                     f"{excerpt(self.source, start, start + len(written))}",
                     where=f"{self.name}:{part.start_mark.line + 1}: {_dotted(path)}",
-                    hint=f"give it a line of its own, or quote it: '{quoted}'",
+                    hint=f"give it a line of its own, or quote it: {single_quoted(written)}",
                 )
 
 

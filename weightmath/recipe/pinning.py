@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from weightmath.errors import RecipeError
-from weightmath.recipe.document import load, root_of
+from weightmath.recipe.document import load, root_of, single_quoted
 from weightmath.recipe.yaml_errors import index_of
 
 Pins = Mapping[str, Mapping[str, Sequence[str]]]
@@ -83,8 +83,7 @@ def _in_braces(node: yaml.ScalarNode, written: str) -> str:
     """A path as it can stand in braces."""
     if node.style is not None or not _SPECIAL & set(written):
         return written
-    plain: str = node.value
-    return "'" + plain.replace("'", "''") + "'"
+    return single_quoted(node.value)
 
 
 def _check(text: str, edited: str, name: str, pins: Pins) -> None:

@@ -22,6 +22,7 @@ from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
 from weightmath.recipe.spec import RecipeSpec
 from weightmath.recipe.vary import Setting, places_in
+from weightmath.text_files import decoded
 
 SET = "--set "  # before each parameter that the command line changes, in `Recipe.changes`
 
@@ -167,12 +168,10 @@ def read(stream: BinaryIO, name: str, path: Path | None = None) -> Recipe:
     Its paths are relative to the folder of `path`, or else to the current one. Fails as `load` does.
     """
     try:
-        text = stream.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"is not text: byte {error.start} is not UTF-8", where=name) from None
+        content = stream.read()
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=name) from None
-    return loads(text, name, path)
+    return loads(decoded(content, name), name, path)
 
 
 def loads(text: str, name: str = "recipe", path: Path | None = None) -> Recipe:

@@ -15,6 +15,7 @@ from weightmath.algebra.show import quoted, shown_number
 from weightmath.files.buffers import BUFFERS
 from weightmath.lab.landscape.coordinates import Axes
 from weightmath.layout import Patterns
+from weightmath.recipe.document import single_quoted
 
 POINT = "point"
 
@@ -114,16 +115,10 @@ def _number(value: float) -> str:
 def text_of(formula: Formula, inputs: Mapping[str, Path], points: Sequence[Mapping[str, float]], save: str) -> str:
     """The recipe: its title as a comment, inputs, parameters at 0, one output, and the points that are swept."""
     lines = [f"# {formula.title}", "inputs:"]
-    lines += [f"  {name}: {_scalar(str(path))}" for name, path in inputs.items()]
+    lines += [f"  {name}: {single_quoted(str(path))}" for name, path in inputs.items()]
     lines += ["params:", *(f"  {name}: 0" for name in formula.params)]
     lines += ["let:", *(f"  {name}: {text}" for name, text in formula.let.items())]
-    lines += [f"buffers: {formula.buffers}", "save:", f"  {_scalar(save)}: {POINT}"]
+    lines += [f"buffers: {formula.buffers}", "save:", f"  {single_quoted(save)}: {POINT}"]
     lines += ["vary:", "  zip:"]
     lines += [f"    {name}: [{', '.join(repr(point[name]) for point in points)}]" for name in formula.params]
     return "\n".join(lines) + "\n"
-
-
-def _scalar(text: str) -> str:
-    """A text as YAML, whatever is in it."""
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"
