@@ -159,7 +159,7 @@ def test_adapters_and_back(cli: Cli, folder: Path) -> None:
     cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", "low-rank", "--rank", 2)
     ran = cli("delta", "to-lora", "x.delta", "-o", "adapter")
     assert ran.code == 0
-    assert "blocks.0.bias" in ran.out
+    assert "cannot hold 3 tensors of the delta: blocks.0.bias, head, steps\n" in ran.out
     assert cli("delta", "from-lora", "adapter", "base.ckpt", "-o", "y.delta").code == 0
     report = json.loads(cli("delta", "info", "y.delta", "--json").out)
     assert [(tensor["name"], tensor["rank"]) for tensor in report["tensors"]] == [
@@ -168,6 +168,13 @@ def test_adapters_and_back(cli: Cli, folder: Path) -> None:
     ]
     assert json.loads(cli("delta", "to-lora", "y.delta", "-o", "again", "--json").out)["left_out"] == []
     assert "mkdir -p none" in cli("delta", "to-lora", "y.delta", "-o", "none/a.safetensors").err
+
+
+def test_one_tensor_that_an_adapter_cannot_hold_is_told_as_one(cli: Cli, folder: Path) -> None:
+    for name, bias in (("a", 0.0), ("b", 1.0)):
+        torch.save({"w.weight": torch.eye(4) + bias, "bias": torch.full((4,), bias)}, f"{name}.pt")
+    cli("delta", "make", "a.pt", "b.pt", "-o", "x.delta", "--as", "low-rank", "--rank", 1)
+    assert "cannot hold 1 tensor of the delta: bias\n" in cli("delta", "to-lora", "x.delta", "-o", "adapter").out
 
 
 @pytest.mark.parametrize("output", ["adapter", "lora.safetensors"])

@@ -99,8 +99,7 @@ def _print(report: AlignReport) -> None:
     page.heading("permutations")
     shown = [[one.name, f"{one.moved:,} of {one.units:,} moved", f"{one.axes} axes"] for one in report.permutations]
     page.table(shown[:_SHOWN])
-    if len(shown) > _SHOWN:
-        page.listed([f"... and {len(shown) - _SHOWN:,} more: --json prints them"], style="dim")
+    page.rest(len(shown) - _SHOWN, where=": --json prints them")
     if report.left_out:
         page.heading(f"left where they are ({len(report.left_out)}): {report.left_out[0].why}")
         page.listed([one.name for one in report.left_out[:5]])

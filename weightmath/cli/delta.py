@@ -11,6 +11,7 @@ from weightmath.cli import options
 from weightmath.cli.allocation import keep_freed_memory
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.errors import counted, listed
 
 if TYPE_CHECKING:
     from weightmath.delta.options import Options
@@ -298,5 +299,5 @@ def to_lora(
         page = Page()
         page.line(f"{output}: a LoRA adapter, {'as kohya names it' if output.suffix == '.safetensors' else 'for peft'}")
         if left_out:
-            shown = left_out[:_SHOWN] + ["..."] * (len(left_out) > _SHOWN)
-            page.warnings([f"an adapter cannot hold {len(left_out)} tensors of the delta: {', '.join(shown)}"])
+            tensors = counted(len(left_out), "tensor")
+            page.warnings([f"an adapter cannot hold {tensors} of the delta: {listed(left_out, _SHOWN)}"])

@@ -73,8 +73,7 @@ def _show_points(page: Page, report: LandscapeReport) -> None:
     if rows:
         head = _head(report)
         page.wide_table(rows, head=[*head, ""], right=range(len(head)), lead=len(report.axes))
-    if len(spots) > _SHOWN:
-        page.listed([f"... and {len(spots) - _SHOWN:,} more, in {report.csv}"], style="dim")
+    page.rest(len(spots) - _SHOWN, where=f", in {report.csv}")
 
 
 def _show_curve(page: Page, report: LandscapeReport) -> None:

@@ -71,10 +71,11 @@ class Page:
             for line in laid_out([[printable(row)]], self._width):
                 self._print(line, style)
 
-    def rest(self, left_out: int, things: str) -> None:
-        """The last line of a list that was cut short; nothing where it is whole."""
+    def rest(self, left_out: int, things: str = "", where: str = ": --all prints them") -> None:
+        """The last line of a list that was cut short: how much is left out, and where it is; nothing of a whole one."""
         if left_out > 0:
-            self.listed([f"... and {left_out:,} more {things}: --all prints them"], style="dim")
+            more = f"more {things}".rstrip()
+            self.listed([f"... and {left_out:,} {more}{where}"], style="dim")
 
     def table(self, rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), right: Collection[int] = ()) -> None:
         """An indented table without lines; `right` are the columns aligned to the right."""
@@ -106,8 +107,8 @@ class Page:
             self._print("\n".join(lines), bold_yellow=len("warning:"))
 
 
-def shortened(items: Sequence[str], most: int, rest: str = "more") -> list[str]:
+def shortened(items: Sequence[str], most: int) -> list[str]:
     """At most so many items, and a last one that counts those left out."""
     if len(items) <= most:
         return list(items)
-    return [*items[:most], f"... and {len(items) - most:,} {rest}"]
+    return [*items[:most], f"... and {len(items) - most:,} more"]

@@ -138,8 +138,7 @@ def _print_shown(page: Page, shown: Shown) -> None:
     if isinstance(shown.value, Mapping):
         rows = [[str(cell), _summary(value)] for cell, value in list(shown.value.items())[:_CELLS_SHOWN]]
         page.table(rows)
-        if len(shown.value) > _CELLS_SHOWN:
-            page.listed([f"... and {len(shown.value) - _CELLS_SHOWN:,} more: --json prints all"])
+        page.rest(len(shown.value) - _CELLS_SHOWN, where=": --json prints all")
     elif getattr(shown.value, "ndim", 0) == 2:
         page.table([[number_text(number) for number in row] for row in shown.value.tolist()])
     else:

@@ -38,8 +38,7 @@ def print_study(report: StudyReport) -> None:
     head = [*report.params, *(_titled(name, report) for name in report.metrics)]
     lead = len(report.params)
     page.wide_table([_cells(row, report) for row in rows], head=head, right=range(len(head)), lead=lead)
-    if len(report.rows) > len(rows):
-        page.listed([f"... and {len(report.rows) - len(rows):,} more, in {report.csv}; {order}"], style="dim")
+    page.rest(len(report.rows) - len(rows), where=f", in {report.csv}; {order}")
     if report.best is not None:
         page.heading("best")
         page.wide_table([_cells(report.best, report)], head=head, right=range(len(head)), lead=lead)

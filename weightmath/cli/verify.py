@@ -88,8 +88,7 @@ def _print(report: VerifyReport) -> None:
     page.table([["compared", compared], ["first", _first(report.differences[0])]])
     page.heading(f"{counted(len(report.differences), 'tensor')} of {report.tensors:,} different")
     page.table([[one.tensor, _what(one)] for one in report.differences[:_NAMES_SHOWN]])
-    if len(report.differences) > _NAMES_SHOWN:
-        page.listed([f"... and {len(report.differences) - _NAMES_SHOWN:,} more: --json prints all"], style="dim")
+    page.rest(len(report.differences) - _NAMES_SHOWN, where=": --json prints all")
     notes = [
         f"the input `{name}` is another one: it has fingerprint {other.found}, and the record says {other.recorded}"
         for name, other in report.other_inputs.items()
