@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 try:
@@ -9,10 +10,19 @@ try:
 except ImportError:
     from zlib import crc32
 
-__all__ = ["combine", "crc32", "crc_of_zeros"]
+__all__ = ["combine", "crc32", "crc_of", "crc_of_zeros"]
 
+_PIECE = 4 << 20
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31  # the polynomial 1; bit 31 is the coefficient of x**0
+
+
+def crc_of(read: Callable[[int, int], bytes], offset: int, size: int) -> int:
+    """CRC of so many bytes from an offset on, as `read(offset, length)` reads them, a few megabytes at a time."""
+    found = 0
+    for done in range(0, size, _PIECE):
+        found = crc32(read(offset + done, min(_PIECE, size - done)), found)
+    return found
 
 
 def combine(first: int, second: int, second_length: int) -> int:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from weightmath.checkpoint.checksum import crc32
+from weightmath.checkpoint.checksum import crc_of
 from weightmath.checkpoint.description import Checkpoint
 from weightmath.checkpoint.distributed import Parts
-from weightmath.checkpoint.image import PIECE
-from weightmath.checkpoint.reader import Reader
 from weightmath.checkpoint.records import Record
 from weightmath.checkpoint.sharded import Shards
 from weightmath.checkpoint.torch_zip import TorchZip
@@ -53,9 +52,10 @@ def verify_container(checkpoint: Checkpoint) -> Integrity:
         # torch.serialization.set_crc32_options(False) leaves all of them 0.
         return Integrity(0, len(sums), ())
     with checkpoint.open() as reader:
-        problems = [f"{one.what}: its bytes do not have the checksum that was written with them"
-                    for one in sums if _checksum(reader, one) != one.crc]  # fmt: skip
+        of_file = [partial(reader.read_bytes, file=number) for number in range(len(checkpoint.files))]
+        broken = [one for one in sums if crc_of(of_file[one.file], one.offset, one.size) != one.crc]
         reader.check_unchanged()
+    problems = (f"{one.what}: its bytes do not have the checksum that was written with them" for one in broken)
     return Integrity(len(sums), 0, tuple(problems))
 
 
@@ -85,10 +85,3 @@ def _sums(checkpoint: Checkpoint) -> Iterator[_Sum]:
 
 def _sum(file: int, what: str, record: Record) -> _Sum:
     return _Sum(file, what, record.offset, record.size, record.crc)
-
-
-def _checksum(reader: Reader, run: _Sum) -> int:
-    crc = 0
-    for done in range(0, run.size, PIECE):
-        crc = crc32(reader.read_bytes(run.offset + done, min(PIECE, run.size - done), run.file), crc)
-    return crc

@@ -10,15 +10,16 @@ with Writer(image, "merged.ckpt") as writer:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from weightmath.checkpoint.checksum import combine, crc32, crc_of_zeros
+from weightmath.checkpoint.checksum import combine, crc32, crc_of, crc_of_zeros
 from weightmath.checkpoint.description import extent as reach
 from weightmath.checkpoint.draft import Draft
-from weightmath.checkpoint.image import PIECE, Copy, Elements, Extent, Image, Target
+from weightmath.checkpoint.image import Copy, Elements, Extent, Image, Target
 from weightmath.errors import OutputError
 
 Put = Callable[[int, np.ndarray], int]  # writes elements of one tensor, from that one on, and returns their checksum
@@ -247,7 +248,7 @@ class Writer:
                 target = self.image.targets[name]
                 if target.extent == number and not _is_tiled(pieces, target.entry.size):
                     raise self._incomplete([name])
-            return self._read_checksum(extent)
+            return crc_of(partial(self._draft.read, extent.file), extent.offset, extent.size)
         written = sorted(self._written[number])
         if not _is_tiled([piece[:2] for piece in written], extent.size):
             raise self._incomplete([name for name, target in self.image.targets.items() if target.extent == number])
@@ -259,12 +260,6 @@ class Writer:
     def _incomplete(self, names: list[str]) -> OutputError:
         what = ", ".join(f"`{name}`" for name in names) or "a copied part"
         return OutputError(f"{what} was not written completely, or was written twice", where=str(self.path))
-
-    def _read_checksum(self, extent: Extent) -> int:
-        crc = 0
-        for done in range(0, extent.size, PIECE):
-            crc = crc32(self._draft.read(extent.file, extent.offset + done, min(PIECE, extent.size - done)), crc)
-        return crc
 
 
 def _is_tiled(pieces: list[tuple[int, int]], size: int) -> bool:

@@ -19,7 +19,7 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-from weightmath.checkpoint.checksum import crc32
+from weightmath.checkpoint.checksum import crc_of
 from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
 from weightmath.checkpoint.safetensors import is_safetensors, open_safetensors
 from weightmath.delta.description import ENCODINGS, Delta, Record, checksum_of, from_json
@@ -32,7 +32,6 @@ from weightmath.errors import CheckpointError, WeightmathError, at
 FORMAT = "weightmath-delta"
 CRC = "weightmath.delta.crc32"
 REST = ":rest"
-_READ = 4 << 20
 _NEWER = "it may come from a newer weightmath: pip install -U weightmath"
 
 
@@ -63,11 +62,7 @@ class DeltaFile:
 
     def is_sound(self, name: str, read: Callable[[int, int], bytes]) -> bool:
         """Whether a tensor's bytes, as `read(offset, length)` reads them, have the checksum written with them."""
-        found, begin = 0, self.checkpoint.places[name].offset
-        end = begin + self._begins[name][-1]
-        for start in range(begin, end, _READ):
-            found = crc32(read(start, min(_READ, end - start)), found)
-        return self.delta.sums.get(name) == found
+        return self.delta.sums.get(name) == crc_of(read, self.checkpoint.places[name].offset, self._begins[name][-1])
 
     @contextmanager
     def named(self) -> Iterator[None]:
