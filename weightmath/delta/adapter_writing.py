@@ -22,10 +22,9 @@ from weightmath.checkpoint.draft import sync_folder
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.adapter import CONFIG, VAE, WEIGHTS
 from weightmath.delta.container import DeltaFile
-from weightmath.delta.decoding import DeltaReader
+from weightmath.delta.decoding import DeltaReader, factors_of
 from weightmath.delta.description import Record
 from weightmath.delta.diffusers_names import diffusers, is_stable_diffusion_1_or_2
-from weightmath.delta.numbers import decode
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import LayoutError, OutputError, unwritable
 from weightmath.text_files import check_folder
@@ -190,9 +189,7 @@ def _write_tensors(
     with DeltaReader(file) as reader, path.open("xb") as out:
         out.write(_header([part for some in parts.values() for part in some]))
         for name, record in records.items():
-            stored, rank, rows = record.stored or FLOAT32, record.rank or 0, record.entry.rows
-            numbers = decode(np.frombuffer(reader.content(name, 0), stored.bits), stored).astype(np.float32, copy=False)
-            tall, wide = numbers[: rank * rows].reshape(rows, rank), numbers[rank * rows :].reshape(rank, -1)
+            tall, wide = factors_of(reader.content(name, 0), record)
             out.writelines(part.values(tall, wide).tobytes() for part in parts[name])
         out.flush()
         os.fsync(out.fileno())

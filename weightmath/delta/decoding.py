@@ -13,7 +13,7 @@ from weightmath.delta.container import DeltaFile, unsound
 from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS, Form
 from weightmath.delta.numbers import decode
-from weightmath.delta.pieces import PIECE, Piece, pieces_of, step_of
+from weightmath.delta.pieces import PIECE, Piece, touched
 from weightmath.delta.planes import DAMAGED
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import CheckpointError
@@ -78,12 +78,7 @@ class DeltaReader:
     def values(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor that is stored as numbers, as float32."""
         record = self.file.delta.records[name]
-        step = step_of(record.entry)
-        pieces = pieces_of(record.entry)[start // step : -(-stop // step)]
-        parts = [
-            self.piece(record, piece)[max(start - piece.start, 0) : max(min(stop, piece.stop) - piece.start, 0)]
-            for piece in pieces
-        ]
+        parts = [self.piece(record, piece)[own] for piece, own in touched(record.entry, start, stop)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
 
     def piece(self, record: Record, piece: Piece) -> np.ndarray:
@@ -118,12 +113,17 @@ def form_of(record: Record) -> Form:
     return Form(record.stored or FLOAT32, record.entry.row_size, record.scale or 0.0)
 
 
-def product(content: bytes, record: Record, piece: Piece) -> np.ndarray:
-    """A piece of a matrix that is stored as two: the rows of the tall one times the wide one."""
+def factors_of(content: bytes, record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """The tall and the wide matrix that a matrix is stored as."""
     entry, rank, stored = record.entry, record.rank or 0, record.stored or FLOAT32
     numbers = decode(np.frombuffer(content, stored.bits), stored).astype(np.float32, copy=False)
-    tall = numbers[: rank * entry.rows].reshape(entry.rows, rank)
-    wide = numbers[rank * entry.rows :].reshape(rank, entry.row_size)
+    cut = rank * entry.rows
+    return numbers[:cut].reshape(entry.rows, rank), numbers[cut:].reshape(rank, entry.row_size)
+
+
+def product(content: bytes, record: Record, piece: Piece) -> np.ndarray:
+    """A piece of a matrix that is stored as two: the rows of the tall one times the wide one."""
+    entry, (tall, wide) = record.entry, factors_of(content, record)
     first, last = piece.start // entry.row_size, -(-piece.stop // entry.row_size)
     found: np.ndarray = (tall[first:last] @ wide).reshape(-1)
     begin = piece.start - first * entry.row_size

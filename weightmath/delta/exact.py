@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from weightmath.checkpoint import Reader, Section, TensorInfo
+from weightmath.checkpoint import Reader, Section
 from weightmath.delta.bits import WAYS, expected, unpack
 from weightmath.delta.decoding import DeltaReader
 from weightmath.delta.description import Record
-from weightmath.delta.pieces import pieces_of, step_of
+from weightmath.delta.pieces import touched
 from weightmath.dtypes import DType
 from weightmath.errors import CheckpointError
 
@@ -72,7 +72,8 @@ class Stack:
     def bits(self, number: int, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor as a link leaves them; those of BASE as they are."""
         if number == BASE:
-            return self._read(self._base.tensors[name], start, stop)
+            tensor = self._base.tensors[name]
+            return self._reader.bits(tensor, start, max(start, min(stop, tensor.entry.size)))
         link, record = self.links[number], self.record(number, name)
         if record is None:
             return self.bits(link.source, name, start, stop)
@@ -85,25 +86,16 @@ class Stack:
 
         return _decoded(link.reader, record, known, start, min(stop, record.entry.size))
 
-    def _read(self, tensor: TensorInfo, start: int, stop: int) -> np.ndarray:
-        stop = min(stop, tensor.entry.size)
-        out = np.empty(max(stop - start, 0), tensor.entry.dtype.bits)
-        if out.size:
-            self._reader.read(tensor, start, stop, out)
-        return out
-
 
 def _decoded(
     reader: DeltaReader, record: Record, known: Callable[[int, int], np.ndarray], start: int, stop: int
 ) -> np.ndarray:
-    step = step_of(record.entry)
     parts = [np.empty(0, record.entry.dtype.bits)]
-    for piece in pieces_of(record.entry)[start // step : -(-stop // step)]:
+    for piece, own in touched(record.entry, start, stop):
         there = known(piece.start, piece.stop)
         content = reader.content(record.entry.name, piece.number)
         if content:
             with reader.file.named():
                 there = unpack(content, there, record.encoder)  # type: ignore[arg-type]
-        whole = there.view(record.entry.dtype.bits)
-        parts.append(whole[max(start - piece.start, 0) : max(min(stop, piece.stop) - piece.start, 0)])
+        parts.append(there.view(record.entry.dtype.bits)[own])
     return np.concatenate(parts)

@@ -47,6 +47,13 @@ def pieces_of(entry: Entry) -> list[Piece]:
     return [Piece(number, start, min(start + step, entry.size)) for number, start in enumerate(starts)]
 
 
+def touched(entry: Entry, start: int, stop: int) -> Iterator[tuple[Piece, slice]]:
+    """The pieces that hold elements [start, stop) of a tensor, each with those of its own that are meant."""
+    step = step_of(entry)
+    for piece in pieces_of(entry)[start // step : -(-stop // step)]:
+        yield piece, slice(max(start - piece.start, 0), max(min(stop, piece.stop) - piece.start, 0))
+
+
 def in_order(work: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:
     """The results of `work` in the order of the items, which a few threads are ahead of: never more than 2 each."""
     with ThreadPoolExecutor(threads) as pool:

@@ -52,9 +52,8 @@ def _entries(tree: object) -> dict[str, object]:
 
 def _element(checkpoint: Checkpoint, tensor: TensorInfo) -> float:
     dtype = tensor.entry.dtype
-    bits = np.empty(1, dtype.bits)
     with checkpoint.open() as reader:
-        reader.read(tensor, 0, 1, bits)
+        bits = reader.bits(tensor)
     if dtype.kind == "int":
         return float(bits[0])
     number = np.empty(1, np.float64)

@@ -139,8 +139,7 @@ class Comparison(Sink):
 
     def _compare(self, name: str, start: int, expected: np.ndarray) -> None:
         info = self.section.tensors[name]
-        found = np.empty(len(expected), info.entry.dtype.bits)
-        self._reader.read(info, start, start + len(expected), found)
+        found = self._reader.bits(info, start, start + len(expected))
         whole = np.uint8 if expected.itemsize > 8 else np.dtype(f"u{expected.itemsize}")
         unequal = (expected.view(whole) != found.view(whole)).reshape(len(expected), -1).any(axis=1)
         count = int(np.count_nonzero(unequal))

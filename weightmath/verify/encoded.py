@@ -60,10 +60,10 @@ def _unequal(expected: Reader, found: Reader, entry: Entry) -> Iterator[Differen
     count, first = 0, -1
     numbers = (0.0, 0.0)
     for piece in pieces_of(entry):
-        pair = []
-        for reader in (expected, found):
-            pair.append(np.empty(piece.count, np.float32))
-            reader.read(reader.checkpoint.section("").tensors[entry.name], piece.start, piece.stop, pair[-1])
+        pair = [
+            reader.bits(reader.checkpoint.section("").tensors[entry.name], piece.start, piece.stop)
+            for reader in (expected, found)
+        ]
         places = np.flatnonzero(pair[0].view(np.uint32) != pair[1].view(np.uint32))
         if len(places) and not count:
             first = piece.start + int(places[0])
