@@ -31,8 +31,8 @@ LAYERS = [
     engine.presence functions recipe flat
     methods engine.plan schema files.stored_number
     engine.tables engine.fusing engine.linear engine.outcome questions files.choice files.inputs
-    engine.frame engine.watch files.outputs files.integers engine.journal files.leftovers
-    engine.selecting engine.traces engine.rounding encoding
+    engine.frame engine.traces engine.watch files.outputs files.integers engine.journal files.leftovers
+    engine.selecting engine.rounding encoding
     engine.steps engine.stream
     engine.program engine.wide_selection effects engine.done
     engine.work

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.engine.whole import plan_of
 from weightmath import functions as f
 from weightmath import methods
@@ -46,10 +44,13 @@ def test_tensors_larger_than_a_chunk_are_alone():
     assert shared(a + b, TILE) == [BIASES, *([weight] for weight in WEIGHTS)]
 
 
-@pytest.mark.parametrize("value", [f.keep_largest(a, 0.5, scope="tensor"), f.truncated_svd(a, rank=1)])
-def test_what_is_collected_whole_is_alone(value):
-    """Its keys, or its elements, are held until the round ends."""
-    assert shared(value) == [BIASES, *([weight] for weight in WEIGHTS)]
+def test_what_is_selected_from_does_too():
+    assert shared(f.keep_largest(a, 0.5, scope="tensor")) == [BIASES, *PAIRS]
+
+
+def test_what_is_collected_whole_is_alone():
+    """Its elements are held until the round ends."""
+    assert shared(f.truncated_svd(a, rank=1)) == [BIASES, *([weight] for weight in WEIGHTS)]
 
 
 def test_what_is_computed_in_another_way_is_elsewhere():

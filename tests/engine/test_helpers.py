@@ -172,3 +172,16 @@ def _entered() -> int:
     one_thread._inside.lock.release()
     with one_thread.one_thread():
         return len(one_thread._inside.found)
+
+
+def test_helpers_select_from_tensors_too(helped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+    ask = helpers.Helpers.ask
+
+    def noted(self: helpers.Helpers, request: tuple[int, object, object]) -> object:
+        rounds.append(request[0])
+        return ask(self, request)
+
+    monkeypatch.setattr(helpers.Helpers, "ask", noted)
+    run(VALUES["selection in a tensor"], settings=Settings(2, 128))
+    assert {0, 1} <= set(rounds)

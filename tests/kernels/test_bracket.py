@@ -56,7 +56,7 @@ def test_samples_lie_apart_within_the_cell(n):
     assert edges[0] >= 0
     assert edges[-1] <= n
     sampled = sum(stop - start for start, stop in ranges)
-    assert min(n, 1 << 20) <= sampled <= 8 << 20
+    assert min(n, n ** (2 / 3), 8 << 20) <= sampled <= 8 << 20
     if n > 1 << 24:
         assert len({start % 1024 for start, _ in ranges}) > 100
 

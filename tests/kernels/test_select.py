@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightmath.kernels import select
+from weightmath.kernels import machine, select
 
 
 def random(shape, dtype="float32", seed=0):
@@ -62,6 +62,37 @@ def test_each_cell_may_keep_a_number_of_its_own():
     wanted = np.array([0, 1, 100, 100, 499, 500])
     mask = select.mask_rows(keys, *select.threshold_rows(keys, wanted), np.empty(x.shape, bool))
     np.testing.assert_array_equal(mask, np.vstack([kept_by_sorting(x[i : i + 1], k) for i, k in enumerate(wanted)]))
+
+
+LOOPS = [False, *([True] if machine.compiler() else [])]
+
+
+@pytest.mark.parametrize("loops", LOOPS)
+@pytest.mark.parametrize("n", [1, 2, 60, 20_000, 300_001])
+@pytest.mark.parametrize("data", DATA)
+def test_one_cell_is_cut_where_a_stable_sort_cuts_it(data, n, loops):
+    keys = select.magnitude_keys(data((1, n)))[0]
+    for k in sorted({1, -(-n // 5), n // 2 or 1, n}):
+        threshold, ties, last = select.cut_of(keys, k, loops=loops)
+        mask = keys > threshold
+        equal = np.flatnonzero(keys == threshold)[:ties]
+        mask[equal] = True
+        np.testing.assert_array_equal(mask, kept_by_sorting(keys[None].view(f"f{keys.itemsize}"), k)[0])
+        assert last == equal[-1]
+
+
+@pytest.mark.parametrize("loops", LOOPS)
+@pytest.mark.parametrize("wrong", ["low", "high"])
+def test_a_sample_that_misleads_costs_time_only(wrong, loops):
+    n = 100_000
+    keys = select.magnitude_keys(random((1, n)))[0]
+    exact = select.cut_of(keys, n // 5, loops=loops)
+    assert (exact[0], exact[1]) == (np.sort(keys)[n - n // 5], 1)
+    sampled = select._SCATTERED[:10_000] * np.uint64(n) >> np.uint64(32)
+    keys[sampled.astype(int)] = 0 if wrong == "low" else np.float32(np.inf).view(np.uint32)
+    below, places = select._around(keys, n - n // 5, loops=loops)
+    assert not 0 <= n - n // 5 - below < places.size
+    assert select.cut_of(keys, n // 5, loops=loops)[0] == np.sort(keys)[n - n // 5]
 
 
 def test_an_empty_cell_keeps_nothing():

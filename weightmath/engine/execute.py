@@ -20,7 +20,7 @@ from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.journal import JournalFile
 from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
-from weightmath.engine.plan import REDUCTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
+from weightmath.engine.plan import SELECTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
 from weightmath.engine.program import Program
 from weightmath.engine.stream import Io, Progress
 from weightmath.engine.tables import Tables
@@ -149,10 +149,10 @@ class _Run:
         worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
         count = self.settings.threads - 1 if worth else 0
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
-            stages = self.order.stages(self.grouping.groups(wanted), wanted)
-            crew = Crew(stages, partial(self._work, helpers), self._complete)
             # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.
-            crew.run(helpers.threads + 1 if helpers.threads else self.settings.threads)
+            threads = helpers.threads + 1 if helpers.threads else self.settings.threads
+            stages = self.order.stages(self.grouping.groups(wanted), wanted, between=threads)
+            Crew(stages, partial(self._work, helpers), self._complete).run(threads)
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
 
@@ -190,13 +190,13 @@ class _Run:
         """A chunk that a helper has done, packed; None if this thread is to do it.
 
         A helper is told what earlier rounds have worked out here, a few numbers for most tensors, and keeps it. Whole
-        tensors, and keys of which some are selected, stay in the process that collects them.
+        tensors stay in the process that collects them.
         """
         if not helpers.threads:
             return None
         *before, program = item.group.programs[: item.round + 1]
         needed = [node for earlier in before for node in earlier.completes]
-        if any(node.op not in REDUCTIONS for node in program.completes) or any(n.op in WHOLE_TENSOR for n in needed):
+        if any(node.op in WHOLE_TENSOR for node in (*program.completes, *needed)):
             return None
         known = tuple(Kept(node, e, self.tables.local[node][e]) for node in needed for e in item.group.entries)
         return helpers.ask((item.round, item.pieces, self.done.packed((0, known))))
@@ -250,6 +250,8 @@ class _Run:
             return
         group, number = stage
         for node in group.programs[number].completes:
+            if node.op in SELECTIONS:  # known since the chunk with all of the tensor
+                continue
             for entry in group.entries:
                 self.tables.complete(node, entry)
         if number < group.last:

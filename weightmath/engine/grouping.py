@@ -54,7 +54,7 @@ class Grouping:
                 last, own = keys[entry], self.programs(entry, wanted, cache)
             if size == 0 or not own:
                 continue
-            if size > self._chunk or wanted.sampling or not _is_light(own):
+            if size > self._chunk or wanted.sampling or not all(program.is_light for program in own):
                 yield self._group([entry], own)
                 continue
             if filled[own] + size > self._chunk:
@@ -99,8 +99,3 @@ class Grouping:
             return ()
         feeds = [(s.argument, partial(s.step, sampling=wanted.sampling)) for s in selections]
         return compiler.rounds(folds, outputs, wanted.kept, feeds)
-
-
-def _is_light(programs: Sequence[Program]) -> bool:
-    """Whether these hold nothing of a tensor, such as its keys to select from, until the end of a round."""
-    return all(node.op in REDUCTIONS for program in programs for node in program.completes)

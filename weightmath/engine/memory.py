@@ -33,7 +33,7 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
     part = min(settings.chunk, PART_TILES * TILE)
     held = sum(node.source.held for node in plan.nodes if node.source is not None)
     per_thread = (_registers(plan, settings) + _WORK_ARRAYS) * part * width + held
-    return settings.threads * per_thread + _tables(plan) + _selections(plan) + _whole_tensors(plan, settings)
+    return settings.threads * per_thread + _tables(plan) + _selections(plan, settings) + _whole_tensors(plan, settings)
 
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
@@ -66,14 +66,14 @@ def _tables(plan: Plan) -> int:
     return statistics * len(plan.layout) * 100
 
 
-def _selections(plan: Plan) -> int:
-    """Keys that selections hold: of whole tensors, and of what brackets of larger cells collect."""
+def _selections(plan: Plan, settings: Settings) -> int:
+    """Keys that selections hold: each thread of a whole tensor, and all of what brackets of larger cells collect."""
     total = 0
     for node in plan.nodes:
         if node.op in SELECTIONS:
             cells = _wide_cells(plan, node)
             total += cells * budget_of(cells)
-            total += 3 * GATHER_LIMIT * 4 if node.domain >= Domain.TENSOR else 0
+            total += settings.threads * GATHER_LIMIT * 4 if node.domain >= Domain.TENSOR else 0
     return total
 
 

@@ -1,13 +1,14 @@
 """The order of work of a reading: its stages, the pieces of work of each, and what of them is done already.
 
 A tensor whose own statistics are needed goes through *rounds*: each round reads it once more, while it is still in the
-page cache. Between a tensor's round and its next stands a round of the next tensor, so that threads seldom wait for
-each other.
+page cache. Between a round of a group and its next stand rounds of the groups that follow, so that threads seldom wait
+for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from weightmath.engine.done import Done
@@ -40,13 +41,17 @@ class Order:
         self._chunk = chunk
         self._only = only
 
-    def stages(self, groups: Iterable[Group], wanted: Wanted) -> Iterator[Stage]:
-        """Rounds of groups, a round of the next tensor between two of one; then what is only copied."""
-        waiting: list[tuple[Group, list[list[Unit]]]] = []
+    def stages(self, groups: Iterable[Group], wanted: Wanted, between: int = 1) -> Iterator[Stage]:
+        """Rounds of groups, rounds of `between` other groups between two of one; then what is only copied.
+
+        Where whole tensors are held from round to round, the next group is all that comes between.
+        """
+        waiting: list[_Waiting] = []
         for group in groups:
             if wanted.outputs and self._only is not None and self._only.keys().isdisjoint(group.entries):
                 continue
-            waiting.append((group, self._rounds(group, wanted)))
+            is_light = all(program.is_light for program in group.programs)
+            waiting.append(_Waiting(group, self._rounds(group, wanted), between if is_light else 1))
             yield from _due(waiting)
         while waiting:
             yield from _due(waiting)
@@ -74,6 +79,9 @@ class Order:
         """The chunks of a round; those of the last one are noted, but for samples."""
         if not group.programs[number].steps:  # all that was wanted is known after the rounds before
             return []
+        if group.programs[number].gathers:
+            shapes = ((entry, self._entries[entry]) for entry in group.entries)
+            return [Unit(group, number, tuple(piece for entry, e in shapes for piece in pieces(entry, e, e.size)))]
         chunks = self._chunks(group, wanted, is_last=number == group.last)
         if wanted.sampling or number < group.last:
             return [Unit(group, number, chunk) for chunk in chunks]
@@ -92,8 +100,20 @@ class Order:
         return [(piece,) for piece in pieces(entry, shape, self._chunk)]
 
 
-def _due(waiting: list[tuple[Group, list[list[Unit]]]]) -> Iterator[Stage]:
-    """The next round of each waiting group, newest first; groups that are through leave."""
-    for group, rounds in reversed(waiting):
-        yield (group, len(group.programs) - len(rounds)), list(rounds.pop(0))
-    waiting[:] = [(group, rounds) for group, rounds in waiting if rounds]
+@dataclass
+class _Waiting:
+    """A group with the rounds that are to come: one now, and one whenever so many other groups have had a turn."""
+
+    group: Group
+    rounds: list[list[Unit]]
+    between: int
+    turns: int = 0
+
+
+def _due(waiting: list[_Waiting]) -> Iterator[Stage]:
+    """The next rounds of the groups whose turn it is, newest first; groups that are through leave."""
+    for each in reversed(waiting):
+        if each.turns % each.between == 0:
+            yield (each.group, len(each.group.programs) - len(each.rounds)), list(each.rounds.pop(0))
+        each.turns += 1
+    waiting[:] = [each for each in waiting if each.rounds]

@@ -15,7 +15,7 @@ from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
 from weightmath.engine.frame import Bound, Call, Frame, Home, Slots, Step
 from weightmath.engine.fusing import Fused, fuse, is_worth
-from weightmath.engine.plan import PAIRWISE, REDUCTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.engine.plan import PAIRWISE, REDUCTIONS, SELECTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
 from weightmath.kernels import loops
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
@@ -49,6 +49,16 @@ class Program:
     packable: bool  # whether several small tensors may be computed as one array
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
     nodes: tuple[Vector, ...]  # what the steps compute or look up, operands first
+
+    @property
+    def is_light(self) -> bool:
+        """Whether no whole tensors are held when it is through."""
+        return not any(node.op in WHOLE_TENSOR for node in self.completes)
+
+    @cached_property
+    def gathers(self) -> bool:
+        """Whether a tensor must come by whole, for selections from it."""
+        return any(node.op in SELECTIONS for node in self.completes)
 
     @cached_property
     def reads(self) -> tuple[Vector, ...]:
@@ -228,7 +238,9 @@ class Compiler:
                 made.append(self._step(each, at(each), each in compared))
         # Of inputs that are there as they are stored.
         stored = {slots[node] for each in planned if isinstance(each, Fused) for node in each.inputs}
-        made += [_feed(node, tuple(map(slot, _operands(node))), homes) for node in statistics]
+        made += [
+            _feed(number, node, tuple(map(slot, _operands(node))), homes) for number, node in enumerate(statistics)
+        ]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
         for output in outputs:
@@ -282,8 +294,10 @@ def _loop(
     yield steps.fused(run, slots, homes)
 
 
-def _feed(node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:
-    """The step that hands a statistic its operands."""
+def _feed(number: int, node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:
+    """The step that hands a statistic its operands; it is the one of that number in its program."""
+    if node.op in SELECTIONS:
+        return selecting.gather(number, node, slots[0])
     plain = all(isinstance(homes[slot], str) for slot in slots)
     return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Slots(-1, slots, plain))
 

@@ -1,4 +1,8 @@
-"""Steps of selections: keys of the values, cuts of cells within a chunk, and what a cut says of each element."""
+"""Steps of selections: keys of the values, cuts of cells within a chunk, and what a cut says of each element.
+
+A cell within one tile is cut where it is used. A larger tensor of up to GATHER_LIMIT elements goes through a round
+before, which holds the keys of all of it; what is larger still, or wider than a tensor, is for wide_selection.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,24 @@ import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Slots, Step
-from weightmath.engine.tables import quantile_of
-from weightmath.kernels.bracket import Cut, keep_tile, mask_tile
+from weightmath.engine.plan import GATHER_LIMIT
+from weightmath.engine.traces import Kept
+from weightmath.kernels.bracket import Cut, keep_tile, mask_tile, trivial_cut
 from weightmath.kernels.elementwise import select
 from weightmath.kernels.scratch import borrow
 from weightmath.kernels.select import (
+    cut_of,
     descending,
     keep_count,
     key_dtype,
     magnitude_keys,
     mask_rows,
+    quantile_rows,
     threshold_rows,
     value_keys,
 )
-from weightmath.scope import Domain
+from weightmath.layout import Entry
+from weightmath.scope import Domain, tile_at, tile_span
 
 
 def cells_of(node: Vector, values: np.ndarray) -> np.ndarray:
@@ -30,11 +38,11 @@ def cells_of(node: Vector, values: np.ndarray) -> np.ndarray:
     return values if node.domain == Domain.ROW else values.reshape(1, -1)
 
 
-def keys_of(node: Vector, frame: Frame, slot: int) -> np.ndarray:
+def keys_of(node: Vector, frame: Frame, slot: int, out: np.ndarray | None = None) -> np.ndarray:
     """The keys that a selection orders the values in a slot by, in the chunk's shape; in memory that is reused."""
     dtype = frame.plan.key_dtype(node, frame.pieces[0].entry)
     values = np.ascontiguousarray(frame.elements(slot), dtype=dtype)
-    keys = borrow("selecting.keys", values.shape, key_dtype(dtype))
+    keys = borrow("selecting.keys", values.shape, key_dtype(dtype)) if out is None else out
     if node.op == "quantile":
         return value_keys(values, out=keys)
     magnitude_keys(values, out=keys)
@@ -45,7 +53,7 @@ def quantile(node: Vector, at: Slots) -> Step:
     """The quantile of each cell within the chunk."""
 
     def step(frame: Frame) -> None:
-        values = quantile_of(cells_of(node, keys_of(node, frame, at.args[0])), node.option("q"))
+        values = quantile_rows(cells_of(node, keys_of(node, frame, at.args[0])), node.option("q"))
         frame.values[at.out] = values[:, None] if node.domain == Domain.ROW else float(values[0])
 
     return step
@@ -56,10 +64,56 @@ def cut(node: Vector, at: Slots) -> Step:
 
     def step(frame: Frame) -> None:
         keys = cells_of(node, keys_of(node, frame, at.args[0]))
-        density = float(frame.plan.facts.static[node.args[1]][frame.pieces[0].entry])
-        frame.values[at.out] = threshold_rows(keys, keep_count(density, keys.shape[1]))
+        k = _kept(node, frame, keys.shape[1])
+        frame.values[at.out] = threshold_rows(keys, k, loops=in_loops(node, frame))
 
     return step
+
+
+def gather(number: int, node: Vector, slot: int) -> Step:
+    """The cuts or quantiles of a tensor that one thread goes through part by part, once the last part is there.
+
+    number   of this one among the selections that are gathered together
+    """
+
+    def step(frame: Frame) -> None:
+        piece = frame.pieces[0]
+        entry = frame.plan.layout.entries[piece.entry]
+        dtype = key_dtype(frame.plan.key_dtype(node, piece.entry))
+        keys = borrow(f"selecting.gathered.{number}", (GATHER_LIMIT,), dtype)[: entry.size]
+        keys_of(node, frame, slot, out=keys[piece.start : piece.stop].reshape(frame.shape))
+        if piece.stop == entry.size:
+            frame.traces.append(Kept(node, piece.entry, _of_tensor(node, frame, entry, keys)))
+
+    return step
+
+
+def _of_tensor(node: Vector, frame: Frame, entry: Entry, keys: np.ndarray) -> Any:
+    """The quantile or cut of a tensor whose keys are all there; an array or list of those of its rows."""
+    row = entry.row_size if node.domain == Domain.ROW else entry.size
+    if node.op == "quantile":
+        values = quantile_rows(keys.reshape(-1, row), node.option("q"))
+        return values if node.domain == Domain.ROW else float(values[0])
+    k = _kept(node, frame, row)
+    loops = in_loops(node, frame)
+    found = [_cut(keys[start : start + row], k, start, entry, loops=loops) for start in range(0, entry.size, row)]
+    return found if node.domain == Domain.ROW else found[0]
+
+
+def _cut(keys: np.ndarray, k: int, offset: int, entry: Entry, *, loops: bool) -> Cut:
+    """The cut of a cell that begins there in its tensor: the tile of the last tie, and the ties within that tile."""
+    trivial = trivial_cut(keys.size, k, keys.dtype)
+    if trivial is not None:
+        return trivial
+    threshold, _, last = cut_of(keys, k, loops=loops)
+    number = tile_at(entry, offset + last)
+    first = tile_span(entry, number)[0] - offset
+    return Cut(threshold, number, int(np.count_nonzero(keys[first : last + 1] == threshold)))
+
+
+def _kept(node: Vector, frame: Frame, size: int) -> int:
+    """How many of so many elements a cut keeps."""
+    return keep_count(float(frame.plan.facts.static[node.args[1]][frame.pieces[0].entry]), size)
 
 
 def keep(node: Vector, at: Slots) -> Step:

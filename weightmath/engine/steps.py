@@ -15,7 +15,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Bound, Call, Frame, Home, Raw, Slots, Step
 from weightmath.engine.fusing import Fused
 from weightmath.engine.plan import WHOLE_TENSOR, Output
-from weightmath.engine.selecting import cells_of, keys_of
+from weightmath.engine.selecting import cells_of
 from weightmath.engine.traces import Kept, KeptRows, States
 from weightmath.kernels import loops, random, whole
 from weightmath.kernels.elementwise import KERNELS
@@ -247,12 +247,12 @@ def accumulate(node: Vector, at: Slots) -> Step:
 
 
 def gather(node: Vector, at: Slots) -> Step:
-    """Whole tensors, or their keys, for what must see them at once."""
+    """Whole tensors, for what must see them at once."""
 
     def step(frame: Frame) -> None:
         piece = frame.pieces[0]
         for position, slot in enumerate(at.args):
-            values = frame.elements(slot) if node.op in WHOLE_TENSOR else keys_of(node, frame, slot)
+            values = frame.elements(slot)
             gathered = frame.tables.gathered(node, piece.entry, position, values.dtype)
             gathered[piece.start : piece.stop] = values.reshape(-1)
 

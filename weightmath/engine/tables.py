@@ -17,19 +17,9 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.plan import WHOLE_TENSOR, Plan
 from weightmath.kernels import whole
-from weightmath.kernels.bracket import Cut
 from weightmath.kernels.reduce import REDUCTIONS, Reduction
-from weightmath.kernels.select import (
-    any_nan,
-    interpolate,
-    keep_count,
-    quantile_rank,
-    rank_rows,
-    threshold_rows,
-    value_of,
-)
 from weightmath.layout import Entry
-from weightmath.scope import Domain, rows_are_cut, tile, tile_at, tile_count
+from weightmath.scope import Domain, rows_are_cut, tile_count
 
 
 class Tables:
@@ -67,7 +57,8 @@ class Tables:
         shape = self.plan.layout.entries[entry]
         if (node, entry) in self._gathered:
             operands = [operand for _, operand in sorted(self._gathered.pop((node, entry)).items())]
-            self.keep(node, entry, self._finish_gathered(node, operands, entry))
+            made = whole.evaluate(node, [operand.reshape(shape.shape) for operand in operands])
+            self.keep(node, entry, made.reshape(-1).astype(self.plan.compute_dtypes[entry].bits))
             return
         reduction = REDUCTIONS[node.op]
         states = self._tiles.pop((node, entry), None)
@@ -122,23 +113,6 @@ class Tables:
             raise AssertionError(f"`{node}` of `{shape.name}` is needed before it is known")
         return _of_nothing(node, shape)
 
-    def _finish_gathered(self, node: Vector, operands: Sequence[np.ndarray], entry: int) -> Any:
-        """What whole tensors say: the values of a matrix function, quantiles, or the cuts of a selection."""
-        shape = self.plan.layout.entries[entry]
-        if node.op in WHOLE_TENSOR:
-            made = whole.evaluate(node, [operand.reshape(shape.shape) for operand in operands])
-            return made.reshape(-1).astype(self.plan.compute_dtypes[entry].bits)
-        rows = shape.rows if node.domain == Domain.ROW else 1
-        cells = operands[0].reshape(rows, -1)
-        if node.op == "quantile":
-            values = quantile_of(cells, node.option("q"))
-            return values if node.domain == Domain.ROW else float(values[0])
-        k = keep_count(float(self.plan.facts.static[node.args[1]][entry]), cells.shape[1])
-        thresholds, ties = threshold_rows(cells, k)
-        return [
-            _locate(cells[row], thresholds[row], int(ties[row]), row * cells.shape[1], shape) for row in range(rows)
-        ]
-
 
 def _of_nothing(node: Vector, shape: Entry) -> Any:
     """A statistic of no elements, or of rows that no operand has."""
@@ -158,22 +132,3 @@ def _fold_tiles(reduction: Reduction, states: np.ndarray | None, rows: int, vect
         return reduction.empty(rows, vectors)
     by_row = states.reshape(rows, len(states) // rows, states.shape[1])
     return reduce(reduction.fold, (by_row[:, i] for i in range(by_row.shape[1])))
-
-
-def quantile_of(cells: np.ndarray, q: float) -> np.ndarray:
-    """The q-quantile of each row of value keys; 0 for empty rows, NaN for those that hold one."""
-    if cells.shape[1] == 0:
-        return np.zeros(len(cells))
-    rank, fraction = quantile_rank(q, cells.shape[1])
-    low, high = rank_rows(cells, rank)
-    return np.where(any_nan(cells), np.nan, interpolate(value_of(low), value_of(high), fraction))
-
-
-def _locate(keys: np.ndarray, threshold: Any, ties: int, offset: int, entry: Entry) -> Cut:
-    """The tile in which the last tie that is kept lies, and how many ties are kept within it."""
-    if ties == 0:
-        return Cut(int(threshold), -1, 0)
-    equal = np.flatnonzero(keys == threshold)
-    number = tile_at(entry, offset + int(equal[ties - 1]))
-    start = tile(entry, number).start - offset
-    return Cut(int(threshold), number, int(np.count_nonzero(equal[:ties] >= start)))

@@ -17,7 +17,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.tables import Tables
 from weightmath.kernels.bracket import Cut, Tally
 
-FORMAT = 3  # of what `pack` makes, and of which tensors share a chunk: an older journal is not understood
+FORMAT = 4  # of what `pack` makes, and of which tensors share a chunk: an older journal is not understood
 
 
 class Run(Protocol):

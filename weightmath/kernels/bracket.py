@@ -75,11 +75,14 @@ def trivial_cut(n: int, k: int, dtype: npt.DTypeLike) -> Cut | None:
 def sample_ranges(n: int, itemsize: int = 4, budget: int = BUDGET) -> list[tuple[int, int]]:
     """The parts (start, stop) of a cell of n elements to sample, in flat order: all of it where it is small.
 
-    Blocks of 4,096 elements, a million elements in all or as many more as keep the bracket within half of the
-    budget, yet no more than fill the budget: one reading is expected to do up to 2e9 float32 elements at 32 MiB.
-    Where many cells are selected from at once, `budget` is the share of one.
+    Blocks of 4,096 elements, as many in all as keep the work on the sample and on what its bracket collects least, or
+    as many more as keep the bracket within half of the budget, yet no more than fill the budget: one reading
+    is expected to do up to 2e9 float32 elements at 32 MiB. Where many cells are selected from at once, `budget` is the
+    share of one.
     """
-    wanted = min(max(1 << 20, (10 * itemsize * n // budget) ** 2), budget // itemsize)
+    # Of m samples a bracket holds up to some 4 n / sqrt(m) keys, each of which costs three times a sample, as it goes
+    # from process to process: the least for both is m = (6 n) ** (2 / 3).
+    wanted = min(max(int((6 * n) ** (2 / 3)), (10 * itemsize * n // budget) ** 2), budget // itemsize)
     wanted = max(wanted, 16 * _BLOCK)
     if n <= wanted:
         return [(0, n)]

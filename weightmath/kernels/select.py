@@ -13,10 +13,13 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from weightmath.kernels.fixed_loops import count_magnitudes
 from weightmath.kernels.scratch import borrow
 
 _KEYS: dict[int, np.dtype] = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 _FLOATS: dict[int, np.dtype] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
+_LARGE = 1 << 14  # keys of a cell from which a sample of them pays
+_SCATTERED = np.arange(1 << 16, dtype=np.uint64) * np.uint64(2654435769) % np.uint64(1 << 32)  # of 2^32
 _SIGNS: dict[int, np.unsignedinteger] = {4: np.uint32(1 << 31), 8: np.uint64(1 << 63)}
 
 
@@ -85,12 +88,60 @@ def keep_count(density: float, n: int) -> int:
     return max(exact, 1) if density > 0 and n > 0 else exact
 
 
-def threshold_rows(keys: np.ndarray, k: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cut_of(keys: np.ndarray, k: int, *, loops: bool = False) -> tuple[int, int, int]:
+    """Where to cut one cell so that exactly its k largest keys stay.
+
+    Keys between two of a sample hold the wanted rank: only these, a few percent, are looked at more closely.
+
+    Parameters
+        keys   (n,) unsigned integers, unchanged by the call
+        k      elements to keep, 1 to n
+        loops  whether a loop of machine code may look: the keys are `magnitude_keys`
+    Returns
+        threshold  everything above it stays
+        ties       how many keys equal to it stay, the first ones
+        last       the place of the last one of these
+    """
+    rank = keys.size - k
+    below, places = _around(keys, rank, loops=loops)
+    if not 0 <= rank - below < places.size:  # the sample has misled
+        below, places = 0, np.arange(keys.size)
+    near = keys[places]
+    threshold = np.partition(near, rank - below)[rank - below]
+    ties = k - (keys.size - below - near.size) - int(np.count_nonzero(near > threshold))
+    return int(threshold), ties, int(places[near == threshold][ties - 1])
+
+
+def _around(keys: np.ndarray, rank: int, *, loops: bool) -> tuple[int, np.ndarray]:
+    """How many keys are below a range that should hold the one at that rank, and where those in the range are."""
+    n = keys.size
+    # Of m samples the range holds some 4 n / sqrt(m) keys: to look at both is least work at m = (2 n) ** (2 / 3).
+    # Multiples of the golden ratio scatter them: a fixed stride could fall in step with the rows.
+    at = (_SCATTERED[: int((2 * n) ** (2 / 3))] * np.uint64(n)) >> np.uint64(32)
+    sample = np.sort(keys[at.astype(np.intp)])
+    share = rank / n
+    margin = 5 * math.sqrt(share * (1 - share) * sample.size) + 3
+    first, last = math.floor(share * sample.size - margin), math.ceil(share * sample.size + margin)
+    low = sample[first] if first >= 0 else keys.dtype.type(0)
+    high = sample[last] if last < sample.size else keys.dtype.type(np.iinfo(keys.dtype).max)
+    inside = borrow("select.inside", keys.shape, bool)
+    if loops:
+        below = count_magnitudes(keys.view(_FLOATS[keys.itemsize]), int(low), int(high), inside)
+    else:
+        np.less(keys, low, out=inside)
+        below = int(np.count_nonzero(inside))
+        np.greater_equal(keys, low, out=inside)
+        np.logical_and(inside, np.less_equal(keys, high, out=borrow("select.through", keys.shape, bool)), out=inside)
+    return below, np.flatnonzero(inside)
+
+
+def threshold_rows(keys: np.ndarray, k: int | np.ndarray, *, loops: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Where to cut each cell so that exactly its k largest keys stay.
 
     Parameters
-        keys  (cells, n) unsigned integers, unchanged by the call
-        k     elements to keep, 0 to n: one number, or (cells,) integers
+        keys   (cells, n) unsigned integers, unchanged by the call
+        k      elements to keep, 0 to n: one number, or (cells,) integers
+        loops  as for `cut_of`
     Returns
         threshold  (cells,) keys: everything above it stays
         ties       (cells,) int64: how many keys equal to it stay, the first ones in flat order
@@ -99,6 +150,10 @@ def threshold_rows(keys: np.ndarray, k: int | np.ndarray) -> tuple[np.ndarray, n
     wanted = np.broadcast_to(np.asarray(k, np.int64), (cells,))
     threshold = np.full(cells, np.iinfo(keys.dtype).max, keys.dtype)
     ties = np.zeros(cells, np.int64)
+    if keys.shape[1] >= _LARGE:
+        for row in np.flatnonzero(wanted):
+            threshold[row], ties[row], _ = cut_of(keys[row], int(wanted[row]), loops=loops)
+        return threshold, ties
     for each in np.unique(wanted):
         rows = wanted == each
         if each > 0:
@@ -164,3 +219,12 @@ def rank_rows(keys: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     top = _largest(keys, n - rank)
     at = top[:, 0].copy()
     return at, top[:, 1:].min(axis=1) if rank + 1 < n else at
+
+
+def quantile_rows(cells: np.ndarray, q: float) -> np.ndarray:
+    """The q-quantile of each row of value keys; 0 for empty rows, NaN for those that hold one."""
+    if cells.shape[1] == 0:
+        return np.zeros(len(cells))
+    rank, fraction = quantile_rank(q, cells.shape[1])
+    low, high = rank_rows(cells, rank)
+    return np.where(any_nan(cells), np.nan, interpolate(value_of(low), value_of(high), fraction))

@@ -83,7 +83,7 @@ class Selector:
         The wanted rank is expected within five standard errors of its place in the sample. The error is taken from
         the spread between blocks, for elements of one block are alike, and is at least that of independent draws.
         """
-        pooled = np.sort(np.concatenate([block.reshape(-1) for block in blocks]))
+        pooled = np.sort(np.concatenate(blocks))
         m = pooled.size
         if m == self.n:
             margin = 0.0
@@ -126,10 +126,11 @@ def _standard_error(blocks: Sequence[np.ndarray], pooled: np.ndarray, share: flo
     """Standard error, in elements, of how many of the sample are below the key at that share of the cell."""
     m = pooled.size
     key = pooled[min(int(share * m), m - 1)]
-    sizes = np.array([block.size for block in blocks], np.float64)
+    sizes = np.array([block.size for block in blocks])
+    starts, keys = np.cumsum(sizes) - sizes, np.concatenate(blocks)
     errors = [math.sqrt(share * (1 - share) * m)]
     for compare in (np.less, np.less_equal):
-        counts = np.array([np.count_nonzero(compare(block, key)) for block in blocks], np.float64)
+        counts = np.add.reduceat(compare(keys, key), starts, dtype=np.int64)
         deviations = counts - sizes * (counts.sum() / m)
         errors.append(math.sqrt((deviations**2).sum() * len(blocks) / (len(blocks) - 1)))
     return max(errors)
