@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import add
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from weightmath.checkpoint.mosaic import before, indices
 from weightmath.errors import CheckpointError
 
 Fill = Callable[[int, np.ndarray], None]  # reads elements of one tensor, from that one on, as many as the array takes
+
+R = TypeVar("R", bound="Reader")
 
 _BETWEEN = 512  # bytes between two tensors that cost less to read than a second call
 
@@ -39,7 +42,7 @@ class Reader:
             self.close()
             raise
 
-    def __enter__(self) -> Reader:
+    def __enter__(self: R) -> R:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,20 +29,16 @@ class DeltaCheckpoint(Checkpoint):
         return _Decoding(self)
 
 
-class _Decoding(Reader):
+class _Decoding(DeltaReader):
     def __init__(self, checkpoint: DeltaCheckpoint) -> None:
-        super().__init__(checkpoint)
-        self._delta = DeltaReader(checkpoint.source)
-
-    def __exit__(self, *error: object) -> None:
-        self._delta.close()
-        super().__exit__(*error)
+        super().__init__(checkpoint.source)
+        self.checkpoint = checkpoint
 
     def reading(self, tensor: TensorInfo) -> Fill:
         """What reads elements of a tensor, decoded."""
 
         def fill(start: int, out: np.ndarray) -> None:
-            out[:] = self._delta.values(tensor.entry.name, start, start + len(out))
+            out[:] = self.values(tensor.entry.name, start, start + len(out))
 
         return fill
 

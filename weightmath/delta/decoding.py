@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 
 import numpy as np
 
-from weightmath.checkpoint.description import Stamp
+from weightmath.checkpoint import Reader
 from weightmath.delta.container import DeltaFile, unsound
 from weightmath.delta.description import Record
 from weightmath.delta.encoders import ENCODERS, Form
@@ -22,58 +21,26 @@ _CACHED = 16  # decoded pieces
 HELD = _CACHED * 4 * PIECE  # bytes of them at most
 
 
-class DeltaReader:
-    """An open delta file. A context manager; CheckpointError if the file has changed since it was opened first.
+class DeltaReader(Reader):
+    """An open delta file, with the numbers that it stands for.
 
     Who reads the first piece of a tensor compares all of its bytes with their checksum: CheckpointError for damage.
     """
 
     def __init__(self, file: DeltaFile) -> None:
+        super().__init__(file.checkpoint)
         self.file = file
-        self._descriptor: int | None = os.open(file.path, os.O_RDONLY)
         self._decoded: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._sound: set[str] = set()
         self._lock, self._checking = threading.Lock(), threading.Lock()
-        try:
-            self.check_unchanged()
-        except CheckpointError:
-            self.close()
-            raise
-
-    def __enter__(self) -> DeltaReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; harmless if it is closed."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def check_unchanged(self) -> None:
-        """CheckpointError if the file was changed or replaced."""
-        assert self._descriptor is not None
-        (stamp,) = self.file.checkpoint.stamps
-        if not Stamp.of(os.fstat(self._descriptor)) == Stamp.of(os.stat(self.file.path)) == stamp:
-            raise CheckpointError("changed while it was read", where=str(self.file.path), hint="run it again")
 
     def content(self, name: str, number: int) -> bytes:
         """The bytes of a piece, as they are stored; none where the piece changes nothing."""
         with self._checking:
-            if name not in self._sound and not self.file.is_sound(name, self.read):
+            if name not in self._sound and not self.file.is_sound(name, self.read_bytes):
                 raise CheckpointError(unsound(name), where=str(self.file.path), hint=DAMAGED)
             self._sound.add(name)
-        return self.read(*self.file.span(name, number))
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the file; CheckpointError if it ends before."""
-        assert self._descriptor is not None
-        found = os.pread(self._descriptor, length, offset)
-        if len(found) != length:
-            raise CheckpointError("ends before its last tensor", where=str(self.file.path))
-        return found
+        return self.read_bytes(*self.file.span(name, number))
 
     def values(self, name: str, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) of a tensor that is stored as numbers, as float32."""

@@ -189,7 +189,7 @@ class DeltaStage:
         if length:
             way: Way = record.encoder  # type: ignore[assignment]
             with self.file.named():
-                known = unpack(self.reader.read(begin, length), known, way)
+                known = unpack(self.reader.read_bytes(begin, length), known, way)
         return known.view(record.entry.dtype.bits)[start - piece.start : stop - piece.start]
 
     @cached_property
@@ -214,14 +214,14 @@ class DeltaStage:
         return found
 
     def _rest_piece(self, number: int, start: int, stop: int) -> bytes:
-        content = self.reader.read(*self.file.span(REST, number))
+        content = self.reader.read_bytes(*self.file.span(REST, number))
         known = rest_known(self.before, start, stop)
         try:
             with self.file.named():
                 return unpacked(content, stop - start, known)
         except CheckpointError:
             # Sound bytes that cannot be unpacked were packed after others than these.
-            if self.file.is_sound(REST, self.reader.read):
+            if self.file.is_sound(REST, self.reader.read_bytes):
                 raise self._other_file() from None
             raise
 
