@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -55,14 +55,20 @@ def _matching(mappings: Sequence[Mapping], patterns: Sequence[str], kept: tuple[
             yield _drop(pair[2], pair[3], dotted(path))
     # An earlier pattern may have taken what one of the others matches as well.
     others = [pattern for number, pattern in enumerate(patterns) if number not in used]
-    check_matches(others, [dotted((*mapping.path, key)) for mapping in mappings for key in mapping.keys])
+    check_matches(others, (dotted((*mapping.path, key)) for mapping in mappings for key in mapping.keys))
 
 
-def check_matches(drop: Sequence[str], entries: Sequence[str]) -> None:
+def is_dropped(path: tuple[PathKey, ...], patterns: Patterns) -> bool:
+    """Whether patterns match what hangs at a path, or what holds it."""
+    return any(patterns.matches(dotted(path[:depth])) for depth in range(1, len(path) + 1))
+
+
+def check_matches(drop: Sequence[str], entries: Iterable[str]) -> None:
     """OutputError for a pattern that matches none of the entries, dotted paths."""
+    known = list(entries) if drop else []
     for pattern in drop:
-        if not any(map(Patterns([pattern]).matches, entries)):
-            hint = nearest(pattern, entries) or "`weightmath inspect` shows what there is"
+        if not any(map(Patterns([pattern]).matches, known)):
+            hint = nearest(pattern, known) or "`weightmath inspect` shows what there is"
             raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
 
 

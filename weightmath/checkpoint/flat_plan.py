@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from weightmath.checkpoint.description import PathKey, Section, TensorInfo, dotted
-from weightmath.checkpoint.drop import check_matches
+from weightmath.checkpoint.drop import check_matches, is_dropped
 from weightmath.checkpoint.image import TensorPlan, Wishes
 from weightmath.errors import OutputError
 from weightmath.layout import Patterns
@@ -48,10 +48,9 @@ def plan_flat(section: Section, wishes: Wishes) -> FlatPlan:
 
 def _kept(section: Section, drop: Sequence[str], computed: frozenset[str]) -> Iterator[TensorInfo]:
     patterns = Patterns(drop)
-    check_matches(drop, list(_entries(section.checkpoint.tree, ())) if drop else ())
+    check_matches(drop, _entries(section.checkpoint.tree, ()))
     for tensor in section.tensors.values():
-        ways = (dotted(tensor.path[:depth]) for depth in range(1, len(tensor.path) + 1))
-        if not any(map(patterns.matches, ways)):
+        if not is_dropped(tensor.path, patterns):
             yield tensor
         elif tensor.entry.name in computed:
             raise OutputError(f"`drop:` leaves out `{tensor.entry.name}`, which is computed")

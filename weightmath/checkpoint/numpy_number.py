@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _CODE = re.compile(r"[fiu][1248]|b1")
 def numpy_number(call: Call) -> float | int | bool | None:
     """The number that a call of numpy's `scalar(dtype, bytes)` stands for, or None for any other call."""
     is_plain = not (call.states or call.pairs or call.items)
-    parts = _arguments(call, 2) if is_plain and str(call.function) in _SCALARS else None
+    parts = _arguments(call, _SCALARS, 2) if is_plain else None
     if parts is None:
         return None
     dtype, data = _dtype(parts[0]), _bytes(parts[1])
@@ -25,20 +26,18 @@ def numpy_number(call: Call) -> float | int | bool | None:
     return number
 
 
-def _arguments(value: Value, least: int) -> list[Value] | None:
-    """The arguments of a call, if it has at least that many."""
-    if not isinstance(value, Call) or not isinstance(value.arguments, Tuple):
+def _arguments(value: Value, functions: Sequence[str], least: int) -> list[Value] | None:
+    """The arguments of a call of one of these functions, if it has at least that many."""
+    if not isinstance(value, Call) or not isinstance(value.arguments, Tuple) or str(value.function) not in functions:
         return None
     return value.arguments.items if len(value.arguments.items) >= least else None
 
 
 def _dtype(value: Value) -> np.dtype | None:
     """What `numpy.dtype("f8", ...)` is, with the byte order that its state says."""
-    parts = _arguments(value, 1)
-    if parts is None or not isinstance(value, Call) or str(value.function) != "numpy.dtype":
-        return None
-    code = parts[0]
-    if not isinstance(code, str) or not _CODE.fullmatch(code):
+    parts = _arguments(value, ("numpy.dtype",), 1)
+    code = parts[0] if parts else None
+    if not isinstance(value, Call) or not isinstance(code, str) or not _CODE.fullmatch(code):
         return None
     state = value.states[0] if value.states else None
     big = isinstance(state, Tuple) and state.items[1:2] == [">"]
@@ -52,10 +51,8 @@ def _bytes(value: Value) -> bytes | None:
     """Bytes, which protocols before 3 write as `_codecs.encode(text, "latin1")`."""
     if isinstance(value, bytes):
         return value
-    parts = _arguments(value, 1)
-    if parts is None or not isinstance(value, Call) or str(value.function) != "_codecs.encode":
-        return None
-    text = parts[0]
+    parts = _arguments(value, ("_codecs.encode",), 1)
+    text = parts[0] if parts else None
     try:
         return text.encode("latin1") if isinstance(text, str) else None
     except UnicodeEncodeError:

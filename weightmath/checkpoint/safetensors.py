@@ -167,9 +167,6 @@ def _tied(header: Header, tensors: list[TensorInfo]) -> list[TensorInfo]:
     stored = {tensor.entry.name: tensor for tensor in tensors}
     ties = {name: of for name, of in header.texts.items() if of in stored and name not in stored}
     return [
-        TensorInfo(
-            Entry(name, stored[of].entry.shape, stored[of].entry.dtype), (name,), stored[of].storage, 0,
-            stored[of].stride, True, number,
-        )
+        stored[of]._replace(entry=stored[of].entry._replace(name=name), path=(name,), number=number)
         for number, (name, of) in enumerate(ties.items(), len(tensors))
-    ]  # fmt: skip
+    ]

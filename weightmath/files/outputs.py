@@ -12,8 +12,8 @@ import numpy as np
 
 from weightmath.checkpoint import Checkpoint, Copy, Elements, Image, Reader, Section, TensorInfo, Writer, plan_image
 from weightmath.checkpoint.checksum import crc32
-from weightmath.checkpoint.description import dotted
 from weightmath.checkpoint.draft import check_target, holds, left_bytes
+from weightmath.checkpoint.drop import is_dropped
 from weightmath.checkpoint.ending import SHARD, Form
 from weightmath.checkpoint.left_behind import left_behind
 from weightmath.checkpoint.writer import Put
@@ -148,8 +148,7 @@ def left_out(section: Section, drop: Sequence[str], keep: str) -> Callable[[Tens
     def is_left_out(tensor: TensorInfo) -> bool:
         if keep == "weights" and tensor.path[: len(path)] != path:
             return True
-        depths = range(1, len(tensor.path) + 1) if drop else ()
-        return any(patterns.matches(dotted(tensor.path[:depth])) for depth in depths)
+        return bool(drop) and is_dropped(tensor.path, patterns)
 
     return is_left_out
 
