@@ -9,7 +9,7 @@ from weightmath.errors import RecipeError, at
 from weightmath.mergekit.config import Merge, Slice, Source
 from weightmath.mergekit.formulas import step_of
 from weightmath.mergekit.naming import identifier, is_file, names_of, path_of
-from weightmath.mergekit.pieces import Parameter, Step, Task
+from weightmath.mergekit.pieces import Parameter, Task
 from weightmath.mergekit.settings import Rule, Setting, first_of, plain
 
 _HALF = ("float16", "bfloat16")
@@ -21,10 +21,11 @@ _ALL_LAYERS = "`layer_range` is taken for all layers that the models have; of de
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of `let`, and where mergekit computes something else."""
+    """An entry of `let`, where mergekit computes something else, and the parameters that it uses."""
 
     expression: str
     notes: tuple[str, ...] = ()
+    params: Mapping[str, Parameter] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,10 @@ def parts_of(merges: Sequence[Merge], taken: Sequence[str], *, like: bool) -> Pa
     names = {**inputs, **{name: lets[name] for name in made}}
     flat = all(map(is_file, inputs))
     let: dict[str, Entry] = {}
-    params: dict[str, Parameter] = {}
     for number, merge in enumerate(ordered):
         own = _Names(names, lets[merge.name], f"{lets[merge.name]}_" if len(ordered) > 1 else "", number, like, flat)
-        for name, (entry, used) in _entries(merge, own).items():
-            let[name] = entry
-            params |= used
+        let |= _entries(merge, own)
+    params = {name: value for entry in let.values() for name, value in entry.params.items()}
     saves = {_output(lets[merge.name], inputs): lets[merge.name] for merge in _ends(ordered)}
     settings, notes = _numerics(ordered[-1], flat, like)
     notes += [_STEPS] if len(ordered) > 1 else []
@@ -134,12 +133,12 @@ def _output(name: str, inputs: Mapping[str, str]) -> str:
     return f"{name}.{first.rpartition('.')[2]}" if is_file(first) else f"{name}/"
 
 
-def _entries(merge: Merge, names: _Names) -> dict[str, tuple[Entry, Mapping[str, Parameter]]]:
-    """The entries of `let` that a merge becomes, each with the parameters that it uses."""
+def _entries(merge: Merge, names: _Names) -> dict[str, Entry]:
+    """The entries of `let` that a merge becomes."""
     if len(merge.slices) == 1:
         notes = [_ALL_LAYERS] if merge.slices[0].layers else []
         return _slice_entries(merge, merge.slices[0], names, names.own, names.prefix, notes)
-    found: dict[str, tuple[Entry, Mapping[str, Parameter]]] = {}
+    found: dict[str, Entry] = {}
     pieces: list[tuple[str, str]] = []
     for one in merge.slices:
         assert one.layers is not None  # only `models:`, which are one, are of all layers
@@ -150,19 +149,19 @@ def _entries(merge: Merge, names: _Names) -> dict[str, tuple[Entry, Mapping[str,
     chosen = pieces[-1][1]
     for mask, label in reversed(pieces[:-1]):
         chosen = f"where({mask}, {label}, {chosen})"
-    return {**found, names.own: (Entry(chosen), {})}
+    return {**found, names.own: Entry(chosen)}
 
 
 def _slice_entries(
     merge: Merge, one: Slice, names: _Names, label: str, prefix: str, notes: list[str]
-) -> dict[str, tuple[Entry, Mapping[str, Parameter]]]:
+) -> dict[str, Entry]:
     try:
         task, more = _task(merge, one, names, prefix)
-        step: Step = step_of(merge.method_name, task)
+        step = step_of(merge.method_name, task)
     except RecipeError as error:
         raise at(merge.document.where(("merge_method",)), error) from None
-    before: dict[str, tuple[Entry, Mapping[str, Parameter]]] = {k: (Entry(v), {}) for k, v in step.before.items()}
-    return {**before, label: (Entry(step.formula.text, (*notes, *more, *step.notes)), step.formula.params)}
+    before = {name: Entry(expression) for name, expression in step.before.items()}
+    return {**before, label: Entry(step.formula.text, (*notes, *more, *step.notes), step.formula.params)}
 
 
 def _task(merge: Merge, one: Slice, names: _Names, prefix: str) -> tuple[Task, list[str]]:
