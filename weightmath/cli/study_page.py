@@ -27,7 +27,7 @@ def measure_and_print(study: Study, measure: Callable[[Told], Swept], *, as_json
 
     with progress_bar("measuring", wanted=not as_json, points=True) as progress:
         found = measure(progress)
-    answer(study_report(study, found.table, found.before, found.checkpoint), print_study, as_json=as_json)
+    answer(study_report(study, found), print_study, as_json=as_json)
 
 
 def print_study(report: StudyReport) -> None:

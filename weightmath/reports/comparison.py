@@ -11,6 +11,7 @@ import numpy as np
 
 from weightmath.lab import spectrum
 from weightmath.lab.comparison import Comparison, Part
+from weightmath.lab.geometry import Drift
 from weightmath.scope import Scope
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -36,22 +37,6 @@ class PartRow:
     steps: tuple[float, ...]
     lowest_cosine: float | None
     opposed: float | None
-
-
-@dataclass(frozen=True)
-class DriftRecord:
-    """The models as a trajectory, in the order in which they were given.
-
-    steps        from each to the next
-    travelled    the length of the way up to each
-    from_start   the distance of each from the first
-    turns        the cosine between each step and the next
-    """
-
-    steps: tuple[float, ...]
-    travelled: tuple[float, ...]
-    from_start: tuple[float, ...]
-    turns: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -92,6 +77,7 @@ class CompareReport:
     map               a point (x, y) for each model, by classical scaling of the distances
     map_base          the point of the base, or None
     map_share         the share of the squared distances from the centre that the map shows
+    drift             of the models as a trajectory, in the order in which they were given
     layers            in the order of their names, as `by_tensor`, of single tensors, is
     spectrum          of the tensors of two or more dimensions; or None
     """
@@ -115,7 +101,7 @@ class CompareReport:
     map: tuple[tuple[float, float], ...]
     map_base: tuple[float, float] | None
     map_share: float
-    drift: DriftRecord
+    drift: Drift
     layers: tuple[PartRow, ...]
     by_tensor: tuple[PartRow, ...]
     spectrum: tuple[SpectrumRow, ...] | None
@@ -144,7 +130,7 @@ def compare_report(found: Comparison) -> CompareReport:
         map=tuple(points if found.base is None else points[1:]),
         map_base=None if found.base is None else points[0],
         map_share=found.map.share,
-        drift=DriftRecord(**{name: _row(column) for name, column in vars(whole.drift).items()}),
+        drift=whole.drift,
         layers=tuple(map(_part, found.layers)),
         by_tensor=tuple(map(_part, found.by_tensor)),
         spectrum=None if found.spectra is None else tuple(_spectrum(*pair) for pair in found.spectra.items()),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from weightmath.lab.study import Study
-from weightmath.lab.table import Row, Table, paths
+from weightmath.lab.sweep import Swept
+from weightmath.lab.table import Row, paths
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class StudyReport:
     warnings: tuple[str, ...]
 
 
-def study_report(study: Study, table: Table, before: int, checkpoint: Path | None) -> StudyReport:
+def study_report(study: Study, found: Swept) -> StudyReport:
     """The record of a study whose table is on the disk."""
     assert study.stem is not None
-    lines, copy = paths(study.stem)
+    table, (lines, copy) = found.table, paths(study.stem)
     return StudyReport(
         what=table.head.what,
         table=str(lines),
@@ -53,10 +53,10 @@ def study_report(study: Study, table: Table, before: int, checkpoint: Path | Non
         params=table.head.params,
         metrics=table.head.metrics,
         goal=dict(table.head.goal),
-        before=before,
+        before=found.before,
         best=table.best() if table.head.goal else None,
         front=table.pareto() if len(table.head.goal) > 1 else (),
-        checkpoint=None if checkpoint is None else os.path.relpath(checkpoint),
+        checkpoint=None if found.checkpoint is None else os.path.relpath(found.checkpoint),
         rows=table.rows,
         warnings=study.warnings,
     )
