@@ -10,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from weightmath.checkpoint.hub import absolute
 from weightmath.errors import RecipeError, nearest
 from weightmath.paths import expanded
 from weightmath.recipe import document as yaml_document
-from weightmath.recipe.document import Document
 from weightmath.recipe.keys import type_of
+from weightmath.recipe.plain_data import of_data
 from weightmath.recipe.recipe import SET, Recipe, of_document
 from weightmath.recipe.vary import filled
 from weightmath.several import several
@@ -100,8 +98,7 @@ def from_expression(expression: str, inputs: Sequence[str], output: str | None) 
         named[name] = {"glob": path} if _is_pattern(path) else path
     wanted = {"show": expression} if output is None else {"save": {output: expression}}
     data: dict[str, Any] = {"inputs": named, **wanted}
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    return of_document(text, Document(EXPRESSION, data, {}))
+    return of_data(data, EXPRESSION)
 
 
 def _split(change: str, flag: str, example: str) -> tuple[str, str]:

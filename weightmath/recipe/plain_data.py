@@ -27,4 +27,6 @@ def of_data(data: Mapping[str, Any], name: str, path: Path | None = None) -> Rec
 
     Fails with RecipeError as `load` does.
     """
-    return of_document(yaml.safe_dump(dict(data), sort_keys=False), Document(name, dict(data), {}), path)
+    return of_document(
+        yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True), Document(name, dict(data), {}), path
+    )

@@ -17,8 +17,7 @@ from weightmath.files import buffers
 from weightmath.files.inputs import reading, sources_of
 from weightmath.files.opening import Inputs, open_inputs, subject_for, vectors_of
 from weightmath.layout import Layout
-from weightmath.recipe.document import Document
-from weightmath.recipe.recipe import of_document
+from weightmath.recipe import of_data
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def open_models(paths: Mapping[str, Path]) -> Models:
     Fails with CheckpointError for what is none, LayoutError for one that has other tensors than the first.
     """
     data = {"inputs": {name: str(path) for name, path in paths.items()}, "save": {"opened.ckpt": next(iter(paths))}}
-    inputs = open_inputs(of_document("", Document("landscape", data, {})))
+    inputs = open_inputs(of_data(data, "landscape"))
     subject = subject_for(inputs)
     vectors = vectors_of(inputs, subject)
     apart = tuple(name for name in subject.layout.names if buffers.is_buffer(name))
