@@ -45,8 +45,8 @@ def test_it_computes_what_it_says(name: str, tmp_path: Path) -> None:
     assert report.warnings == ()
     inputs = {key: arrays(tmp_path / "methods" / str(spec.path)) for key, spec in recipe.spec.inputs.items()}
     built = build(recipe, {key: memory_input(key, tensors) for key, tensors in inputs.items()}, callables())
-    for path, output in built.saves.items():
-        expected = whole(output.value, layout_of(next(iter(inputs.values()))))
+    for path, value in built.saves.items():
+        expected = whole(value, layout_of(next(iter(inputs.values()))))
         found = arrays(tmp_path / "methods" / path)
         for key, tensor in found.items():
             np.testing.assert_allclose(tensor, expected[key], rtol=1e-4, atol=1e-6, err_msg=key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from weightmath.files.opening import Inputs
 from weightmath.files.subject import EVERYTHING, Subject, subject_of
 from weightmath.job import Job, job_of
 from weightmath.paths import expanded
-from weightmath.recipe import Built, Output, Recipe
+from weightmath.recipe import Built, Recipe
 from weightmath.recipe.document import Document
 from weightmath.recipe.keys import as_identifier
 from weightmath.recipe.recipe import of_document
@@ -138,7 +139,8 @@ def save(
     settings = {"nonfinite": nonfinite, "compute": compute, "provenance": provenance}
     recipe = _recipe("wm.save", vectors, str(value), {"save": {target: output}, **_given(settings)})
     wished = recipe.spec.save[target].model_copy(update={"value": str(value)})
-    job = _job(recipe, vectors, first, Built({}, (), (), {target: Output(value, wished)}, {}))
+    told = replace(recipe, spec=recipe.spec.model_copy(update={"save": {target: wished}}))
+    job = _job(recipe, vectors, first, Built({}, (), (), {target: value}, {}, {target: told}))
     return run(job, threads=threads, memory=parse_size(memory), force=force)
 
 

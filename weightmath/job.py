@@ -120,11 +120,10 @@ def _records(inputs: Inputs, plan: Plan, built: Built) -> tuple[dict[str, Unsett
     if source.spec.provenance == "none":
         return {}, ()
     histories, doubts = histories_of(inputs.models)
-    templates = {name: inputs.template(name).name for name in built.saves}
-    records = {
-        name: compose(built.saves[name].recipe or source, built, plan, name, template, inputs.models, histories)
-        for name, template in templates.items()
-    }
+    records = {}
+    for name, value in built.saves.items():
+        alone, template = built.recipes.get(name, source), inputs.template(name).name
+        records[name] = compose(alone, value, plan, name, template, inputs.models, histories)
     return records, doubts
 
 
@@ -150,11 +149,11 @@ def _plan(inputs: Inputs, vectors: Mapping[str, Vector], built: Built, subject: 
 def _plan_of(inputs: Inputs, vectors: Mapping[str, Vector], built: Built, layout: Layout) -> Plan:
     source = inputs.recipe
     outputs = []
-    for name, output in built.saves.items():
-        template = vectors[inputs.template(name).name]
-        dtype_name = "float32" if is_encoded(source.outputs[name]) else output.spec.dtype or source.spec.dtype
+    for name, value in built.saves.items():
+        template, own = vectors[inputs.template(name).name], source.spec.save[name].dtype
+        dtype_name = "float32" if is_encoded(source.outputs[name]) else own or source.spec.dtype
         new = dtype(dtype_name) if dtype_name else None
-        outputs.append(Output(name, output.value, template, new, source.where("save", name)))
+        outputs.append(Output(name, value, template, new, source.where("save", name)))
     compute = DTYPES[source.spec.compute] if source.spec.compute else None
     order = [layout.index[name] for name in inputs.first_template.tensors if name in layout]
     try:

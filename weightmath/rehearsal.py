@@ -61,10 +61,11 @@ def _vectors(name: str, spec: InputSpec) -> Vector | list[Vector]:
 
 
 def _nodes(built: Built) -> list[Vector]:
-    outputs = [output.value for output in built.saves.values()]
-    return topological([*outputs, *(value for _, value in (*built.show, *built.expect) if isinstance(value, Vector))])
+    return topological(
+        [*built.saves.values(), *(value for _, value in (*built.show, *built.expect) if isinstance(value, Vector))]
+    )
 
 
 def _check_kinds(source: Recipe, built: Built) -> None:
-    outputs = tuple(Output(name, one.value, kind=source.where("save", name)) for name, one in built.saves.items())
+    outputs = tuple(Output(name, value, kind=source.where("save", name)) for name, value in built.saves.items())
     make_plan(Request(_ONE_TENSOR, outputs, questions(built), places=built.places))

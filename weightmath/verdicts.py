@@ -56,7 +56,7 @@ def without_effect(recipe: Recipe, built: Built, saves: Iterable[Save], results:
         for save in saves
         if not save.encoding
         and _is_unchanged(results.outcomes[save.name])
-        and not _is_conversion(recipe, save, built.saves[save.name].value)
+        and not _is_conversion(recipe, save, built.saves[save.name])
     ]
     zero = [f"{save.name}: all numbers are 0: the delta has no effect" for save in saves if _is_zero(save)]
     return unchanged + zero

@@ -41,7 +41,7 @@ def test_attention_and_mlp_have_their_own_ramps():
         )
     )
     assert built.values["t"] == table
-    assert built.saves["merged.ckpt"].value is f.lerp(VECTORS["base"], VECTORS["chat"], vector(table))
+    assert built.saves["merged.ckpt"] is f.lerp(VECTORS["base"], VECTORS["chat"], vector(table))
 
 
 def test_blocks_fit_into_a_table_too():

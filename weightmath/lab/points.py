@@ -28,7 +28,7 @@ from weightmath.lab.memory import States, states_of
 from weightmath.lab.metric import Metric
 from weightmath.lab.recalibrate import State
 from weightmath.pins import Pins
-from weightmath.recipe import Built, Output, Recipe
+from weightmath.recipe import Built, Recipe
 from weightmath.recipe.vary import Setting
 from weightmath.running import run
 
@@ -140,8 +140,9 @@ def jobs_of(
 
 def _job(ground: Ground, points: Sequence[Point], place: Place, provenance: bool) -> Job:
     known, vectors = callables(), ground.inputs.grouped(ground.vectors)
+    recipes: dict[str, Recipe] = {}
     paths: dict[str, str] = {}
-    saves: dict[str, Output] = {}
+    saves: dict[str, Vector] = {}
     show: list[Any] = []
     expect: list[Any] = []
     places: dict[Vector, str] = {}
@@ -149,16 +150,17 @@ def _job(ground: Ground, points: Sequence[Point], place: Place, provenance: bool
         name, path = place(point)
         own = ground.at(point.params, name, path)
         built = recipe.build(own, vectors, known)
-        saves[name] = Output(built.saves[name].value, built.saves[name].spec, own)
+        saves |= built.saves
+        recipes[name] = own
         paths |= own.outputs
         show += built.show
         expect += [(f"{text} at {point}", value) for text, value in built.expect]
         places |= built.places
-    changes: dict[str, Any] = {"save": {name: output.spec for name, output in saves.items()}}
+    changes: dict[str, Any] = {"save": {name: own.spec.save[name] for name, own in recipes.items()}}
     if not provenance:
         changes["provenance"] = "none"
     joint = replace(ground.recipe, spec=ground.recipe.spec.model_copy(update=changes), outputs=paths)
-    built = Built({}, tuple(show), tuple(expect), saves, places)
+    built = Built({}, tuple(show), tuple(expect), saves, places, recipes)
     return job_of(replace(ground.inputs, recipe=joint), ground.subject, ground.vectors, built)
 
 

@@ -21,7 +21,7 @@ from weightmath.provenance import coefficients
 from weightmath.provenance.coefficients import Coefficient
 from weightmath.provenance.lineage import ancestors_of
 from weightmath.provenance.record import Ingredient, Provenance, Record, encode
-from weightmath.recipe import Built, Recipe
+from weightmath.recipe import Recipe
 from weightmath.versions import VERSIONS
 
 
@@ -52,7 +52,7 @@ class Unsettled:
 
 def compose(
     recipe: Recipe,
-    built: Built,
+    value: Vector,
     plan: Plan,
     output: str,
     template: str,
@@ -61,15 +61,16 @@ def compose(
 ) -> Unsettled:
     """The record of one output.
 
+    value       the output's vector
     output      its name in `save`
     template    the name of its template's input
     models      all inputs by name
     histories   what those of them carry that are themselves outputs
     """
-    data, names = embedded(recipe, built)
+    data, names = embedded(recipe)
     key = hashlib.blake2b(_canonical(data), digest_size=16).hexdigest()
     marks = {name: _placeholder(key, "input", name) for name in models}
-    factors = _coefficients(built.saves[output].value, plan, models)
+    factors = _coefficients(value, plan, models)
     inputs = {
         name: Ingredient(
             file=_text(opened.checkpoint.path.name),
@@ -95,7 +96,7 @@ def compose(
     return Unsettled(encode(provenance), record.fingerprint, marks)
 
 
-def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, str]]:
+def embedded(recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
     """A recipe as it is run, as plain data without folders; and the names that its outputs have there.
 
     Shorthands are written out and defaults left out, so that recipes that mean the same have the same data. Inputs and
@@ -109,7 +110,6 @@ def embedded(recipe: Recipe, built: Built) -> tuple[dict[str, Any], dict[str, st
     names: dict[str, str] = {}
     for name in recipe.spec.save:
         names[name] = _unlike(file_name(name), names.values())
-        data["save"][name]["value"] = built.saves[name].spec.value
     data["save"] = {names[name]: entry for name, entry in data["save"].items()}
     return data, names
 

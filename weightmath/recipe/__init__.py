@@ -1,7 +1,6 @@
 """Recipes: YAML text becomes a checked, frozen description of what to read, compute and save."""
 
 from weightmath.recipe.build import Built as Built
-from weightmath.recipe.build import Output as Output
 from weightmath.recipe.build import build as build
 from weightmath.recipe.build import check as check
 from weightmath.recipe.overrides import from_expression as from_expression

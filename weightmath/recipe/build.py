@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from weightmath.algebra.graph import Vector, by_name, topological
@@ -13,31 +13,23 @@ from weightmath.expression import Value, evaluate, parse
 from weightmath.expression import check as check_expression
 from weightmath.expression.nodes import Name, excerpt, postorder
 from weightmath.recipe.recipe import Expression, Recipe
-from weightmath.recipe.spec import SaveSpec
 from weightmath.scope import Domain
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output: the vector, how it is to be saved, and the recipe that would make it alone, where that is another."""
-
-    value: Vector
-    spec: SaveSpec
-    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
 class Built:
     """What a recipe means: every named value in order of definition, and the ends that the work is done for.
 
-    `places` has for each node the entry of the recipe that first makes it, as messages name it.
+    `places` has for each node the entry of the recipe that first makes it, as messages name it, and `recipes` for
+    outputs that another recipe would make alone this recipe.
     """
 
     values: Mapping[str, Value]
     show: tuple[tuple[str, Value], ...]
     expect: tuple[tuple[str, Vector | bool], ...]
-    saves: Mapping[str, Output]
+    saves: Mapping[str, Vector]
     places: Mapping[Vector, str]
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 def check(recipe: Recipe, callables: Mapping[str, Callable[..., Any]]) -> None:
@@ -95,7 +87,7 @@ def build(
     names |= _parameters(recipe, callables)
     show: list[tuple[str, Value]] = []
     expect: list[tuple[str, Vector | bool]] = []
-    saves: dict[str, Output] = {}
+    saves: dict[str, Vector] = {}
     places: dict[Vector, str] = {}
     for expression in recipe.expressions():
         place = recipe.where(*expression.path)
@@ -110,7 +102,7 @@ def build(
         elif section == "expect":
             expect.append((expression.text, _expected(value, expression, place)))
         else:
-            saves[str(key)] = Output(_saved(value, expression, place), recipe.spec.save[str(key)])
+            saves[str(key)] = _saved(value, expression, place)
     return Built(names, tuple(show), tuple(expect), saves, places)
 
 

@@ -297,7 +297,7 @@ def _parts(job: Job) -> Iterator[tuple[str, Vector]]:
     named = ((f"let {name}", job.built.values[name]) for name in job.recipe.spec.let)
     shown = ((f"show: {text}", value) for text, value in job.built.show)
     claims = ((f"expect: {text}", value) for text, value in job.built.expect)
-    saves = ((f"save {name}", output.value) for name, output in job.built.saves.items())
+    saves = ((f"save {name}", value) for name, value in job.built.saves.items())
     for part, value in (*named, *shown, *claims, *saves):
         values = value if isinstance(value, list | tuple) else [value]
         yield from ((part, vector) for vector in values if isinstance(vector, Vector))
