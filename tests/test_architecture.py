@@ -34,7 +34,7 @@ LAYERS = [
     engine.frame engine.traces engine.watch files.outputs files.integers engine.journal files.leftovers
     engine.selecting engine.rounding encoding
     engine.steps engine.stream
-    engine.program engine.wide_selection effects engine.done
+    engine.program engine.search effects engine.done
     engine.work
     engine.grouping
     engine.order

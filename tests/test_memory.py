@@ -17,7 +17,7 @@ from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import DTYPES
 from weightmath.engine.execute import Settings
 from weightmath.engine.memory import peak_bytes, settings_for, threads_of, working_bytes
-from weightmath.engine.wide_selection import WideSelection, budget_of
+from weightmath.engine.search import Search, budget_of
 from weightmath.errors import MemoryBudgetError, RecipeError
 from weightmath.layout import Entry, Layout
 from weightmath.scope import TILE
@@ -110,7 +110,7 @@ def test_samples_of_many_cells_fit_the_budget_together():
     )
     a = input_vector(Input("a", layout))
     plan = plan_of(f.keep_largest(a, 0.2, scope=r"re:blocks\.\d+\.(\w)"))
-    selection = WideSelection(next(node for node in plan.nodes if node.op == "cut"), plan)
+    selection = Search.wide(next(node for node in plan.nodes if node.op == "cut"), plan)
     parts = [part for of_entry in selection._samples.values() for of_tile in of_entry.values() for part in of_tile]
     sampled = sum(min(part.stop, 64_000) - part.start for part in parts)  # a tile is 16 rows
     assert 16 * 16 * 4096 <= sampled <= 32 * MB / 4

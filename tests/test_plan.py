@@ -13,7 +13,7 @@ from weightmath.algebra.names import Table
 from weightmath.dtypes import DTYPES, FLOAT32, FLOAT64
 from weightmath.engine.plan import Output, Request, Watched, make_plan
 from weightmath.errors import RecipeError
-from weightmath.layout import Entry, Layout
+from weightmath.layout import Entry
 from weightmath.methods import load
 
 d = b - a
@@ -64,11 +64,9 @@ def test_statistics_of_statistics_wait():
     assert [one[3] for one in found] == [["a", "b", "c"], ["a", "b"], ["a"]]
 
 
-def test_large_cells_are_selected_from_in_a_pass():
-    assert len(passes(a + f.keep_largest(d, 0.1, scope="tensor"))) == 2  # `embed` exceeds the gathering limit
-    only = Layout.of(entry for entry in LAYOUT if entry.size <= 512)
-    assert len(plan_of(a + f.keep_largest(d, 0.1, scope="tensor"), layout=only).passes) == 1
-    assert len(plan_of(a + f.keep_largest(d, 0.1, scope="layer"), layout=only).passes) == 2
+def test_cells_wider_than_a_tensor_are_selected_from_in_a_pass():
+    for scope, count in (("row", 1), ("tensor", 1), ("layer", 2), ("global", 2)):
+        assert len(passes(a + f.keep_largest(d, 0.1, scope=scope))) == count
 
 
 def test_what_is_shown_is_kept_in_the_pass_that_knows_it():

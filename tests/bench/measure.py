@@ -55,9 +55,11 @@ def run(program: Program) -> tuple[Cost, str]:
     """Run a program and wait for it; returns its cost and what it printed. Raises ProgramError with its last words."""
     for path in program.cold:
         _forget(path)
+    # Installed packages have their bytecode: a checkout keeps it from its first run on, unless that is forbidden.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
-        process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(program.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment)
         with _Watch(process.pid) as watch:
             try:
                 _, status, usage = os.wait4(process.pid, 0)

@@ -11,7 +11,7 @@ from tests.engine.whole import memory_input, plan_of, run
 from weightmath import functions as f
 from weightmath.algebra.graph import Vector
 from weightmath.algebra.names import Table
-from weightmath.engine import wide_selection
+from weightmath.engine import search as searching
 from weightmath.engine.cost import bytes_read
 from weightmath.methods import load
 
@@ -37,14 +37,12 @@ CASES: dict[str, Callable[[Vector, Vector], Vector]] = {
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_read(monkeypatch, case, wide):
-    monkeypatch.setattr(
-        wide_selection, "sample_ranges", lambda n, *args, **options: [(0, (n + 1) // 2), (n - n // 9, n)]
-    )
+    monkeypatch.setattr(searching, "sample_ranges", lambda n, *args, **options: [(0, (n + 1) // 2), (n - n // 9, n)])
     x = memory_input("x", some_arrays(1))
     y = memory_input("y", some_arrays(2, "f8" if wide else "f4"))
     value = CASES[case](x, y)
     # A sample that misleads would cost a reading more.
-    monkeypatch.setattr(wide_selection.Selector, "sample", lambda selector, blocks: None)
+    monkeypatch.setattr(searching.Selector, "sample", lambda selector, blocks: None)
     said = bytes_read(plan_of(value, layout=LAYOUT))
     run(value, settings=SETTINGS[1], layout=LAYOUT)
     widths = ((x, 4), (y, 8 if wide else 4))

@@ -18,7 +18,7 @@ from tests.engine.whole import Memory, plan_of
 from weightmath import functions as f
 from weightmath import methods
 from weightmath.algebra.graph import Vector
-from weightmath.engine import wide_selection
+from weightmath.engine import search as searching
 from weightmath.engine.execute import Results, Settings, execute
 from weightmath.engine.plan import WHOLE_TENSOR, Plan
 
@@ -203,8 +203,8 @@ def test_what_is_lost_of_the_output_is_written_again(case: Case) -> None:
 
 
 def test_selections_that_overflow_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = wide_selection.Selector
-    monkeypatch.setattr(wide_selection, "Selector", lambda *args, **options: plain(*args, **{**options, "budget": 1}))
+    plain = searching.Selector
+    monkeypatch.setattr(searching, "Selector", lambda *args, **options: plain(*args, **{**options, "budget": 1}))
     monkeypatch.setattr(plain, "sample", lambda selector, blocks: None)
     case = Case(plan_of(VALUES["ties"](), WATCHED, a, layout=LAYOUT), SETTINGS[0])
     assert case.results.reads > 2

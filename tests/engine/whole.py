@@ -1,7 +1,7 @@
 """The engine's independent reference: the same graph on whole arrays in plain numpy float64; and vectors in memory.
 
-`whole` shares no code with the engine but the solvers, the functions of whole tensors and the random streams, which
-have references of their own. `run` streams a value through the engine into memory.
+`whole` shares no code with the engine but the solvers, the functions of whole tensors, the random streams and the kinds
+of vectors, which have references of their own. `run` streams a value through the engine into memory.
 """
 
 from __future__ import annotations
@@ -130,10 +130,30 @@ def run(
 def whole(value: Vector, layout: Layout) -> dict[str, np.ndarray]:
     """The value in float64 on whole arrays, by names; a statistic spread over the elements of its cells."""
     memo: dict[Vector, dict[str, np.ndarray]] = {}
+    is_statistic = value.domain < Domain.ELEMENT
+    asked = ((), (Watched("value", value),)) if is_statistic else ((Output("value", value),), ())
+    weights = make_plan(Request(layout, *asked)).facts.weights
     with np.errstate(all="ignore"):
         for node in topological([value]):
-            memo[node] = _one(node, [memo[arg] for arg in node.args], layout)
+            args = [memo[arg] for arg in node.args]
+            memo[node] = _one(node, args, layout)
+            for name in _lost(node, args, weights, layout) if node.op in PADDED else ():
+                memo[node].pop(name, None)
     return memo[value]
+
+
+def _lost(
+    node: Vector, args: Sequence[dict[str, np.ndarray]], weights: Mapping[Vector, np.ndarray], layout: Layout
+) -> set[str]:
+    """Tensors that an operand lacks which is no delta: they cannot be read as 0."""
+    lost = set()
+    for place, name in enumerate(layout.names):
+        for number, (arg, below) in enumerate(zip(args, node.args, strict=True)):
+            if node.op == "where" and node.args[0].op == "by_name" and number == (1 if not args[0][name].any() else 2):
+                continue  # the branch that is not taken there
+            if below.domain == Domain.ELEMENT and name not in arg and weights[below][place] != 0:
+                lost.add(name)
+    return lost
 
 
 def _one(node: Vector, args: Sequence[dict[str, np.ndarray]], layout: Layout) -> dict[str, np.ndarray]:

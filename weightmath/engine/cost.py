@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.outcome import stride
 from weightmath.engine.plan import PAIRWISE, REDUCTIONS, SELECTIONS, WHOLE_TENSOR, Plan, is_inline
+from weightmath.engine.search import Search, sampled_tiles
 from weightmath.engine.work import Group, Wanted
 from weightmath.layout import Entry
 from weightmath.scope import Domain, tile
@@ -55,7 +56,7 @@ def operations(plan: Plan) -> dict[str, float]:
         shape = plan.layout.entries[group.entries[0]].shape
         for number, program in enumerate(group.programs):
             last = number == group.last
-            elements = width * _elements(group, wanted, plan, last=last)
+            elements = width * _elements(group, number, wanted, plan)
             counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
             counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
@@ -88,7 +89,7 @@ def _of_program(group: Group, number: int, wanted: Wanted, plan: Plan) -> Iterat
         if not looked_up:
             yield from _of_node(node, shape)
     for node in program.completes:
-        yield from _of_node(node, shape)
+        yield from [("tally", 1)] if program.is_search and node.op in SELECTIONS else _of_node(node, shape)
     if number == group.last:
         yield from (("tally", 1) for _ in wanted.selecting(first))
         for output in wanted.outputs:
@@ -142,17 +143,25 @@ def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
     total = 0
     name = plan.layout.names[group.entries[0]]  # entries that are computed alike are stored alike
     for number, program in enumerate(group.programs):
-        last = number == group.last
-        elements = _elements(group, wanted, plan, last=last)
-        total += elements * sum(_width(node, name) for node in program.reads)
+        total += _elements(group, number, wanted, plan) * sum(_width(node, name) for node in program.reads)
     return total
 
 
-def _elements(group: Group, wanted: Wanted, plan: Plan, *, last: bool) -> int:
+def _elements(group: Group, number: int, wanted: Wanted, plan: Plan) -> int:
     """Elements that a program goes through: all of its entries, or those of the tiles that some sample needs."""
-    if not (wanted.sampling and last):
-        return sum(map(plan.layout.sizes.__getitem__, group.entries))
-    tiles = (tile(plan.layout.entries[e], number) for e in group.entries for number in wanted.sampled_tiles(e))
+    program = group.programs[number]
+    if wanted.sampling and number == group.last:
+        return sum(_of_tiles(plan, entry, wanted.sampled_tiles(entry)) for entry in group.entries)
+    whole = sum(map(plan.layout.sizes.__getitem__, group.entries))
+    if not program.is_search:
+        return whole
+    (entry,) = group.entries
+    searches = (Search.within(node, plan, entry) for node in program.selections)
+    return whole + _of_tiles(plan, entry, sampled_tiles(searches, entry))
+
+
+def _of_tiles(plan: Plan, entry: int, numbers: Iterable[int]) -> int:
+    tiles = (tile(plan.layout.entries[entry], number) for number in numbers)
     return sum(one.stop - one.start for one in tiles)
 
 

@@ -14,7 +14,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.crew import Crew
 from weightmath.engine.done import Chunk, Done
 from weightmath.engine.ends import Sink, Source
-from weightmath.engine.frame import Call, Frame, Piece, packs, parts
+from weightmath.engine.frame import Call, Frame, Piece, packs, parts, piece_of
 from weightmath.engine.grouping import Grouping, readings
 from weightmath.engine.helpers import AVAILABLE, Helpers
 from weightmath.engine.journal import JournalFile
@@ -22,13 +22,13 @@ from weightmath.engine.order import Order
 from weightmath.engine.outcome import Outcome
 from weightmath.engine.plan import SELECTIONS, WHOLE_TENSOR, Pass, Plan, statistics_below
 from weightmath.engine.program import Program
+from weightmath.engine.search import Search, sampled_tiles
 from weightmath.engine.stream import Io, Progress
 from weightmath.engine.tables import Tables
 from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
 from weightmath.engine.watch import watched_value
-from weightmath.engine.wide_selection import WideSelection
 from weightmath.engine.work import CopyJob, Unit, Wanted
-from weightmath.scope import TILE, Domain
+from weightmath.scope import TILE
 
 # Of a larger chunk, that are read, computed and written at a time: the arrays of a part stay in the processor's cache
 # from the system's copy in to the system's copy out. A chunk is what is handed to a helper and noted in a journal.
@@ -86,11 +86,9 @@ def execute(
     waiting = {number: {*statistics_below([each.value])} for number, each in enumerate(plan.request.watched)}
     for one in plan.passes:
         reads += run.make_pass(one)
-        # Those of tensors may be made in several passes: in one for large tensors, in another for small ones.
-        wide = {node for node in one.statistics if node.domain < Domain.TENSOR}
-        complete = {*plan.nodes} if one is plan.passes[-1] else wide
+        complete = plan.nodes if one is plan.passes[-1] else (*one.statistics, *one.kept)
         for number in list(waiting):
-            waiting[number] -= complete
+            waiting[number].difference_update(complete)
             if not waiting[number]:
                 del waiting[number]
                 values[number] = watched_value(plan.request.watched[number].value, run.tables)
@@ -122,7 +120,7 @@ class _Run:
         # Where some tiles are computed alone, tensors that need not be should not share their chunks.
         self.grouping = Grouping(plan, settings.chunk if only is None else TILE, loops=settings.loops)
         self.order = Order(plan, sinks, self.done, settings.chunk, only)
-        self.selections: dict[Vector, WideSelection] = {}  # under way
+        self.selections: dict[Vector, Search] = {}  # under way
         self.own = threading.local()  # each thread's frames of the present reading
         self.computing = threading.Semaphore(settings.threads)
 
@@ -140,7 +138,7 @@ class _Run:
         for node in main.folds:
             self.tables.finish_wide(node)
         for selection in main.selections:
-            self.tables.wide[selection.node] = selection.values()
+            self.tables.wide[selection.node] = selection.by_cell()
         return reads
 
     def _read_once(self, wanted: Wanted) -> None:
@@ -202,6 +200,32 @@ class _Run:
         return helpers.ask((item.round, item.pieces, self.done.packed((0, known))))
 
     def _compute(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
+        return (self._search if program.is_search else self._read)(program, pieces)
+
+    def _search(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
+        """Selections from a tensor that is too large to be held: reads a sample, then all until each is exact."""
+        entry = pieces[0].entry
+        searches = {node: Search.within(node, self.plan, entry) for node in program.selections}
+        shape = self.plan.layout.entries[entry]
+        sampled = tuple(piece_of(entry, shape, number, number) for number in sampled_tiles(searches.values(), entry))
+        own = self._searches()
+        own.update({node: partial(search.look, sampling=True) for node, search in searches.items()})
+        nbytes, _ = self._read(program, sampled)
+        own.update({node: search.take_in for node, search in searches.items()})
+        missed = list(searches.values())
+        while missed:
+            read, traces = self._read(program, pieces)
+            nbytes += read
+            missed = [search for search in missed if not search.finish()]
+        found = (Kept(node, entry, search.of_tensor()) for node, search in searches.items())
+        return nbytes, (*traces, *found)
+
+    def _searches(self) -> dict[Vector, Any]:
+        """What this thread is searching for."""
+        found: dict[Vector, Any] = self.own.__dict__.setdefault("searches", {})
+        return found
+
+    def _read(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0
         traces: list[Trace | WrittenPart] = []
         with np.errstate(all="ignore"):
@@ -240,7 +264,7 @@ class _Run:
         if len(found) == _MOST_FRAMES:
             found.clear()
         dtype = self.plan.compute_dtypes[pieces[0].entry].bits
-        frame = Frame(self.plan, self.tables, self.io, shape, dtype, self.settings.loops)
+        frame = Frame(self.plan, self.tables, self.io, shape, dtype, self.settings.loops, self._searches())
         frame.go_to(pieces)
         found[program, shape] = frame, program.prepare(frame)
         return found[program, shape]

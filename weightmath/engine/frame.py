@@ -10,12 +10,13 @@ until they meet a vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from weightmath.algebra.graph import Vector
 from weightmath.dtypes import DTYPES, DType
 from weightmath.engine.plan import Plan
 from weightmath.engine.tables import Tables
@@ -102,6 +103,7 @@ class Frame:
     shape: tuple[int, int]
     dtype: np.dtype
     loops: bool
+    searches: Mapping[Vector, Callable[[Frame, int], object]]  # that this thread is at, by the selections
     pieces: Sequence[Piece] = ()
     values: list[Any] = field(default_factory=list)
     stored: dict[int, Raw] = field(default_factory=dict)  # templates that are inputs, by slot

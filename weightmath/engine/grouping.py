@@ -14,7 +14,7 @@ from typing import Any
 from weightmath.algebra.graph import Vector
 from weightmath.engine.plan import REDUCTIONS, STATISTICS, Pass, Plan
 from weightmath.engine.program import Compiler, Program
-from weightmath.engine.wide_selection import WideSelection
+from weightmath.engine.search import Search
 from weightmath.engine.work import Group, Wanted
 from weightmath.scope import TILE
 
@@ -22,7 +22,7 @@ from weightmath.scope import TILE
 def readings(one: Pass, plan: Plan) -> tuple[Wanted | None, Wanted]:
     """What a pass reads the inputs for: the samples of its selections, if it has some, and then all else."""
     folds = tuple(node for node in one.statistics if node.op in REDUCTIONS)
-    selections = tuple(WideSelection(node, plan) for node in one.statistics if node.op not in REDUCTIONS)
+    selections = tuple(Search.wide(node, plan) for node in one.statistics if node.op not in REDUCTIONS)
     sample = Wanted(selections=selections, sampling=True) if selections else None
     return sample, Wanted(folds, selections, one.kept, one.outputs)
 

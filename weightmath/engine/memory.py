@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 
-from weightmath.algebra.graph import Vector
 from weightmath.engine.execute import PART_TILES, Settings
 from weightmath.engine.fusing import is_worth
-from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline, is_local
+from weightmath.engine.plan import GATHER_LIMIT, SELECTIONS, STATISTICS, WHOLE_TENSOR, Plan, is_inline
 from weightmath.engine.program import Compiler
-from weightmath.engine.wide_selection import budget_of
+from weightmath.engine.search import budget_of
 from weightmath.errors import MemoryBudgetError, RecipeError
 from weightmath.scope import TILE, Domain
 
@@ -67,22 +66,15 @@ def _tables(plan: Plan) -> int:
 
 
 def _selections(plan: Plan, settings: Settings) -> int:
-    """Keys that selections hold: each thread of a whole tensor, and all of what brackets of larger cells collect."""
+    """Keys that selections hold: each thread of a tensor, and all of what brackets of wider cells collect."""
     total = 0
     for node in plan.nodes:
-        if node.op in SELECTIONS:
-            cells = _wide_cells(plan, node)
+        if node.op in SELECTIONS and node.domain < Domain.TENSOR:
+            cells = len(plan.cells[node.option("scope")][0])
             total += cells * budget_of(cells)
-            total += settings.threads * GATHER_LIMIT * 4 if node.domain >= Domain.TENSOR else 0
+        elif node.op in SELECTIONS:
+            total += settings.threads * GATHER_LIMIT * 4
     return total
-
-
-def _wide_cells(plan: Plan, node: Vector) -> int:
-    """How many cells of a selection are read in a pass of their own."""
-    if node.domain < Domain.TENSOR:
-        return len(plan.cells[node.option("scope")][0])
-    large = [entry for entry in plan.layout if not is_local(node, entry)]
-    return sum(entry.rows if node.domain == Domain.ROW else 1 for entry in large)
 
 
 def _whole_tensors(plan: Plan, settings: Settings) -> int:

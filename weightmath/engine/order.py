@@ -79,7 +79,7 @@ class Order:
         """The chunks of a round; those of the last one are noted, but for samples."""
         if not group.programs[number].steps:  # all that was wanted is known after the rounds before
             return []
-        if group.programs[number].gathers:
+        if group.programs[number].selections:
             shapes = ((entry, self._entries[entry]) for entry in group.entries)
             return [Unit(group, number, tuple(piece for entry, e in shapes for piece in pieces(entry, e, e.size)))]
         chunks = self._chunks(group, wanted, is_last=number == group.last)

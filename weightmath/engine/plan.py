@@ -34,7 +34,7 @@ REDUCTIONS = ("sum", "mean", "std", "norm", "dot", "cosine", "min", "max", "coun
 SELECTIONS = ("cut", "quantile")
 STATISTICS = (*REDUCTIONS, *SELECTIONS)
 WHOLE_TENSOR = ("whole_tensor", "rank")
-# Cells of up to this many elements are selected from in memory, larger ones by bracket and counting.
+# Tensors of up to this many elements are selected from in memory, larger ones by bracket and counting.
 GATHER_LIMIT = 1 << 21
 
 
@@ -112,10 +112,6 @@ class Plan:
         scopes = {vector.option("scope") for vector in self.nodes if vector.op in STATISTICS}
         return {name: Scope(name).cells(self.layout) for name in scopes if name not in ("row", "tensor")}
 
-    def local(self, vector: Vector, entry: int) -> bool:
-        """Whether a statistic of this entry is worked out within a pass, not by one."""
-        return is_local(vector, self.layout.entries[entry])
-
     @cached_property
     def tile_base(self) -> tuple[int, ...]:
         """Number of the first tile of each entry, in flat order."""
@@ -123,7 +119,7 @@ class Plan:
 
     def key_dtype(self, vector: Vector, entry: int) -> np.dtype:
         """The float dtype that a selection orders an entry's values in: of the widest tensor its cells may hold."""
-        if self.local(vector, entry):
+        if vector.domain >= Domain.TENSOR:
             return self.compute_dtypes[entry].bits
         return self._widest.bits
 
@@ -184,21 +180,11 @@ def _size_class(entry: Entry, size: int) -> tuple[bool, bool, bool]:
     return (True, False, False) if size <= TILE else (False, rows_are_cut(entry), size > GATHER_LIMIT)
 
 
-def is_local(vector: Vector, entry: Entry) -> bool:
-    """Whether a statistic is worked out within a pass for this entry, not by a pass over all entries."""
-    if vector.domain < Domain.TENSOR:
-        return False
-    if vector.op in SELECTIONS:
-        # A tensor is gathered whole, however short its rows are.
-        return entry.size <= GATHER_LIMIT or (vector.domain == Domain.ROW and not rows_are_cut(entry))
-    return True
-
-
 def is_inline(vector: Vector, entry: Entry) -> bool:
     """Whether a statistic or whole-tensor value is worked out where it is used: each cell lies within one tile."""
     if vector.op in WHOLE_TENSOR:
         return entry.size <= TILE or (vector.option("scope") == "row" and not rows_are_cut(entry))
-    if not is_local(vector, entry):
+    if vector.domain < Domain.TENSOR:
         return False
     return entry.size <= TILE or (vector.domain == Domain.ROW and not rows_are_cut(entry))
 
@@ -259,7 +245,7 @@ def _learn_one(node: Vector, facts: Facts, layout: Layout) -> None:
     if node.op == "cut":
         _check_density(node, static, layout)
     ready[node] = max((ready[arg] for arg in node.args), default=0)
-    if node.op in STATISTICS and not all(is_local(node, entry) for entry in layout):
+    if node.op in STATISTICS and node.domain < Domain.TENSOR:
         ready[node] += 1
 
 

@@ -15,7 +15,17 @@ from weightmath.algebra.graph import ALIASES, Vector, constant
 from weightmath.engine import selecting, steps
 from weightmath.engine.frame import Bound, Call, Frame, Home, Slots, Step
 from weightmath.engine.fusing import Fused, fuse, is_worth
-from weightmath.engine.plan import PAIRWISE, REDUCTIONS, SELECTIONS, STATISTICS, WHOLE_TENSOR, Output, Plan, is_inline
+from weightmath.engine.plan import (
+    GATHER_LIMIT,
+    PAIRWISE,
+    REDUCTIONS,
+    SELECTIONS,
+    STATISTICS,
+    WHOLE_TENSOR,
+    Output,
+    Plan,
+    is_inline,
+)
 from weightmath.kernels import loops
 from weightmath.kernels.elementwise import IN_PLACE
 from weightmath.kernels.scratch import borrow
@@ -48,6 +58,7 @@ class Program:
     registers: int
     packable: bool  # whether several small tensors may be computed as one array
     completes: tuple[Vector, ...]  # statistics whose entry is complete when all its chunks are done
+    is_search: bool  # whether its selections are from a tensor that is too large to be held
     nodes: tuple[Vector, ...]  # what the steps compute or look up, operands first
 
     @property
@@ -56,9 +67,9 @@ class Program:
         return not any(node.op in WHOLE_TENSOR for node in self.completes)
 
     @cached_property
-    def gathers(self) -> bool:
-        """Whether a tensor must come by whole, for selections from it."""
-        return any(node.op in SELECTIONS for node in self.completes)
+    def selections(self) -> tuple[Vector, ...]:
+        """What is selected from a tensor, which must come by whole."""
+        return tuple(node for node in self.completes if node.op in SELECTIONS)
 
     @cached_property
     def reads(self) -> tuple[Vector, ...]:
@@ -111,6 +122,8 @@ class Compiler:
                 return b
         if node.op == "divide" and self._static(node.args[1]) == 1 and node.args[0].domain == Domain.ELEMENT:
             return self.resolve(node.args[0])
+        if node.op == "keep" and (density := self._static(node.args[1].args[1])) in (0, 1):
+            return self.resolve(node.args[0]) if density else ZERO
         if node.op == "where" and self._static(node.args[0]) is not None:
             return self.resolve(node.args[1] if self._static(node.args[0]) else node.args[2])
         return node
@@ -181,10 +194,10 @@ class Compiler:
             return False
         if node.op in WHOLE_TENSOR:
             return not self.inline(node)
-        return node.op in STATISTICS and self.plan.local(node, self.entry) and not self.inline(node)
+        return node.op in STATISTICS and node.domain >= Domain.TENSOR and not self.inline(node)
 
     def _needs(self, node: Vector) -> tuple[Vector, ...]:
-        if node.static or node in self.known or (node.op in STATISTICS and not self.plan.local(node, self.entry)):
+        if node.static or node in self.known or (node.op in STATISTICS and node.domain < Domain.TENSOR):
             return ()
         return _operands(node)
 
@@ -239,7 +252,8 @@ class Compiler:
         # Of inputs that are there as they are stored.
         stored = {slots[node] for each in planned if isinstance(each, Fused) for node in each.inputs}
         made += [
-            _feed(number, node, tuple(map(slot, _operands(node))), homes) for number, node in enumerate(statistics)
+            _feed(number, node, tuple(map(slot, _operands(node))), homes, self.shape.size)
+            for number, node in enumerate(statistics)
         ]
         made += [steps.remember(node, slot(node)) for node in kept]
         made += [step(slot(argument)) for argument, step in feeds]
@@ -250,7 +264,8 @@ class Compiler:
             made.append(steps.write(output, value, template, plain=plain))
         together = not any(map(self._is_alone, order)) and all(node.op in REDUCTIONS for node in statistics)
         count = len(set(registers.values()))
-        return Program(tuple(made), homes, count, together, tuple(statistics), tuple(order))
+        is_search = self.shape.size > GATHER_LIMIT and any(node.op in SELECTIONS for node in statistics)
+        return Program(tuple(made), homes, count, together, tuple(statistics), is_search, tuple(order))
 
     def _is_converted(self, node: Vector) -> bool:
         """Whether a node is an input that is stored in another dtype: a template is compared as it is stored."""
@@ -261,7 +276,7 @@ class Compiler:
         """Whether a node's value is an array or number of one tensor, so that tensors cannot be one array."""
         if node.op in (*PAIRWISE, "coefficients"):
             return True
-        if node.static or (not self.inline(node) and not self.plan.local(node, self.entry)):
+        if node.static or (not self.inline(node) and node.domain < Domain.TENSOR):
             return False
         return node.op in (*STATISTICS, *WHOLE_TENSOR) or node.domain == Domain.ROW
 
@@ -294,10 +309,10 @@ def _loop(
     yield steps.fused(run, slots, homes)
 
 
-def _feed(number: int, node: Vector, slots: tuple[int, ...], homes: Sequence[Home]) -> Step:
+def _feed(number: int, node: Vector, slots: tuple[int, ...], homes: Sequence[Home], size: int) -> Step:
     """The step that hands a statistic its operands; it is the one of that number in its program."""
     if node.op in SELECTIONS:
-        return selecting.gather(number, node, slots[0])
+        return selecting.gather(number, node, slots[0]) if size <= GATHER_LIMIT else selecting.search(node, slots[0])
     plain = all(isinstance(homes[slot], str) for slot in slots)
     return (steps.accumulate if node.op in REDUCTIONS else steps.gather)(node, Slots(-1, slots, plain))
 

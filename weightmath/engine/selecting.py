@@ -1,7 +1,7 @@
 """Steps of selections: keys of the values, cuts of cells within a chunk, and what a cut says of each element.
 
 A cell within one tile is cut where it is used. A larger tensor of up to GATHER_LIMIT elements goes through a round
-before, which holds the keys of all of it; what is larger still, or wider than a tensor, is for wide_selection.
+before, which holds the keys of all of it; what is larger still, or wider than a tensor, is searched through.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Slots, Step
-from weightmath.engine.plan import GATHER_LIMIT
+from weightmath.engine.plan import GATHER_LIMIT, Plan
 from weightmath.engine.traces import Kept
 from weightmath.kernels.bracket import Cut, keep_tile, mask_tile, trivial_cut
 from weightmath.kernels.elementwise import select
@@ -88,6 +88,11 @@ def gather(number: int, node: Vector, slot: int) -> Step:
     return step
 
 
+def search(node: Vector, slot: int) -> Step:
+    """The values in a slot for the search that this thread is at, through the tensor at hand."""
+    return lambda frame: frame.searches[node](frame, slot)
+
+
 def _of_tensor(node: Vector, frame: Frame, entry: Entry, keys: np.ndarray) -> Any:
     """The quantile or cut of a tensor whose keys are all there; an array or list of those of its rows."""
     row = entry.row_size if node.domain == Domain.ROW else entry.size
@@ -158,6 +163,10 @@ def _tiles_with_cuts(cut_node: Vector, frame: Frame, cuts: Sequence[Any]) -> Ite
     own = {piece.entry: found for piece, found in zip(frame.pieces, cuts, strict=True)}
     for piece, number, one, here in frame.tiles():
         found = own[piece.entry]
-        base = 0 if frame.plan.local(cut_node, piece.entry) else frame.plan.tile_base[piece.entry]
-        of_row = found[one.row if cut_node.domain == Domain.ROW else 0] if isinstance(found, list) else found
-        yield of_row, base + number, here
+        of_row = found[one.row] if isinstance(found, list) else found
+        yield of_row, tile_in_cell(cut_node, piece.entry, number, frame.plan), here
+
+
+def tile_in_cell(cut_node: Vector, entry: int, number: int, plan: Plan) -> int:
+    """The number of a tile among those that cells may consist of: of its tensor, or of the model."""
+    return number if cut_node.domain >= Domain.TENSOR else plan.tile_base[entry] + number

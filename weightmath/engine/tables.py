@@ -32,7 +32,7 @@ class Tables:
         self._entries: dict[Vector, dict[int, np.ndarray]] = {}  # states per entry of wide statistics
         self._gathered: dict[tuple[Vector, int], dict[int, np.ndarray]] = {}  # whole tensors in work
         self.local: dict[Vector, dict[int, Any]] = {}  # values per entry: a number, an array, or cuts per row
-        self.wide: dict[Vector, dict[int, Any]] = {}  # values per cell, or per entry for large tensors
+        self.wide: dict[Vector, dict[int, Any]] = {}  # values per cell
 
     def states(self, node: Vector, entry: int) -> np.ndarray:
         """States (tiles, size) of an entry, to be filled tile by tile."""
@@ -64,7 +64,7 @@ class Tables:
         states = self._tiles.pop((node, entry), None)
         rows = shape.rows if node.domain == Domain.ROW and rows_are_cut(shape) else 1
         folded = _fold_tiles(reduction, states, rows, len(node.args))
-        if self.plan.local(node, entry):
+        if node.domain >= Domain.TENSOR:
             finished = reduction.finish(folded)
             self.keep(node, entry, finished if node.domain == Domain.ROW else _plain(finished[0]))
         else:
@@ -101,13 +101,12 @@ class Tables:
 
     def value(self, node: Vector, entry: int) -> Any:
         """The value of a known statistic for an entry: its own, or its cell's; of no elements for an empty cell."""
-        local = self.local.get(node, {})
-        if entry in local:
-            return local[entry]
-        cell = self.plan.cells[node.option("scope")][1][entry] if node.domain < Domain.TENSOR else entry
-        known = self.wide.get(node, {})
-        if cell in known:
-            return known[cell]
+        if node.domain >= Domain.TENSOR:
+            known, place = self.local, entry
+        else:
+            known, place = self.wide, self.plan.cells[node.option("scope")][1][entry]
+        if place in known.get(node, {}):
+            return known[node][place]
         shape = self.plan.layout.entries[entry]
         if shape.size and self.plan.counts(node, entry):
             raise AssertionError(f"`{node}` of `{shape.name}` is needed before it is known")

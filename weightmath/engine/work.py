@@ -11,7 +11,7 @@ from weightmath.engine.ends import Sink
 from weightmath.engine.frame import Piece
 from weightmath.engine.plan import Output
 from weightmath.engine.program import Program
-from weightmath.engine.wide_selection import WideSelection
+from weightmath.engine.search import Search, sampled_tiles
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Wanted:
     """What one reading of the inputs is for."""
 
     folds: tuple[Vector, ...] = ()  # wide statistics that add up partial states
-    selections: tuple[WideSelection, ...] = ()
+    selections: tuple[Search, ...] = ()
     kept: tuple[Vector, ...] = ()  # statistics per tensor that `show` and `expect` ask for
     outputs: tuple[Output, ...] = ()
     sampling: bool = False
 
-    def selecting(self, entry: int) -> tuple[WideSelection, ...]:
+    def selecting(self, entry: int) -> tuple[Search, ...]:
         """The selections that must see this entry's elements."""
         if not self.selections:
             return ()
@@ -34,7 +34,7 @@ class Wanted:
 
     def sampled_tiles(self, entry: int) -> list[int]:
         """Numbers of this entry's tiles that some sample consists of."""
-        return sorted({number for selection in self.selections for number in selection.sampled_tiles(entry)})
+        return sampled_tiles(self.selections, entry)
 
 
 @dataclass(frozen=True, eq=False)
