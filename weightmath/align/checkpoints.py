@@ -154,8 +154,7 @@ class _Tensors(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         info = self._infos[name]
-        numbers = np.empty(info.entry.size)
-        convert.decode(self._reader.bits(info), info.entry.dtype, numbers)
+        numbers = convert.decoded(self._reader.bits(info), info.entry.dtype)
         if not np.isfinite(numbers).all():
             where = f"{self._reader.checkpoint.path}: {name}"
             raise NumericError("holds NaN or infinities, and cannot be matched", where=where)

@@ -281,9 +281,8 @@ def bits_of_rest(rest: Rest, save: Save, template: Reader) -> np.ndarray:
     bits = template.bits(tensor, rest.start, rest.stop)
     if new == tensor.entry.dtype:
         return bits
-    numbers, retyped = np.empty(len(bits), np.float64), np.empty(len(bits), new.bits)
-    convert.decode(bits, tensor.entry.dtype, numbers)
-    convert.encode(numbers, new, retyped)
+    retyped = np.empty(len(bits), new.bits)
+    convert.encode(convert.decoded(bits, tensor.entry.dtype), new, retyped)
     if convert.nonfinite(retyped, new) > convert.nonfinite(bits, tensor.entry.dtype):
         fact = f"rows of `{rest.name}` that are not merged overflow in {new}"
         raise NumericError(fact, hint="choose a wider `dtype:`")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from weightmath.checkpoint import Checkpoint, Opaque, TensorInfo
 from weightmath.errors import CheckpointError, nearest
 from weightmath.kernels import convert
@@ -51,14 +49,8 @@ def _entries(tree: object) -> dict[str, object]:
 
 
 def _element(checkpoint: Checkpoint, tensor: TensorInfo) -> float:
-    dtype = tensor.entry.dtype
     with checkpoint.open() as reader:
-        bits = reader.bits(tensor)
-    if dtype.kind == "int":
-        return float(bits[0])
-    number = np.empty(1, np.float64)
-    convert.decode(bits, dtype, number)
-    return float(number[0])
+        return float(convert.decoded(reader.bits(tensor), tensor.entry.dtype)[0])
 
 
 def _described(value: object) -> str:

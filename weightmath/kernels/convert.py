@@ -34,6 +34,13 @@ def decode(bits: np.ndarray, dtype: DType, out: np.ndarray) -> None:
         decoder(bits, dtype, out)()
 
 
+def decoded(bits: np.ndarray, dtype: DType) -> np.ndarray:
+    """The same as new float64 numbers, in which every stored float is exact."""
+    numbers = np.empty(bits.shape)
+    decode(bits, dtype, numbers)
+    return numbers
+
+
 def decoder(bits: np.ndarray, dtype: DType, out: np.ndarray) -> Call:
     """What decodes whatever these bits are when it is called, by the thread that made it."""
     if dtype.name in narrow.FLOAT8:

@@ -43,8 +43,7 @@ def _matrix(entry: Entry, source: Source) -> np.ndarray:
     dtype = source.dtype(entry.name)
     bits = np.empty(entry.size, dtype.bits)
     source.reading(entry.name)(0, bits)
-    numbers = np.empty(entry.size)
-    convert.decode(bits, dtype, numbers)
+    numbers = convert.decoded(bits, dtype)
     if not np.isfinite(numbers).all():
         raise NumericError(f"`{entry.name}` holds NaN or infinities, and has no singular values")
     return numbers.reshape(entry.rows, entry.row_size)

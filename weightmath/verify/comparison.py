@@ -162,11 +162,8 @@ class Comparison(Sink):
 
 def _number(bits: np.ndarray, dtype: DType) -> float | complex:
     """One element as a number."""
-    if dtype.is_float:
-        number = np.empty(1, np.float64)
-        convert.decode(bits, dtype, number)
-        return float(number[0])
-    value: float | complex = bits[0].item()
+    numbers = convert.decoded(bits, dtype) if dtype.is_float else bits
+    value: float | complex = numbers[0].item()
     return value
 
 
