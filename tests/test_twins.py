@@ -126,6 +126,24 @@ def test_tensors_that_one_output_drops_stay_in_the_others(bench):
     assert len(bench.load("x")) - len(bench.load("y")) == 688
 
 
+def test_tensors_that_one_output_drops_and_another_merges(bench):
+    a, b = stable_diffusion(1), stable_diffusion(2)
+    bench.save(a=a, b=b)
+    report = bench.run("""
+inputs: {a: a.ckpt, b: b.ckpt}
+save:
+  x.ckpt: lerp(a, b, 0.5)
+  y.ckpt: {value: 'lerp(a, b, 0.25)', drop: 'state_dict.model_ema.*'}
+""")
+    names = [name for name in a if not name.startswith("model_ema.")]
+    close(
+        bench.load("y"),
+        {name: torch.lerp(a[name], b[name], 0.25) if a[name].is_floating_point() else a[name] for name in names},
+    )
+    assert bench.load("x").keys() == a.keys()
+    assert report.warnings == ()
+
+
 def test_an_overlay_that_leaves_the_copy_is_told(bench):
     bench.save(sd=stable_diffusion(1))
     job = bench.plan(

@@ -51,7 +51,7 @@ def caveats(
             found.append(f"{place}: whether this is a model cannot be told from the formula")
         if save.encoding:
             continue
-        changed = _changed(plan, output, vectors[save.template.name], compilers)
+        changed = _changed(plan, output, vectors[save.template.name], compilers) & save.originals.keys()
         origins: list[Origin] = [node.source.origin for node in topological([output.value]) if node.source is not None]
         changed -= _borrowed(origins, save.template)
         found += _heads(recipe, origins)
