@@ -86,6 +86,26 @@ def _once(command: list[str], environment: dict[str, str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.parametrize(("hard", "code"), [(400, 0), (100, 1)])
+def test_more_checkpoints_than_a_process_may_have_open_at_first(tmp_path: Path, hard: int, code: int) -> None:
+    """The limit that may be raised is raised; at one that may not, the message says which it is."""
+    for number in range(200):
+        torch.save({"w": torch.full((2,), float(number))}, tmp_path / f"{number}.ckpt")
+    (tmp_path / "r.yaml").write_text("inputs:\n  runs: {glob: '*.ckpt', sort: number}\nsave:\n  out.pt: mean(runs)\n")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+
+    done = _run("run", "r.yaml", cwd=tmp_path, preexec_fn=limit)
+    assert done.returncode == code, done.stderr
+    if code:
+        fact, hint = done.stderr.splitlines()
+        assert fact.endswith(".ckpt: cannot be read: Too many open files")
+        assert hint == "  hint: let a process have more open at once: ulimit -n 4096"
+    else:
+        assert torch.load(tmp_path / "out.pt")["w"].tolist() == [99.5, 99.5]
+
+
 @pytest.mark.parametrize(
     ("number", "threads", "word", "code"),
     [

@@ -5,6 +5,7 @@ These are descriptions only. They are read from headers, hold no open file, and 
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -262,6 +263,12 @@ def _elsewhere(path: Path) -> str | None:
     return None
 
 
+def unreadable(error: OSError, path: Path) -> CheckpointError:
+    """What to raise where the system does not give us a file, or what is in it."""
+    hint = "let a process have more open at once: ulimit -n 4096" if error.errno == errno.EMFILE else None
+    return CheckpointError(f"cannot be read: {error.strerror}", where=str(path), hint=hint)
+
+
 def check_is_file(path: Path) -> None:
     """CheckpointError if a path is missing, a folder, or no regular file."""
     try:
@@ -269,7 +276,7 @@ def check_is_file(path: Path) -> None:
     except FileNotFoundError:
         raise CheckpointError("no such file", where=str(path), hint=_elsewhere(path)) from None
     except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except ValueError:
         raise CheckpointError("is no name that a file can have", where=str(path)) from None
     if stat.S_ISDIR(status.st_mode):

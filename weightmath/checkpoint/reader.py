@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from weightmath.checkpoint.description import Block, Checkpoint, Stamp, TensorInfo, extent
+from weightmath.checkpoint.description import Block, Checkpoint, Stamp, TensorInfo, extent, unreadable
 from weightmath.checkpoint.mosaic import before, indices
 from weightmath.errors import CheckpointError
 
@@ -37,7 +37,7 @@ class Reader:
             self.check_unchanged()
         except OSError as error:
             self.close()
-            raise CheckpointError(f"cannot be read: {error.strerror}", where=str(checkpoint.path)) from None
+            raise unreadable(error, checkpoint.path) from None
         except CheckpointError:
             self.close()
             raise

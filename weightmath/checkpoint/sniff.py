@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file
+from weightmath.checkpoint.description import Checkpoint, Stamp, check_is_file, unreadable
 from weightmath.checkpoint.distributed import is_distributed, open_distributed
 from weightmath.checkpoint.folder import find_model
 from weightmath.checkpoint.hub import located
@@ -46,7 +46,7 @@ def _open_file(path: Path, *, is_shard: bool = False) -> Checkpoint:
         with path.open("rb", buffering=0) as file:
             return _open(path, file.fileno(), is_shard)
     except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except CheckpointError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise

@@ -11,9 +11,11 @@ def main() -> None:
 
     Ctrl-C and SIGTERM end them quietly at any moment, also while they are being loaded.
     """
+    from weightmath.cli.open_files import allow_many_open_files
     from weightmath.cli.signals import TerminatedError, end_on_sigterm
 
     end_on_sigterm()
+    allow_many_open_files()
     # What a command leaves goes with its process: to search it for garbage took a tenth of a run with many tensors.
     atexit.register(gc.freeze)
     try:
