@@ -183,9 +183,12 @@ class Draft:
 
 def left_bytes(path: Path) -> int:
     """Bytes on the disk that an unfinished draft of an output takes already."""
-    part = hidden(path, "part")
-    files = [part, *part.iterdir()] if part.is_dir() else [part]
-    return sum(os.stat(file).st_blocks * 512 for file in files if file.is_file())
+    return bytes_on_disk(hidden(path, "part"))
+
+
+def bytes_on_disk(path: Path) -> int:
+    """What a file, or all in a folder, takes there."""
+    return sum(os.stat(file).st_blocks * 512 for file in (path, *path.rglob("*")) if file.is_file())
 
 
 def check_target(path: Path, image: Image, *, force: bool) -> None:

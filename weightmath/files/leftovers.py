@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightmath.checkpoint.draft import bytes_on_disk
 from weightmath.checkpoint.lock import MARK, PREFIX, hidden, is_locked
 from weightmath.errors import OutputError
 
@@ -56,11 +57,7 @@ def leftovers(where: Path) -> list[Leftover]:
         raise OutputError("there is no such folder or output", where=str(where))
     found = ((path, _HIDDEN.fullmatch(path.name)) for path in (*beside, *inside))
     return [
-        _leftover(path, path.with_name(match[1]), match[2]) for path, match in found if match and not path.is_symlink()
+        Leftover(path, path.with_name(match[1]), match[2], bytes_on_disk(path), is_locked(path))
+        for path, match in found
+        if match and not path.is_symlink()
     ]
-
-
-def _leftover(path: Path, output: Path, kind: str) -> Leftover:
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    size = sum(os.stat(file).st_blocks * 512 for file in files if file.is_file())
-    return Leftover(path, output, kind, size, is_locked(path))

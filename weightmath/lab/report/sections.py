@@ -15,7 +15,7 @@ from weightmath.lab.report import comparison, curves, fields, sheet
 from weightmath.lab.report.chart import Chart, slug, value_text
 from weightmath.lab.report.point_recipe import Line, lines_of
 from weightmath.lab.report.sheet import Sheet
-from weightmath.lab.table import Row, Table, read
+from weightmath.lab.table import Row, Table, content_of, read
 from weightmath.paths import expanded
 from weightmath.recipe.vary import Setting
 
@@ -187,9 +187,7 @@ def _range(matrix: list[list[float]]) -> str:
 
 def _comparison(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"cannot be read: {error.strerror}", where=str(file)) from None
+        found = json.loads(content_of(file).decode())
     except ValueError:
         found = None
     if not isinstance(found, dict) or not set(_COMPARED) <= set(found):
