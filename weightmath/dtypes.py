@@ -75,7 +75,8 @@ DTYPES = _table(
     ("complex128", "complex", "<c16", "ComplexDoubleStorage", None),
 )
 
-ALIASES = {
+WEIGHTS = [name for name, known in DTYPES.items() if known.is_float]
+ALIASES = {  # all of such as hold weights
     "fp64": "float64",
     "fp32": "float32",
     "fp16": "float16",

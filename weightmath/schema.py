@@ -130,14 +130,9 @@ def _property(part: str, key: str, value: Schema) -> Schema:
     if value.get("items") == _TEXT:
         value = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
     if key == "dtype":
-        value = {"anyOf": [{"enum": _float_names()}, {"type": "string", "pattern": r"^torch\."}]}
+        value = {"anyOf": [{"enum": [*dtypes.WEIGHTS, *dtypes.ALIASES]}, {"type": "string", "pattern": r"^torch\."}]}
     hidden = ("title", "default") if value.get("default") in (None, []) else ("title",)
     return {"description": KEYS[part][key], **{name: what for name, what in value.items() if name not in hidden}}
-
-
-def _float_names() -> list[str]:
-    own = [name for name, known in dtypes.DTYPES.items() if known.is_float]
-    return [*own, *(alias for alias, name in dtypes.ALIASES.items() if name in own)]
 
 
 def _take_short_forms(keys: Schema, parts: Schema) -> None:

@@ -18,7 +18,6 @@ from weightmath.regular import regular
 from weightmath.sizes import bytes_of
 
 ENTRY = "entry:"
-_WEIGHTS = [name for name, known in dtypes.DTYPES.items() if known.is_float]
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
@@ -73,10 +72,10 @@ def _dtype(name: str) -> str:
     try:
         known = dtypes.dtype(name)
     except RecipeError as error:
-        close = nearest(name, [*_WEIGHTS, *dtypes.ALIASES])
-        raise fault(error.what, close or f"those that hold weights: {' '.join(_WEIGHTS)}") from None
+        close = nearest(name, [*dtypes.WEIGHTS, *dtypes.ALIASES])
+        raise fault(error.what, close or f"those that hold weights: {' '.join(dtypes.WEIGHTS)}") from None
     if not known.is_float:
-        raise fault(f"`{name}` does not hold weights", f"those that do: {' '.join(_WEIGHTS)}")
+        raise fault(f"`{name}` does not hold weights", f"those that do: {' '.join(dtypes.WEIGHTS)}")
     return known.name
 
 
