@@ -1,9 +1,10 @@
 """Measure a machine: time many mixtures of work, and find what a unit of each kind takes that explains the times.
 
 Each mixture is one equation: its counted work times the unknown seconds per unit are the seconds that it took. Formulas
-in memory (`probes`) tell how operations compare; runs on files tell of files, and how much more all operations take
-there, where reading and writing drive their arrays out of the caches: 1.4 to 2.3 times as much, by the formula. Solved
-by least squares. Of several times the median counts: the least is that of a machine at its best.
+in memory (`probes`) tell how operations compare; runs on files tell of files, and how much more operations take there,
+where reading and writing drive their arrays out of the caches: 1.4 to 2.3 times as much, by the formula, but for what
+stays in registers or caches. Solved by least squares. Of several times the median counts: the least is that of a
+machine at its best.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from weightmath import functions
 from weightmath.dtypes import DTYPES
 from weightmath.engine.memory import threads_of
 from weightmath.job import prepare
+from weightmath.kernels import loops, machine
 from weightmath.running import load, run
 from weightmath.speed.estimate import moved, work
 from weightmath.speed.machine import Machine, this_machine
@@ -36,10 +38,12 @@ _ROUNDS = 3
 _ELEMENTS = 24_000_000  # of the models in files: larger than the caches of most processors
 _MANY, _FEW = 3000, 300  # small tensors, and elements of each
 _SOME, _MORE = 240, 100_000  # tensors that have a chunk of their own, and elements of each
-_SHARED = (65536, 4096)  # so much that the start of helpers, 20 ms, hardly counts
+_SHARED = (1 << 18, 4096)  # so much that helpers and their compilers, which take 50 ms to start, hardly count
 _BUFFER = 1 << 20
 _ARITHMETIC = "arithmetic"
-_WITHIN_CACHES = "svd"  # works on a matrix, block by block, for so long that files beside it do not count
+# Files beside them do not count: a decomposition works on a matrix for long, block by block, and what is fused into a
+# loop of machine code works in registers.
+_WITHIN_CACHES = frozenset({"svd", *(loops.OPERATIONS if machine.compiler() else ())})
 _FORMULAS = (
     "model(0.9 * a)",
     "0.4 * a + 0.3 * b + 0.2 * c + 0.1 * d",
@@ -61,15 +65,19 @@ def calibrate(folder: Path) -> Machine:
         on_files = _solved([_summed(each, in_memory) for each in _runs(Path(here))], known)
     dearer = on_files.pop(_ARITHMETIC)
     del in_memory["start of a thread"]  # which nobody asks for
-    operations = {kind: seconds if kind == _WITHIN_CACHES else dearer * seconds for kind, seconds in in_memory.items()}
+    operations = {kind: seconds if kind in _WITHIN_CACHES else dearer * seconds for kind, seconds in in_memory.items()}
     return Machine({**known, **operations, **on_files}, _shared(), this_machine())
 
 
 def _summed(found: Timed, in_memory: Mapping[str, float]) -> Timed:
-    """A run whose operations are one kind of work: as many seconds as they would take in memory."""
-    seconds = sum(amount * in_memory[kind] for kind, amount in found.work.items() if kind in in_memory)
+    """A run whose operations are one kind of work: as many seconds as they would take in memory.
+
+    Those that take no more beside files are done with.
+    """
+    taken = {kind: amount * in_memory[kind] for kind, amount in found.work.items() if kind in in_memory}
+    alike = sum(seconds for kind, seconds in taken.items() if kind in _WITHIN_CACHES)
     others = {kind: amount for kind, amount in found.work.items() if kind not in in_memory}
-    return Timed({**others, _ARITHMETIC: seconds}, found.seconds)
+    return Timed({**others, _ARITHMETIC: sum(taken.values()) - alike}, found.seconds - alike)
 
 
 def _solved(found: Sequence[Timed], known: Mapping[str, float]) -> dict[str, float]:
@@ -178,6 +186,7 @@ def _shared() -> float:
         return 1.0
     x, y = (memory_input(name, 1, DTYPES["float16"], _SHARED) for name in "xy")
     formula = probe([x + 0.5 * (y - x) * functions.abs(y) / (1 + functions.abs(x))], compared=True)
-    times = ([formula.seconds(count, time.perf_counter) for _ in range(_ROUNDS)] for count in (1, threads))
-    alone, together = map(median, times)
-    return float(np.clip((1 - together / alone) / (1 - 1 / threads), 0, 1))
+    # In turns: what else the machine does for a while then hits both.
+    turns = [[formula.seconds(count, time.perf_counter) for count in (1, threads)] for _ in range(_ROUNDS)]
+    left = median(together / alone for alone, together in turns)
+    return float(np.clip((1 - left) / (1 - 1 / threads), 0, 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from statistics import median
 
 import numpy as np
@@ -34,7 +35,7 @@ _WIDE = (16384, 4096)  # so that a selection's sample is small beside it
 _LARGE = (32768, 4096)  # so that not all tiles are looked at
 _MATRIX = (512, 512)
 _KEPT = 1 << 20  # elements, at least those of a chunk
-_CHAIN = 16  # times that a cheap operation is repeated, so that it tells beside reading and writing
+_TERMS = 16  # that have a cheap operation, so that it tells beside reading and writing
 _LOGIC = ("both", "either")
 _BOUNDS = ("maximum", "minimum")
 
@@ -129,15 +130,17 @@ def probes() -> Iterator[Probe]:
 
 
 def _cheap(x: Vector, y: Vector) -> Iterator[Vector]:
-    """Each elementwise operation on operands of its own, many times; bounds are numbers, as those of `clamp`."""
-    less, more = x < y, x > y
+    """Each elementwise operation in all terms of a sum; bounds are numbers, as those of `clamp`."""
+    numbers = [constant(0.5 + place / _TERMS) for place in range(_TERMS)]
+    scaled = [elementwise("multiply", x, number) for number in numbers]
+    truths = [elementwise("less", x, number) for number in numbers]
     for op, ufunc in UFUNCS.items():
-        start, other = (less, more) if op in _LOGIC else (x, constant(0.5) if op in _BOUNDS else y)
-        yield _chain(op, start, *([other] if ufunc.nin == 2 else []))
+        other = y > x if op in _LOGIC else numbers[0] if op in _BOUNDS else y
+        yield _sum(op, truths if op in _LOGIC else scaled, *([other] if ufunc.nin == 2 else []))
     for op in COMPARE:
-        yield _chain(op, x, y)
-    yield _chain("inverse", less)
-    yield _chain("where", less, x, y)
+        yield _sum(op, scaled, y)
+    yield _sum("inverse", truths)
+    yield _sum("where", truths, x, y)
 
 
 def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
@@ -146,10 +149,10 @@ def _dear(x: Vector, y: Vector) -> Iterator[Vector]:
     yield from (f.gaussian(seed=1), f.uniform(seed=1), f.rademacher(seed=1), f.bernoulli(0.5, seed=1))
 
 
-def _chain(op: str, value: Vector, *others: Vector) -> Vector:
-    for _ in range(_CHAIN):
-        value = elementwise(op, value, *others)
-    return value
+def _sum(op: str, operands: Sequence[Vector], *others: Vector) -> Vector:
+    """Of terms that do not wait for each other: the processor works on several at a time, as in most formulas."""
+    terms = [elementwise(op, operand, *others) for operand in operands]
+    return reduce(partial(elementwise, "add"), terms)
 
 
 def _statistics(x: Vector, y: Vector) -> Iterator[Vector]:
