@@ -6,6 +6,7 @@ Low layers raise the fact; the one layer that knows the place adds it with `at`.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,11 @@ class WeightmathError(Exception):
     def of_command(self) -> str:
         """The message for who gives a command."""
         return _message(self.where, self.what, self.hint)
+
+
+def shell_word(path: object) -> str:
+    """A path in a command to paste: quoted where a shell would cut it, as at a blank, or take a letter for its own."""
+    return shlex.quote(str(path))
 
 
 class RecipeError(WeightmathError):

@@ -21,7 +21,7 @@ from weightmath.encoding import check_wishes, is_encoded, plan_encoded
 from weightmath.engine import linear
 from weightmath.engine.meter import Told, silent
 from weightmath.engine.plan import Output, Plan, Request, make_plan
-from weightmath.errors import RecipeError, WeightmathError, at
+from weightmath.errors import RecipeError, WeightmathError, at, shell_word
 from weightmath.files import buffers, integers
 from weightmath.files.choice import Chosen
 from weightmath.files.inputs import Opened, placed
@@ -89,7 +89,7 @@ def prepare(source: Recipe, progress: Told = silent) -> Job:
     if source.spec.vary is not None:
         names = ", ".join(f"`{name}`" for name in source.varying)
         one = source.settings(source.spec.vary.names)
-        hint = f"{one} makes one; weightmath sweep {source.path or 'RECIPE'} measures every point"
+        hint = f"{one} makes one; weightmath sweep {shell_word(source.path or 'RECIPE')} measures every point"
         fact = f"{names} {'varies' if len(source.varying) == 1 else 'vary'}, and the recipe is many"
         raise RecipeError(fact, where=source.where("vary"), hint=hint)
     known = callables()

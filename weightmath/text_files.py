@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from weightmath.errors import OutputError, RecipeError, unwritable
+from weightmath.errors import OutputError, RecipeError, shell_word, unwritable
 
 
 def check_free(path: Path, *, force: bool, folder: str, exists: str = "another name, or --force to replace it") -> None:
@@ -24,7 +24,7 @@ def check_free(path: Path, *, force: bool, folder: str, exists: str = "another n
 def check_folder(path: Path) -> None:
     """OutputError where the folder of what is to be written does not exist, or cannot be written to."""
     if not path.parent.is_dir():
-        raise OutputError("its folder does not exist", where=str(path), hint=f"mkdir -p {path.parent}")
+        raise OutputError("its folder does not exist", where=str(path), hint=f"mkdir -p {shell_word(path.parent)}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError("its folder cannot be written to", where=str(path), hint="choose another folder")
 

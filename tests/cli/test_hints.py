@@ -126,3 +126,28 @@ def test_adapters_of_other_ranks_are_to_be_made_deltas(cli: Cli) -> None:
     ran = cli("run", "-e", "lerp(a, b, 0.5)", "a=a.safetensors", "b=b.safetensors", "-o", "o.safetensors")
     assert "`b` and `a` are LoRA adapters: factors of differences" in ran.err
     assert "hint: make deltas of both, which do merge: weightmath delta from-lora ADAPTER BASE" in ran.err
+
+
+def test_a_line_to_paste_takes_any_path(cli: Cli, folder: Path) -> None:
+    """What a shell would cut or expand stands in quotes: each of these lines is a command as it is."""
+    (folder / "my base.ckpt").symlink_to("base.ckpt")
+    assert cli("run", "-e", "a", "a=base.ckpt", "-o", "new folder/out.ckpt").err.endswith(
+        "  hint: mkdir -p 'new folder'\n"
+    )
+    assert cli("delta", "make", "my base.ckpt", "chat.ckpt", "-o", "my skill.delta").code == 0
+    told = cli("run", "-e", "base + skill", "base=my base.ckpt", "skill=my skill.delta", "-o", "out.ckpt").err
+    assert "weightmath delta apply 'my base.ckpt' 'my skill.delta' -o tuned.ckpt" in told
+    told = cli("delta", "make", "my skill.delta", "chat.ckpt", "-o", "x.delta").err
+    assert "weightmath delta apply BASE 'my skill.delta' -o FILE" in told
+    assert "weightmath delta info 'my skill.delta'" in cli("provenance", "my skill.delta").err
+    assert cli("run", "-e", "(a + b) / 2", "a=my base.ckpt", "b=chat.ckpt", "-o", "merged.ckpt").code == 0
+    (folder / "away").mkdir()
+    (folder / "merged.ckpt").rename(folder / "away" / "merged.ckpt")
+    told = cli("verify", "away/merged.ckpt").err
+    assert told.endswith("  hint: --input 'a=PATH/my base.ckpt' --input b=PATH/chat.ckpt\n")
+    (folder / "my sweep.yaml").write_text(
+        "inputs: {a: base.ckpt}\nvary:\n  t: [1, 2]\nparams: {t: 1}\nsave: {o.ckpt: t * a}\n"
+    )
+    assert "weightmath sweep 'my sweep.yaml' measures" in cli("run", "my sweep.yaml").err
+    assert "weightmath run 'my sweep.yaml' --set t=2" in cli("sweep", "my sweep.yaml", "--set", "t=2").err
+    assert cli("new", "ties", "-o", "my ties.yaml").out.endswith("weightmath plan 'my ties.yaml'\n")

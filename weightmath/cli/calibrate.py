@@ -26,10 +26,10 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     llvmlite or Python changes. Run it while the machine has nothing else to do.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.errors import OutputError
+        from weightmath.errors import OutputError, shell_word
 
         if not folder.is_dir():
-            raise OutputError("there is no such folder", where=str(folder), hint=f"mkdir -p {folder}")
+            raise OutputError("there is no such folder", where=str(folder), hint=f"mkdir -p {shell_word(folder)}")
     with failing(FAILED, as_json=json):
         from weightmath.reports.calibration import calibration_report
 

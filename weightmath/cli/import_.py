@@ -10,7 +10,7 @@ import typer
 
 from weightmath.cli import options
 from weightmath.cli.failures import REFUSED, failing
-from weightmath.errors import counted
+from weightmath.errors import counted, shell_word
 
 if TYPE_CHECKING:
     from weightmath.mergekit import Imported
@@ -74,6 +74,6 @@ def _report(made: Imported, config: Path, output: Path | None, *, as_json: bool)
     else:
         comments = f"{counted(len(made.differences), 'comment')} where mergekit computes something else"
         found = comments if made.differences else "no difference"
-        print(f"{output}: {found}; see what it would do: weightmath plan {output}")
+        print(f"{output}: {found}; see what it would do: weightmath plan {shell_word(output)}")
     for one in made.left_out if output is not None and not as_json else ():
         print(f"left out: {one.key}: {one.why}", file=sys.stderr)

@@ -9,6 +9,7 @@ import typer
 
 from weightmath.cli import completion, options
 from weightmath.cli.failures import REFUSED, failing
+from weightmath.errors import shell_word
 
 if TYPE_CHECKING:
     from weightmath.gallery import Starter
@@ -78,4 +79,4 @@ def _write(one: Starter, path: Path, *, force: bool, as_json: bool) -> None:
 
         print(text_of({"kind": one.kind, "path": str(path)}))
     else:
-        print(f"{path}: change its paths, then: weightmath plan {path}")
+        print(f"{path}: change its paths, then: weightmath plan {shell_word(path)}")

@@ -15,7 +15,7 @@ from weightmath.delta.container import DeltaFile, delta_of
 from weightmath.delta.decoding import HELD, DeltaReader
 from weightmath.delta.mark import CONTAINER
 from weightmath.dtypes import FLOAT32
-from weightmath.errors import CheckpointError
+from weightmath.errors import CheckpointError, shell_word
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +55,12 @@ def as_checkpoint(checkpoint: Checkpoint) -> DeltaCheckpoint:
     """
     file = delta_of(checkpoint)
     if file.delta.kind == "exact":
+        base, name = shell_word(file.delta.base.file), shell_word(file.path.name)
         raise CheckpointError(
             "is an exact delta, which has no numbers without its base",
             where=str(file.path),
-            hint=f"weightmath delta apply {file.delta.base.file} {file.path.name} -o tuned.ckpt, "
-            "and use `tuned - base`; or make it with --as dense",
+            hint=f"weightmath delta apply {base} {name} -o tuned.ckpt, and use `tuned - base`; or make it with "
+            "--as dense",
         )
     tensors = _tensors(file)
     return DeltaCheckpoint(

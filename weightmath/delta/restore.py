@@ -23,7 +23,7 @@ from weightmath.delta.pieces import in_order, pieces_of
 from weightmath.delta.planes import DAMAGED
 from weightmath.delta.stages import DeltaStage, FileStage, Stage, gaps, rest_pieces
 from weightmath.delta.writing import check_free, close_part, open_part
-from weightmath.errors import CheckpointError, OutputError, unwritable
+from weightmath.errors import CheckpointError, OutputError, shell_word, unwritable
 
 _HEAD = 512
 _OTHER_BASE = "the delta is sound; everything in the base's file must be what it was, not only its weights"
@@ -94,7 +94,8 @@ def check_form(base: Section, chain: Sequence[DeltaFile], path: str) -> None:
     raise OutputError(
         f"{name} comes back to the byte, as {_CALLED.get(found, 'one file')}; this name asks for {_CALLED[asked]}",
         where=path,
-        hint=f"-o {here}, and from it the weights: weightmath run -e a a={here} -o {path}",
+        hint=f"-o {shell_word(here)}, and from it the weights: weightmath run -e a {shell_word(f'a={here}')} "
+        f"-o {shell_word(path)}",
     )
 
 

@@ -9,7 +9,7 @@ from weightmath.checkpoint import Section
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.description import Side
 from weightmath.delta.mark import is_delta
-from weightmath.errors import CheckpointError, LayoutError
+from weightmath.errors import CheckpointError, LayoutError, shell_word
 from weightmath.fingerprint import Digests, fingerprint
 from weightmath.layout import Layout
 
@@ -30,7 +30,7 @@ def check_no_delta(section: Section) -> None:
         raise CheckpointError(
             "is a delta file, and a checkpoint is needed here",
             where=str(path),
-            hint=f"weightmath delta apply BASE {path} -o FILE writes the checkpoint; "
+            hint=f"weightmath delta apply BASE {shell_word(path)} -o FILE writes the checkpoint; "
             "weightmath delta compose joins two deltas",
         )
 

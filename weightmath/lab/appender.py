@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from weightmath.errors import TableError
+from weightmath.errors import TableError, shell_word
 from weightmath.lab.table import FORMAT, Head, Row, Table, content_of, parsed, paths
 from weightmath.plain import plain
 from weightmath.recipe.metric import Goal
@@ -114,7 +114,7 @@ def check_free(stem: str | Path, *, resume: bool) -> None:
     """TableError where a table may not be written: its files exist, and it does not go on with them."""
     file, copy = paths(stem)
     if not file.parent.is_dir():
-        raise TableError("there is no such folder", where=str(file.parent), hint=f"mkdir -p {file.parent}")
+        raise TableError("there is no such folder", where=str(file.parent), hint=f"mkdir -p {shell_word(file.parent)}")
     if file.exists() and not resume:
         hint = "--resume goes on with it; -o STEM writes another"
         raise TableError("exists, and results are never overwritten", where=str(file), hint=hint)

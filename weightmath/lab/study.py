@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from weightmath.errors import OutputError, RecipeError, WeightmathError
+from weightmath.errors import OutputError, RecipeError, WeightmathError, shell_word
 from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_free, head_there
 from weightmath.lab.metric import Metric, undecided
@@ -128,7 +128,7 @@ def check_names(study: Study, points: Iterable[Point]) -> None:
             raise OutputError("exists", where=str(path), hint="move it away, or --keep none")
     for folder in {path.parent for _, path in names}:
         if not folder.is_dir():
-            raise OutputError("its folder does not exist", where=str(folder), hint=f"mkdir -p {folder}")
+            raise OutputError("its folder does not exist", where=str(folder), hint=f"mkdir -p {shell_word(folder)}")
 
 
 def check_axes(study: Study) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import RecipeError
+from weightmath.errors import RecipeError, shell_word
 from weightmath.lab.metric import Function, Metric, optional_metric
 from weightmath.lab.points import Point, Work
 from weightmath.lab.study import Keep, Study, check_names, keep_best, note, opened, study_of
@@ -60,7 +60,7 @@ def recipe_of(source: str | Path | Recipe, sets: Changes = (), inputs: Changes =
         if name in vary.names:
             fact = f"`{name}` varies, and cannot be set"
             point = with_overrides(found, sets=changes).settings(vary.names)
-            hint = f"weightmath run {found.path or 'RECIPE'} {point} makes one point"
+            hint = f"weightmath run {shell_word(found.path or 'RECIPE')} {point} makes one point"
             raise RecipeError(fact, where=f"--set {change}", hint=hint)
     return with_overrides(found, sets=changes, inputs=changes_of(inputs))
 

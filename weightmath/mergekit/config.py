@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from weightmath.errors import RecipeError, nearest
+from weightmath.errors import RecipeError, nearest, shell_word
 from weightmath.mergekit.methods import METHODS, PARAMETERS, Method
 from weightmath.mergekit.settings import Setting, setting_of
 from weightmath.recipe.document import Document, Path
@@ -224,8 +224,9 @@ class _Reader:
         plain, _, adapter = name.partition("+")
         if adapter or data.get("lora"):
             lora = adapter or data["lora"]
-            make = f"weightmath delta from-lora {lora} {plain} -o skill.delta"
-            hint = f"bake it in, and name the result: {make}; weightmath delta apply {plain} skill.delta -o MODEL/"
+            make = f"weightmath delta from-lora {shell_word(lora)} {shell_word(plain)} -o skill.delta"
+            bake = f"weightmath delta apply {shell_word(plain)} skill.delta -o MODEL/"
+            hint = f"bake it in, and name the result: {make}; {bake}"
             self.fail(f"the adapter `{lora}` is not imported", *path, hint=hint)
         return f"{plain}@{data['revision']}" if data.get("revision") else plain
 

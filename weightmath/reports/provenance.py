@@ -7,7 +7,7 @@ from typing import Any
 
 from weightmath.checkpoint import Checkpoint
 from weightmath.delta.mark import is_delta
-from weightmath.errors import CheckpointError
+from weightmath.errors import CheckpointError, shell_word
 from weightmath.provenance.lineage import Original, originals, provenance_of
 from weightmath.provenance.record import Provenance
 
@@ -36,7 +36,7 @@ def known_provenance(checkpoint: Checkpoint) -> Provenance:
         raise CheckpointError(
             "carries no recipe, as `delta make` writes it",
             where=str(checkpoint.path),
-            hint=f"weightmath delta info {checkpoint.path} shows base, fine-tune and encoding",
+            hint=f"weightmath delta info {shell_word(checkpoint.path)} shows base, fine-tune and encoding",
         )
     if found is None:
         raise CheckpointError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from weightmath import recipe
 from weightmath.checkpoint import Checkpoint
 from weightmath.checkpoint.hub import is_in_hub
-from weightmath.errors import CheckpointError, RecipeError
+from weightmath.errors import CheckpointError, RecipeError, shell_word
 from weightmath.provenance.compose import file_name
 from weightmath.provenance.record import Record
 from weightmath.recipe import Recipe
@@ -77,7 +77,8 @@ def _check_found(again: Recipe) -> None:
     missing = dict(_missing(again))
     if missing:
         names = ", ".join(f"`{name}` ({path})" for name, path in missing.items())
-        flags = " ".join(f"--input {name}=PATH/{os.path.basename(path)}" for name, path in missing.items())
+        words = [f"{name}=PATH/{os.path.basename(path)}" for name, path in missing.items()]
+        flags = " ".join(f"--input {shell_word(word)}" for word in words)
         are = "is an input" if len(missing) == 1 else "are inputs"
         raise RecipeError(f"there {are} that cannot be found: {names}", where=again.where("inputs"), hint=flags)
 
