@@ -87,5 +87,5 @@ def encode(save: Save, threads: int, *, record: Callable[[str], str] | None = No
     target, options, entries = save.encoding
     path = hidden(target, "encoded")
     dense = open_checkpoint(save.path).section("")
-    from_dense(dense, save.template.section, entries, path, options, record=record, threads=threads, force=True)
+    from_dense(dense, save.template.section, entries, path, options, record, threads)
     return path

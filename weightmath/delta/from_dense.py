@@ -25,12 +25,10 @@ def from_dense(
     entries: Mapping[str, Entry],
     path: Path,
     options: Options,
-    *,
-    record: Callable[[str], str] | None = None,
-    threads: int = 2,
-    force: bool = False,
-) -> Delta:
-    """Write float32 tensors as a delta of a base.
+    record: Callable[[str], str] | None,
+    threads: int,
+) -> None:
+    """Write float32 tensors as a delta of a base; a file of that name is replaced.
 
     dense     where the numbers lie
     entries   the tensors of the delta, by their names in both; of a longer tensor the leading rows
@@ -40,15 +38,13 @@ def from_dense(
     with ExitStack() as stack:
         reader = stack.enter_context(dense.checkpoint.open())
         inputs = [*base.checkpoint.files, *dense.checkpoint.files]
-        writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, record=record, force=force))
+        writer = stack.enter_context(DeltaWriter(path, list(entries.values()), inputs, record=record, force=True))
         records = [
             number_record(writer, entry, partial(_numbers, reader, dense.tensors[name], entry), options, threads)
             for name, entry in entries.items()
         ]
         about = Delta(options.kind, options.given(), side_of(base, threads), None, None, BY, {})
-        delta = described(records, options, about)
-        writer.finish(delta)
-    return delta
+        writer.finish(described(records, options, about))
 
 
 def _numbers(reader: Reader, tensor: TensorInfo, entry: Entry) -> Iterator[np.ndarray]:
