@@ -27,7 +27,7 @@ import numpy as np
 from weightmath import functions
 from weightmath.dtypes import DTYPES
 from weightmath.engine.memory import threads_of
-from weightmath.job import prepare
+from weightmath.job import Job, prepare
 from weightmath.kernels import loops, machine
 from weightmath.running import load, run
 from weightmath.speed.estimate import moved, work
@@ -36,7 +36,7 @@ from weightmath.speed.probes import Timed, memory_input, probe, probes, timed
 
 _ROUNDS = 3
 _ELEMENTS = 24_000_000  # of the models in files: larger than the caches of most processors
-_MANY, _FEW = 3000, 300  # small tensors, and elements of each
+_MANY, _FEW = 10_000, 300  # small tensors, and elements of each
 _SOME, _MORE = 240, 100_000  # tensors that have a chunk of their own, and elements of each
 _SHARED = (1 << 18, 4096)  # so much that helpers and their compilers, which take 50 ms to start, hardly count
 _BUFFER = 1 << 20
@@ -139,16 +139,17 @@ def _runs(folder: Path) -> Iterator[Timed]:
 
     On small files, on ones of many small tensors, of some larger ones and of one that is as large as all of these, and
     on ones with a large tensor that is only copied, and looked at for the fingerprints: so that no arithmetic hides
-    what its bytes cost. In float16, as most models are.
+    what its bytes cost. In float16, as most models are; many tensors in a `.ckpt`, where describing one takes longest.
     """
     for letter in "abcd":
-        _write(folder / f"small-{letter}.safetensors", {"merged": 1})
-        _write(folder / f"many-{letter}.safetensors", {f"merged.{i}": _FEW for i in range(_MANY)})
-        _write(folder / f"some-{letter}.safetensors", {f"merged.{i}": _MORE for i in range(_SOME)})
-        _write(folder / f"one-{letter}.safetensors", {"merged": _SOME * _MORE})
-        _write(folder / f"large-{letter}.safetensors", {"merged": 1, "rest": _ELEMENTS})
+        _write(folder / f"{letter}-small.safetensors", {"merged": 1})
+        _write(folder / f"{letter}-many.safetensors", {f"merged.{i}": _FEW for i in range(_MANY)})
+        _write(folder / f"{letter}-some.safetensors", {f"merged.{i}": _MORE for i in range(_SOME)})
+        _write(folder / f"{letter}-one.safetensors", {"merged": _SOME * _MORE})
+        _write(folder / f"{letter}-large.safetensors", {"merged": 1, "rest": _ELEMENTS})
+        _made(folder, f"inputs: {{a: {letter}-many.safetensors}}\nsave: {{{letter}-many.ckpt: a}}\n")
     for formula in _FORMULAS:
-        for name in ("small", "many", "some", "one", "large"):
+        for name in ("small.safetensors", "many.ckpt", "some.safetensors", "one.safetensors", "large.safetensors"):
             yield _run(folder, name, formula)
 
 
@@ -166,17 +167,24 @@ def _write(path: Path, sizes: Mapping[str, int]) -> None:
 
 def _run(folder: Path, name: str, formula: str) -> Timed:
     """The time of the processor that a recipe takes on one thread, from its text to its output."""
-    letters = re.findall(r"\b[abcd]\b", formula)
-    inputs = "".join(f"  {letter}: {name}-{letter}.safetensors\n" for letter in dict.fromkeys(letters))
-    path = folder / "recipe.yaml"
-    path.write_text(f'inputs:\n{inputs}only: ["merged*"]\nsave:\n  out.safetensors: {formula}\n')
+    letters = dict.fromkeys(re.findall(r"\b[abcd]\b", formula))
+    inputs = "".join(f"  {letter}: {letter}-{name}\n" for letter in letters)
+    recipe = f'inputs:\n{inputs}only: ["merged*"]\nsave:\n  out-{name}: {formula}\n'
     seconds = []
     for _ in range(_ROUNDS):
         started = time.process_time()
-        job = prepare(load(path))
-        run(job, threads=1, force=True)
+        job = _made(folder, recipe)
         seconds.append(time.process_time() - started)
     return Timed(work(job, moved(job)), median(seconds))
+
+
+def _made(folder: Path, recipe: str) -> Job:
+    """The job that makes a recipe's output in a folder, done."""
+    path = folder / "recipe.yaml"
+    path.write_text(recipe)
+    job = prepare(load(path))
+    run(job, threads=1, force=True)
+    return job
 
 
 def _shared() -> float:
