@@ -194,6 +194,24 @@ def test_targets(template: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"])
+def test_a_part_of_a_pipeline_is_called_as_diffusers_looks_for_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "unet"
+    folder.mkdir()
+    state = {f"down_blocks.{n}.weight": torch.rand(4, 4) for n in range(2)}
+    save_file(state, folder / name)
+    (folder / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    rewrite(folder, tmp_path / "one", form="folder")
+    assert tree(tmp_path / "one").keys() == {"diffusion_pytorch_model.safetensors", "config.json"}
+    assert same_bits(load_file(tmp_path / "one" / "diffusion_pytorch_model.safetensors"), state)
+    rewrite(folder, tmp_path / "two", form="folder", shard=64)
+    shards = [f"diffusion_pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    assert tree(tmp_path / "two").keys() == {"diffusion_pytorch_model.safetensors.index.json", "config.json", *shards}
+    index = json.loads((tmp_path / "two" / "diffusion_pytorch_model.safetensors.index.json").read_text())
+    assert sorted(index["weight_map"].values()) == shards
+    assert open_checkpoint(tmp_path / "two").section("").tensors.keys() == state.keys()
+
+
 def test_an_adapter_keeps_its_name_and_configuration(tmp_path: Path) -> None:
     folder, out = tmp_path / "adapter", tmp_path / "out"
     folder.mkdir()

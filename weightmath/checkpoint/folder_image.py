@@ -13,7 +13,8 @@ from weightmath.checkpoint.safetensors_image import as_texts, header_text, in_or
 from weightmath.dtypes import DTYPES, DType
 
 CONFIG = "config.json"
-INDEX = "model.safetensors.index.json"
+# What transformers and what diffusers look for: without the other's name they find no weights.
+MODEL, DIFFUSION = "model", "diffusion_pytorch_model"
 # An adapter of PEFT has names of its own, by which it is found.
 ADAPTER, ADAPTER_CONFIG = "adapter_model", "adapter_config.json"
 # What belongs to a model besides its weights, by the names that transformers gives them. Not its README, which
@@ -32,21 +33,23 @@ def plan_folder_image(section: Section, wishes: Wishes) -> Image:
     """The image of a folder of safetensors; see `plan_image`.
 
     Shards hold at most `wishes.shard` bytes, but at least one tensor. The configuration, tokenizer and the like come
-    from the folder of the template, if it has a `config.json`; the dtype in there follows the weights. An adapter of
-    PEFT is one file, and keeps its name and configuration.
+    from the folder of the template, if it has a `config.json`; the dtype in there follows the weights. Files are called
+    as transformers calls them, or as diffusers does where the template's are. An adapter of PEFT is one file, and keeps
+    its name and configuration.
     """
     source = _folder_of(section.checkpoint)
     is_adapter = source is not None and _is_adapter(section.checkpoint, source)
     flat = plan_flat(section, wishes)
     shards = [list(flat.tensors)] if is_adapter else list(_shards(flat.tensors, wishes.shard))
-    names = [f"{ADAPTER}.safetensors"] if is_adapter else [_shard_name(at, len(shards)) for at in range(len(shards))]
+    stem = _stem(section.checkpoint, source)
+    names = [_shard_name(stem, number, len(shards)) for number in range(len(shards))]
     files: list[File] = []
     parts: list[Part] = []
     for number, (name, plans) in enumerate(zip(names, shards, strict=True)):
         file, inside = lay_out(name, number, *_shard(section, flat, plans, wishes if number == 0 else None))
         files.append(file)
         parts += inside
-    known = _index(flat, names, shards) if len(shards) > 1 else {}
+    known = {f"{stem}.safetensors.index.json": _index(flat, names, shards)} if len(shards) > 1 else {}
     companions = list(_companions(source, [ADAPTER_CONFIG] if is_adapter else [])) if source else []
     if source and (source / CONFIG).is_file():
         known[CONFIG] = _config(source / CONFIG, _new_dtype(flat.tensors))
@@ -69,8 +72,16 @@ def _shards(plans: Sequence[TensorPlan], most: int) -> Iterator[list[TensorPlan]
     yield shard
 
 
-def _shard_name(number: int, count: int) -> str:
-    return "model.safetensors" if count == 1 else f"model-{number + 1:05d}-of-{count:05d}.safetensors"
+def _stem(checkpoint: Checkpoint, source: Path | None) -> str:
+    """What the files of the output are called, short of their numbers."""
+    if source is not None and _is_adapter(checkpoint, source):
+        return ADAPTER
+    is_diffusion = source is not None and all(file.name.startswith(DIFFUSION) for file in checkpoint.files)
+    return DIFFUSION if is_diffusion else MODEL
+
+
+def _shard_name(stem: str, number: int, count: int) -> str:
+    return f"{stem}.safetensors" if count == 1 else f"{stem}-{number + 1:05d}-of-{count:05d}.safetensors"
 
 
 def _shard(
@@ -85,11 +96,11 @@ def _shard(
     return header_text(section, ordered, {"format": "pt", **metadata_of(section, flat), **tied, **extra}), ordered
 
 
-def _index(flat: FlatPlan, names: Sequence[str], shards: Sequence[Sequence[TensorPlan]]) -> dict[str, bytes]:
+def _index(flat: FlatPlan, names: Sequence[str], shards: Sequence[Sequence[TensorPlan]]) -> bytes:
     weight_map = {plan.tensor.entry.name: name for name, plans in zip(names, shards, strict=True) for plan in plans}
     total = sum(plan.nbytes for plan in flat.tensors)
     content = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    return {INDEX: _json(content, sort_keys=True)}
+    return _json(content, sort_keys=True)
 
 
 def _json(content: object, *, sort_keys: bool = False) -> bytes:
