@@ -2,7 +2,8 @@
 
 Exactly floor(density n) elements of a cell of n are kept, the density taken as the decimal that was written (0.29 of
 100 is 29), at least one when the density and n are above 0. Equal magnitudes are kept in flat order. Bounded memory at
-every scope; cells beyond 2 million elements cost a pass of their own: two reads, at most four.
+every scope. Passes: none for cells within one tile; tensor and row re-read larger tensors, once or, beyond 2 million
+elements, twice; layer, global and `re:` read the model for it: two reads, at most four.
 
 torch.topk and kthvalue of peers keep all ties or an arbitrary subset, which for half-precision deltas is millions of
 elements.

@@ -195,7 +195,7 @@ def quantile(x: Value, q: PlainShare, *, scope: Scope = "global") -> Vector:
     """The q-quantile, exact: linear interpolation between the two nearest order statistics (numpy's `linear`).
 
     NaN where a cell holds one, as in numpy.
-    Passes: two reads, at most four, more than other statistics of the scope when a cell exceeds 2 million elements.
+    Passes: tensor and row re-read larger tensors; layer, global and `re:` take two reads of the model, at most four.
     Recipe: `edge: quantile(abs(chat - base), 0.99, scope="tensor")`
     """
     rule = ScopeRule.parse(scope)

@@ -16,7 +16,7 @@ def arcee_fusion(base: Model, model: Model, *, scope: Scope = "tensor") -> Vecto
                 v = |model - base| KL(softmax(model) || softmax(base)), softmax and divergence per row
     Scope:      what the quantiles are taken of: tensor (default), row, layer, global. Rows are slices along the first
                 axis.
-    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or model is no model.
     Reference:  Arcee AI, mergekit's merge method arcee_fusion.
     Differs:    mergekit takes the softmax along the last axis, which differs for tensors of three and more dimensions,

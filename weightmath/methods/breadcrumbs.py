@@ -32,7 +32,7 @@ def breadcrumbs(
                 scale     the paper's alpha (1)
     Scope:      what the shares are counted in: tensor (default, the paper's layer), row (the authors' code), layer,
                 global.
-    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or a model is no model.
     Reference:  Davari and Belilovsky, Model Breadcrumbs, arXiv 2312.06795.
     Differs:    the authors' code counts per row along the last axis. mergekit, with density 1 by default, drops fewer

@@ -33,7 +33,7 @@ def breadcrumbs_ties(
                 scale     of the merged task vector (1)
                 normalize "count" (default), "weights" or "none", as in `ties`
     Scope:      what the shares are counted in: tensor (default), row, layer, global.
-    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or a model is no model.
     Reference:  Davari and Belilovsky, Model Breadcrumbs, arXiv 2312.06795, before the election of arXiv 2306.01708.
     Differs:    mergekit does not divide unless told to ("none"); see also `breadcrumbs`.

@@ -15,7 +15,7 @@ def graft(base: Model, model: Model, *, density: Density = 0.1, scope: Scope = "
     Formula:    model where |model - base| is among the floor(density n) largest of its cell, base elsewhere
     Parameters: density   share of elements taken, 0 to 1 (0.1)
     Scope:      what the share is counted in: global (default), layer, tensor, row.
-    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or model is no model.
     Reference:  Panigrahi et al., Task-specific skill localization in fine-tuned language models, arXiv 2302.06600,
                 whose mask starts from these elements and is then learned on data.

@@ -30,7 +30,7 @@ def pcb(
     Parameters: ratio     share of elements kept per model, 0 to 1 (0.1; the paper also uses 0.05)
                 scale     the paper's lambda (1; it searches 0.8 to 1.3 per task)
     Scope:      what quantiles and maxima are taken of: global (default, the paper's), layer, tensor, row.
-    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 3 reads, at most 7. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or a model is no model.
     Reference:  Du et al., Parameter competition balancing for model merging, arXiv 2410.02396; the formula is that of
                 the authors' code.

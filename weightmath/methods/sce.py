@@ -20,7 +20,7 @@ def sce(base: Model, models: Sequence[Model], *, density: Density = 0.1, scope: 
                 base + sum(ei di where sign(di) = s) / sum(ei where sign(di) = s)
     Parameters: density   share of elements selected, 0 to 1 (0.1, the paper's tau = 10%); 1 selects all
     Scope:      of the selection and the energies: tensor (default, the paper's parameter matrix), row, layer, global.
-    Passes:     global and layer: 3 reads, at most 5. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 3 reads, at most 5. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or a model is no model.
     Reference:  Wan et al., FuseChat: Knowledge fusion of chat models, arXiv 2408.07990.
     Differs:    mergekit selects all by default (select_topk: 1), counts only elements whose variance is not 0, and

@@ -32,7 +32,7 @@ def ties(
                 normalize what the sum is divided by: "count" (default, the paper's mean), "weights" of those who agree,
                           or "none"
     Scope:      what the trim counts: global (default, the paper's), layer, tensor, row.
-    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1 where cells have up to 2 million elements.
+    Passes:     global and layer: 2 reads, at most 4. tensor and row: 1, re-reading larger tensors from the page cache.
     Fails:      where base or a model is no model.
     Reference:  Yadav et al., TIES-Merging, arXiv 2306.01708.
     Differs:    mergekit, peft and sd-mecha trim per tensor. mergekit divides by the weights (normalize: true is
