@@ -147,17 +147,14 @@ class Reader:
             raise self._broken(file, f"cannot be read: {error.strerror}") from None
 
     def _fill_from_blocks(self, blocks: Sequence[Block], tensor: TensorInfo, start: int, out: np.ndarray) -> None:
-        for block in blocks:
-            self._fill_from(block, tensor, start, start + len(out), out)
-
-    def _fill_from(self, block: Block, tensor: TensorInfo, start: int, stop: int, out: np.ndarray) -> None:
-        """The elements of a block that lie in [start, stop): they lie in one run of the block."""
+        """Elements of a tensor from `start` on: those in a block lie in one run of it."""
         shape = tensor.entry.shape
-        first, last = before(block, shape, start), before(block, shape, stop)
-        if first < last:
-            bits = np.empty(last - first, out.dtype)
-            self.fill(block.place.offset + first * bits.itemsize, bits, block.place.file)
-            out[indices(block, shape, first, last) - start] = bits
+        for block in blocks:
+            first, last = before(block, shape, start), before(block, shape, start + len(out))
+            if first < last:
+                bits = np.empty(last - first, out.dtype)
+                self.fill(block.place.offset + first * bits.itemsize, bits, block.place.file)
+                out[indices(block, shape, first, last) - start] = bits
 
     def _broken(self, file: int, fact: str) -> CheckpointError:
         return CheckpointError(fact, where=str(self.checkpoint.files[file]))
