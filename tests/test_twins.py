@@ -107,6 +107,9 @@ def test_what_is_merged_cannot_be_dropped_whole(bench):
     assert bench.mistake(text % "'state_dict.model_em.*'").startswith(
         "merge.yaml:2: save.out.ckpt: sd.ckpt: `drop: state_dict.model_em.*` matches nothing in the template\n  hint: "
     )
+    assert bench.mistake(text % "'model_ema.*'").endswith(
+        'matches nothing in the template\n  hint: entries are named from the top: drop: "state_dict.model_ema.*"'
+    )
 
 
 def test_dropped_tensors_are_in_no_scope_and_may_differ(bench):
@@ -234,6 +237,11 @@ save:
             "`encodernormoutweight` is no name of a tensor beside it without its dots",
         ),
         ("strip: mdel.", "`mdel.` is the beginning of no tensor's name\n  hint: did you mean `model.`?"),
+        (
+            "strip: [first_stage_model., encoder]",
+            "`encoder` is the beginning of no tensor's name\n"
+            '  hint: of each name one beginning is removed: strip: ["first_stage_model.encoder"]',
+        ),
         ("rename: {'re:^modl': x}", "`re:^modl` matches no tensor's name"),
         (
             "strip: [model., first_stage_model., model_ema.], rename: {'re:^.*betas$': betas}",

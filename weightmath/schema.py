@@ -52,7 +52,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         ),
         "names": "litema restores names that an EMA copy stores without their dots.",
         "rename": 'Beginnings of names, or re: patterns, and what replaces them: {"": "first_stage_model."}.',
-        "strip": 'Beginnings of names that are removed: ["module.", "_orig_mod."].',
+        "strip": 'Beginnings of names: each name loses the first of these that it has: ["module.", "_orig_mod."].',
         "kind": "What the vector is: a model, a delta, a mask, or other numbers such as a Fisher diagonal.",
         "missing": "What to do about tensors that this input lacks: error, or read the template's.",
         "extra": "What to do about tensors that only this input has: error, or ignore them.",

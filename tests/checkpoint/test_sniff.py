@@ -78,6 +78,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str | None]] = {
         "plain pickle of protocol 0",
         "torch.save(state_dict",
     ),
+    "recipe": (
+        written(b"inputs:\n  base: base.ckpt\nsave:\n  out.ckpt: base\n"),
+        "is a recipe, not a checkpoint",
+        "weightmath run",
+    ),
     "gzip": (written(gzip.compress(b"x")), "is a gzip file", "gunzip"),
     "xz": (written(lzma.compress(b"x")), "is an xz file", "unxz"),
     "bzip2": (written(bz2.compress(b"x")), "is a bzip2 file", "bunzip2"),

@@ -68,8 +68,21 @@ def check_matches(drop: Sequence[str], entries: Iterable[str]) -> None:
     known = list(entries) if drop else []
     for pattern in drop:
         if not any(map(Patterns([pattern]).matches, known)):
-            hint = nearest(pattern, known) or "`weightmath inspect` shows what there is"
+            hint = (
+                _from_the_top(pattern, known) or nearest(pattern, known) or "`weightmath inspect` shows what there is"
+            )
             raise OutputError(f"`drop: {pattern}` matches nothing in the template", hint=hint)
+
+
+def _from_the_top(pattern: str, entries: Sequence[str]) -> str | None:
+    """What to say where a pattern matches what hangs below some entry, as it is named there."""
+    inside = Patterns([pattern])
+    for entry in entries:
+        words = entry.split(".")
+        for depth in range(1, len(words)):
+            if inside.matches(".".join(words[depth:])):
+                return f'entries are named from the top: drop: "{".".join(words[:depth])}.{pattern}"'
+    return None
 
 
 def _beside(mappings: Sequence[Mapping], kept: tuple[PathKey, ...]) -> Iterator[Edit]:

@@ -48,7 +48,8 @@ _KINDS = (
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<\?xml|<head)", re.IGNORECASE)
 # ModelProto: ir_version, then a producer's name, a domain, a graph or an opset.
 _ONNX = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]")
-_OLD_PICKLE = re.compile(rb"\(?([dl]p\d|c[A-Za-z_.]+\n[A-Za-z_.]+\n|[ilV]\S*\n)")
+_OLD_PICKLE = re.compile(rb"\([dl]p\d|\(?[ci][A-Za-z_.]+\n[A-Za-z_.]+\n|[ILV]\S*\n[p.]")
+_RECIPE = re.compile(rb"^inputs:", re.MULTILINE)
 
 
 def refusal(head: bytes, size: int) -> CheckpointError:
@@ -65,6 +66,8 @@ def refusal(head: bytes, size: int) -> CheckpointError:
         return CheckpointError("is an ONNX model: a program with its weights", hint=_SOURCE)
     if _OLD_PICKLE.match(head):
         return CheckpointError("is a plain pickle of protocol 0, which torch.save did not write", hint=_SAVE)
+    if _RECIPE.search(head):
+        return CheckpointError("is a recipe, not a checkpoint", hint="weightmath run RECIPE makes its checkpoints")
     if head.startswith(b"PK\5\6"):
         return CheckpointError("is an empty zip file")
     return CheckpointError("is not a checkpoint", hint="expected what torch.save writes, or safetensors")

@@ -49,9 +49,14 @@ class Naming:
         for rule in (*self.strip, *self.rename):
             if rule not in used:
                 word = "matches" if rule.startswith("re:") else "is the beginning of"
-                firsts = dict.fromkeys(f"{original.partition('.')[0]}." for original in found.values())
-                raise RecipeError(f"`{rule}` {word} no tensor's name", hint=nearest(rule, firsts))
+                raise RecipeError(f"`{rule}` {word} no tensor's name", hint=self._meant(rule, found.values()))
         return found
+
+    def _meant(self, rule: str, originals: Collection[str]) -> str | None:
+        for other in self.strip if rule in self.strip else ():
+            if any(original.startswith(other + rule) for original in originals):
+                return f'of each name one beginning is removed: strip: ["{other}{rule}"]'
+        return nearest(rule, dict.fromkeys(f"{original.partition('.')[0]}." for original in originals))
 
     def _dotted(self, originals: Iterable[str], beside: Collection[str]) -> dict[str, str]:
         if self.names is None:
