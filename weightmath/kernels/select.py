@@ -118,21 +118,28 @@ def _around(keys: np.ndarray, rank: int, *, loops: bool) -> tuple[int, np.ndarra
     # Of m samples the range holds some 4 n / sqrt(m) keys: to look at both is least work at m = (2 n) ** (2 / 3).
     # Multiples of the golden ratio scatter them: a fixed stride could fall in step with the rows.
     at = (_SCATTERED[: int((2 * n) ** (2 / 3))] * np.uint64(n)) >> np.uint64(32)
-    sample = np.sort(keys[at.astype(np.intp)])
     share = rank / n
-    margin = 5 * math.sqrt(share * (1 - share) * sample.size) + 3
-    first, last = math.floor(share * sample.size - margin), math.ceil(share * sample.size + margin)
-    low = sample[first] if first >= 0 else keys.dtype.type(0)
-    high = sample[last] if last < sample.size else keys.dtype.type(np.iinfo(keys.dtype).max)
+    margin = 5 * math.sqrt(share * (1 - share) * at.size) + 3
+    place = share * at.size
+    found = between(keys[at.astype(np.intp)], math.floor(place - margin), math.ceil(place + margin))
+    low, high = found[0] or 0, np.iinfo(keys.dtype).max if found[1] is None else found[1]
     inside = borrow("select.inside", keys.shape, bool)
     if loops:
-        below = count_magnitudes(keys.view(_FLOATS[keys.itemsize]), int(low), int(high), inside)
+        below = count_magnitudes(keys.view(_FLOATS[keys.itemsize]), low, high, inside)
     else:
         np.less(keys, low, out=inside)
         below = int(np.count_nonzero(inside))
         np.greater_equal(keys, low, out=inside)
         np.logical_and(inside, np.less_equal(keys, high, out=borrow("select.through", keys.shape, bool)), out=inside)
     return below, np.flatnonzero(inside)
+
+
+def between(keys: np.ndarray, first: int, last: int) -> tuple[int | None, int | None]:
+    """The keys at two ranks of all; None beyond their ends."""
+    there = [rank for rank in (first, last) if 0 <= rank < keys.size]
+    ordered = np.partition(keys, np.array(there, np.intp))
+    low, high = (int(ordered[rank]) if rank in there else None for rank in (first, last))
+    return low, high
 
 
 def threshold_rows(keys: np.ndarray, k: int | np.ndarray, *, loops: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightmath.kernels.bracket import BUDGET, Bracket, Cut, Tally
+from weightmath.kernels.select import between
 
 _BINS = 1 << 16
 _FEWEST_BLOCKS = 8  # below this, the spread between blocks says nothing
@@ -83,19 +84,18 @@ class Selector:
         The wanted rank is expected within five standard errors of its place in the sample. The error is taken from
         the spread between blocks, for elements of one block are alike, and is at least that of independent draws.
         """
-        pooled = np.sort(np.concatenate(blocks))
-        m = pooled.size
+        keys = np.concatenate(blocks)
+        m = keys.size
         if m == self.n:
             margin = 0.0
         elif len(blocks) < _FEWEST_BLOCKS:
             return
         else:
-            margin = 5 * _standard_error(blocks, pooled, self.rank / self.n) + 3
+            margin = 5 * _standard_error(blocks, keys, self.rank / self.n) + 3
         place = self.rank * m / self.n
         first, last = math.floor(place - margin), math.ceil(place + margin)
-        lo = int(pooled[first]) if first >= 0 else self.bracket.lo
-        hi = int(pooled[last]) if last < m else self.bracket.hi
-        self._read_next(lo, hi)
+        lo, hi = between(keys, first, last)
+        self._read_next(self.bracket.lo if lo is None else lo, self.bracket.hi if hi is None else hi)
 
     def add(self, tally: Tally) -> None:
         """Take in one tile of the current reading; tiles may come in any order and from any thread."""
@@ -122,12 +122,13 @@ class Selector:
         self._reading = _Reading(self.bracket, self.budget)
 
 
-def _standard_error(blocks: Sequence[np.ndarray], pooled: np.ndarray, share: float) -> float:
-    """Standard error, in elements, of how many of the sample are below the key at that share of the cell."""
-    m = pooled.size
-    key = pooled[min(int(share * m), m - 1)]
+def _standard_error(blocks: Sequence[np.ndarray], keys: np.ndarray, share: float) -> float:
+    """Standard error, in elements, of how many of the sample, its keys, are below the key at that share of the cell."""
+    m = keys.size
+    place = min(int(share * m), m - 1)
+    key = np.partition(keys, place)[place]
     sizes = np.array([block.size for block in blocks])
-    starts, keys = np.cumsum(sizes) - sizes, np.concatenate(blocks)
+    starts = np.cumsum(sizes) - sizes
     errors = [math.sqrt(share * (1 - share) * m)]
     for compare in (np.less, np.less_equal):
         counts = np.add.reduceat(compare(keys, key), starts, dtype=np.int64)
