@@ -137,7 +137,11 @@ def test_between_two_networks_averaged_statistics_let_the_signal_fade_and_recomp
         torch.save(network.state_dict(), tmp_path / f"{seed}.ckpt")
     view = line(tmp_path / "0.ckpt", tmp_path / "1.ckpt", points=3)
     assert "recompute them with --recalibrate" in view.warnings[0]
+    kept = explore(view, spread, recalibrate=recompute, keep="all", out=tmp_path / "kept")
     stale = explore(view, spread).column("metric")
     fresh = explore(view, spread, recalibrate=recompute).column("metric")
     assert stale == pytest.approx([1, 0.5, 1], abs=0.1)
     assert fresh == pytest.approx([1, 1, 1], abs=0.01)
+    assert kept.column("metric") == fresh
+    between = torch.load(tmp_path / "kept_0.5.ckpt", weights_only=True)
+    assert spread(between) == pytest.approx(stale[1])  # as the formula made it

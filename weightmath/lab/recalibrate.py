@@ -46,9 +46,10 @@ class Recalibrated:
 
     def __call__(self, state: State | None, checkpoint: Path | None) -> Any:
         """Measure what the hook makes of a state dict or a file. MetricError where the hook fails."""
-        if checkpoint is None:
+        if not self.needs_file:  # there may be a file all the same, of a point that is kept
             assert state is not None
             return self._measure(self._changed(dict(state)), None)
+        assert checkpoint is not None
         with tempfile.TemporaryDirectory(dir=checkpoint.parent, prefix=".recalibrated-") as folder:
             copy = Path(folder) / checkpoint.name
             section = open_checkpoint(checkpoint).section(None)
