@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Ran
 
@@ -296,3 +297,31 @@ def test_a_disk_that_takes_no_more_is_said_of_the_output(cli: Cli, folder: Path,
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (ran.code, ran.err) == (1, f"error: new.ckpt: cannot be written: {os.strerror(errno.EFBIG)}\n")
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (
+            "make shards chat.ckpt -o y.delta",
+            "shards: consists of several files, and whole files are compared one by one",
+        ),
+        ("make base.ckpt other.ckpt -o y.delta --as dense", "other.ckpt: does not have the base's tensors"),
+        ("compose x.delta x2.delta -o y.delta", "exact deltas are composed with their base at hand"),
+        ("to-lora x.delta -o y.safetensors", "holds no products of two matrices"),
+    ],
+)
+def test_what_headers_tell_is_refused_before_any_work(cli: Cli, folder: Path, arguments: str, fact: str) -> None:
+    (folder / "shards").mkdir()
+    for number, name in enumerate("ab", 1):
+        save_file({name: torch.ones(2)}, folder / f"shards/model-{number:05}-of-00002.safetensors")
+    weight_map = {name: f"model-{number:05}-of-00002.safetensors" for number, name in enumerate("ab", 1)}
+    (folder / "shards/model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    torch.save({"state_dict": {"w": torch.ones(2)}}, "other.ckpt")
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta")
+    cli("delta", "make", "chat.ckpt", "code.ckpt", "-o", "x2.delta")
+    before = sorted(folder.iterdir())
+    ran = cli("delta", *arguments.split())
+    assert fact in ran.err
+    assert ran.code == 2
+    assert sorted(folder.iterdir()) == before

@@ -73,6 +73,7 @@ def make(
     with failing(REFUSED, as_json=json):
         from weightmath.checkpoint import open_checkpoint
         from weightmath.delta.sides import check_no_delta
+        from weightmath.delta.stages import check_is_one_file
         from weightmath.delta.writing import check_free
         from weightmath.errors import RecipeError
 
@@ -85,6 +86,9 @@ def make(
         start, end = (open_checkpoint(path).section(section) for path in (base, tuned))
         check_no_delta(start)
         check_no_delta(end)
+        if wish.kind == "exact" and keep == "all":
+            for side in (start, end):
+                check_is_one_file(side.checkpoint)
         check_free(output, [base, tuned], force=force)
     with failing(FAILED, as_json=json):
         from weightmath.delta import api as deltas

@@ -15,7 +15,7 @@ import typer
 
 from weightmath.cli.printable import printable
 from weightmath.cli.signals import TerminatedError
-from weightmath.errors import DiskError, WeightmathError
+from weightmath.errors import DiskError, LayoutError, WeightmathError
 
 FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,12 +25,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def failing(code: int, *, as_json: bool) -> Iterator[None]:
     """Turn the errors that users can act on into a message and this exit code.
 
-    A disk that is full or fails has let work be done before: that is always a failure while running.
+    A disk that is full or fails has let work be done before: that is always a failure while running. Names and shapes
+    that do not match are read in headers: that is always a refusal.
     """
     try:
         yield
     except DiskError as error:
         _leave(error, FAILED, as_json)
+    except LayoutError as error:
+        _leave(error, REFUSED, as_json)
     except WeightmathError as error:
         _leave(error, code, as_json)
     except KeyboardInterrupt as interrupt:

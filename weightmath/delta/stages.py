@@ -90,6 +90,19 @@ def rest_known(stage: Stage, start: int, stop: int) -> bytes:
     return stage.rest(min(max(0, start - _AROUND), stage.rest_size), min(stop + _AROUND, stage.rest_size))
 
 
+def check_is_one_file(checkpoint: Checkpoint) -> None:
+    """CheckpointError for several files, or a folder of one: there are no bytes of a whole."""
+    several = len(checkpoint.files) != 1
+    if several or not checkpoint.path.is_file():
+        fact = "consists of several files" if several else "is a folder"
+        raise CheckpointError(
+            f"{fact}, and whole files are compared one by one",
+            where=str(checkpoint.path),
+            hint=("" if several else f"name its file: {checkpoint.files[0]}; or ")
+            + "--keep weights compares the weights alone",
+        )
+
+
 class FileStage:
     """A checkpoint file as it lies on the disk.
 
@@ -98,15 +111,7 @@ class FileStage:
 
     def __init__(self, reader: Reader, slot: str | None = None) -> None:
         checkpoint = reader.checkpoint
-        if len(checkpoint.files) != 1 or not checkpoint.path.is_file():
-            several = len(checkpoint.files) != 1
-            fact = "consists of several files" if several else "is a folder"
-            raise CheckpointError(
-                f"{fact}, and whole files are compared one by one",
-                where=str(checkpoint.path),
-                hint=("" if several else f"name its file: {checkpoint.files[0]}; or ")
-                + "--keep weights compares the weights alone",
-            )
+        check_is_one_file(checkpoint)
         self._reader = reader
         self._slot = slot
         self.located = regions_of(checkpoint)
