@@ -32,9 +32,9 @@ def weight(vector: Vector) -> list[float]:
     return list(plan_of(vector, layout=layout_of(ARRAYS)).facts.weights[vector])
 
 
-def planned(value: Vector, kind: str | None = "merge.yaml:9: save.out") -> Plan:
+def planned(value: Vector, where: str | None = "merge.yaml:9: save.out") -> Plan:
     layout: Layout = layout_of(ARRAYS)
-    return make_plan(Request(layout, (Output("out", value, kind=kind),)))
+    return make_plan(Request(layout, (Output("out", value, where=where),)))
 
 
 RULE: dict[str, tuple[Callable[[], Vector], float]] = {

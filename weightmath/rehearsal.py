@@ -67,5 +67,5 @@ def _nodes(built: Built) -> list[Vector]:
 
 
 def _check_kinds(source: Recipe, built: Built) -> None:
-    outputs = tuple(Output(name, value, kind=source.where("save", name)) for name, value in built.saves.items())
+    outputs = tuple(Output(name, value, where=source.where("save", name)) for name, value in built.saves.items())
     make_plan(Request(_ONE_TENSOR, outputs, questions(built), places=built.places))

@@ -46,7 +46,7 @@ class Output:
     value: Vector
     template: Vector | None = None
     dtype: DType | None = None
-    kind: str | None = None  # what a KindError calls it; None: not checked
+    where: str | None = None  # its place in the recipe, for messages; None: its kind is not checked
 
 
 @dataclass(frozen=True)
@@ -285,9 +285,9 @@ def _check_density(node: Vector, static: Mapping[Vector, Numbers], layout: Layou
 def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     if output.value.domain < Domain.ELEMENT:
         raise KindError(
-            f"`{brief(output.value)}` is a number or statistic and cannot be saved", where=output.kind or output.name
+            f"`{brief(output.value)}` is a number or statistic and cannot be saved", where=output.where or output.name
         )
-    if output.value.is_mask or output.kind is None:
+    if output.value.is_mask or output.where is None:
         return
     present = facts.present[output.value]
     weights = facts.weights[output.value][present]
@@ -296,7 +296,7 @@ def _check_output(output: Output, facts: Facts, layout: Layout) -> None:
     try:
         kinds.check("model", weights, lambda: f"`{brief(output.value)}`")
     except KindError as error:
-        raise at(output.kind, error) from None
+        raise at(output.where, error) from None
 
 
 def _schedule(nodes: Sequence[Vector], facts: Facts, request: Request) -> tuple[Pass, ...]:
