@@ -17,6 +17,7 @@ from weightmath.algebra.graph import Input, Vector, input_vector
 from weightmath.dtypes import DTYPES
 from weightmath.engine.execute import Settings
 from weightmath.engine.memory import peak_bytes, settings_for, threads_of, working_bytes
+from weightmath.engine.plan import GATHER_LIMIT
 from weightmath.engine.search import Search, budget_of
 from weightmath.errors import MemoryBudgetError, RecipeError
 from weightmath.layout import Entry, Layout
@@ -114,6 +115,13 @@ def test_samples_of_many_cells_fit_the_budget_together():
     parts = [part for of_entry in selection._samples.values() for of_tile in of_entry.values() for part in of_tile]
     sampled = sum(min(part.stop, 64_000) - part.start for part in parts)  # a tile is 16 rows
     assert 16 * 16 * 4096 <= sampled <= 32 * MB / 4
+
+
+def test_a_search_through_one_tensor_holds_no_more_than_one_that_is_gathered():
+    a = inputs(4, (4096, 1024))[0]
+    plan = plan_of(f.keep_largest(a, 0.2, scope="tensor"))
+    search = Search.within(next(node for node in plan.nodes if node.op == "cut"), plan, 0)
+    assert [cell.selector.budget for cell in search._cells.values()] == [4 * GATHER_LIMIT]
 
 
 def test_what_readers_hold_counts_for_each_process():

@@ -6,7 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from weightmath.engine.order import _due, _Waiting
+from tests.engine.whole import plan_of
+from weightmath import functions as f
+from weightmath.algebra.graph import Input, Vector, input_vector
+from weightmath.dtypes import DTYPES
+from weightmath.engine.grouping import Grouping, readings
+from weightmath.engine.order import Order, _due, _Waiting
+from weightmath.layout import Entry, Layout
+from weightmath.scope import TILE
+
+LAYOUT = Layout.of(Entry(f"{i}.weight", (TILE // 256, 384), DTYPES["float32"]) for i in range(6))
+a = input_vector(Input("a", LAYOUT))
 
 
 @pytest.mark.parametrize(
@@ -27,3 +37,18 @@ def test_rounds_of_other_groups_stand_between_those_of_one(between: int, order: 
     while waiting:
         found += list(_due(waiting))
     assert " ".join(f"{group.name}{number}" for (group, number), _ in found) == order
+
+
+@pytest.mark.parametrize("value", [f.truncated_svd(a, rank=1), a / f.norm(a, scope="tensor")])
+def test_few_whole_tensors_are_held_at_a_time(value: Vector) -> None:
+    is_heavy = value.op == "whole_tensor"
+    plan = plan_of(value)
+    done = SimpleNamespace(round=lambda *_: False, chunk=lambda _: None, copy=lambda *_: None)
+    order = Order(plan, {"out": SimpleNamespace(copies=())}, done, TILE, None)  # type: ignore[arg-type,dict-item]
+    wanted = readings(plan.passes[0], plan)[1]
+    held, most = 0, 0
+    for (group, number), _ in list(order.stages(Grouping(plan, TILE).groups(wanted), wanted, between=3))[:-1]:
+        if len(group.programs) == 2:
+            held += 1 if number == 0 else -1
+            most = max(most, held)
+    assert most == (2 if is_heavy else 4)
