@@ -76,7 +76,7 @@ def test_a_list_has_one_pin_for_each_file(bench):
     bench.run(text.format(", ".join(marks)))
     os.unlink(bench.folder / "out.ckpt")
     assert "inputs.runs.fingerprint: code.ckpt: is not" in bench.mistake(text.format(", ".join([*marks[:2], marks[0]])))
-    assert "`runs` has 3 files, and 2 are pinned" in bench.mistake(text.format(", ".join(marks[:2])))
+    assert "`runs` has 3 files, and pins 2" in bench.mistake(text.format(", ".join(marks[:2])))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weightmath.engine.meter import Meter, Told, silent
-from weightmath.errors import ExpectError, RecipeError
+from weightmath.errors import ExpectError, RecipeError, counted
 from weightmath.file_sums import sha256_of
 from weightmath.files.inputs import Opened
 from weightmath.files.opening import Inputs
@@ -81,7 +81,7 @@ def pins_of(inputs: Inputs) -> Pins:
         for key, wanted in (("fingerprint", spec.fingerprint), ("sha256", spec.sha256)):
             where = inputs.recipe.where("inputs", name, key)
             if wanted and len(wanted) != len(members):
-                fact = f"`{name}` has {len(members)} files, and {len(wanted)} are pinned"
+                fact = f"`{name}` has {counted(len(members), 'file')}, and pins {len(wanted)}"
                 raise RecipeError(fact, where=where, hint="weightmath lock RECIPE pins those that are there")
             tables[key] |= {one.name: Pin(one, where, pin) for one, pin in zip(members, wanted, strict=False)}
     for pin in tables["sha256"].values():

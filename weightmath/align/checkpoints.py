@@ -24,7 +24,7 @@ from weightmath.align.spec import Orders, Spec, permuted
 from weightmath.checkpoint import Reader, Section, Writer
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import LayoutError, NumericError, OutputError
+from weightmath.errors import LayoutError, NumericError, OutputError, counted
 from weightmath.files.inputs import Opened, open_input, open_readers
 from weightmath.files.outputs import Save, check_targets, plan_save
 from weightmath.kernels import convert
@@ -250,6 +250,5 @@ def _warnings(section: Section) -> Iterator[str]:
         yield f"`{twin}` holds the same names and keeps its old order"
     others = len(section.checkpoint.tensors) - len(section.tensors)
     if others > 0:
-        yield (
-            f"{others} tensors outside the weights stay as they are; an optimizer's state would belong to the old order"
-        )
+        outside = counted(others, "tensor")
+        yield f"{outside} outside the weights as they were: an optimizer's state would belong to the old order"
