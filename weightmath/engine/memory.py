@@ -32,7 +32,7 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
     part = min(settings.chunk, PART_TILES * TILE)
     held = sum(node.source.held for node in plan.nodes if node.source is not None)
     per_thread = (_registers(plan, settings) + _WORK_ARRAYS) * part * width + held
-    return settings.threads * per_thread + _tables(plan) + _selections(plan, settings) + _whole_tensors(plan, settings)
+    return settings.threads * per_thread + _tables(plan) + _selections(plan, settings, width) + _whole_tensors(plan, settings)
 
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
@@ -65,7 +65,7 @@ def _tables(plan: Plan) -> int:
     return statistics * len(plan.layout) * 100
 
 
-def _selections(plan: Plan, settings: Settings) -> int:
+def _selections(plan: Plan, settings: Settings, width: int) -> int:
     """Keys that selections hold: each thread of a tensor, and all of what brackets of wider cells collect."""
     total = 0
     for node in plan.nodes:
@@ -73,7 +73,7 @@ def _selections(plan: Plan, settings: Settings) -> int:
             cells = len(plan.cells[node.option("scope")][0])
             total += cells * budget_of(cells)
         elif node.op in SELECTIONS:
-            total += settings.threads * GATHER_LIMIT * 4
+            total += settings.threads * GATHER_LIMIT * width
     return total
 
 
