@@ -32,7 +32,8 @@ def working_bytes(plan: Plan, settings: Settings) -> int:
     part = min(settings.chunk, PART_TILES * TILE)
     held = sum(node.source.held for node in plan.nodes if node.source is not None)
     per_thread = (_registers(plan, settings) + _WORK_ARRAYS) * part * width + held
-    return settings.threads * per_thread + _tables(plan) + _selections(plan, settings, width) + _whole_tensors(plan, settings)
+    selections = _selections(plan, settings, width)
+    return settings.threads * per_thread + _tables(plan) + selections + _whole_tensors(plan, settings)
 
 
 def peak_bytes(plan: Plan, settings: Settings) -> int:
