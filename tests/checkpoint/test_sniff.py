@@ -66,6 +66,11 @@ def results(path: Path) -> None:
 FILES: dict[str, tuple[Callable[[Path], object], str, str | None]] = {
     "empty": (written(b""), "is empty", "the save may have failed"),
     "folder": (lambda path: path.mkdir(), "is a folder without a model in it", None),
+    "folder of GGUF": (
+        lambda path: (path.mkdir(), (path / "q4.gguf").write_bytes(b"GGUF")),
+        r"holds GGUF files \(`q4.gguf`\): weights quantized for inference",
+        "merge the checkpoint that they were made from",
+    ),
     "missing": (lambda path: None, "no such file", None),
     "pipe": (lambda path: os.mkfifo(path), "is not a regular file", "cannot be read twice"),
     "text": (written(b"hello"), "is not a checkpoint", "expected what torch.save writes"),

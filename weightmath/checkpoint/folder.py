@@ -46,6 +46,10 @@ def find_model(folder: Path) -> Path:
             raise CheckpointError(f"holds several models: {names}", where=str(folder), hint=f"name one: {found[0]}")
         if found:
             return found[0]
+    quantized = next((file.name for file in files if file.suffix == ".gguf"), None)
+    if quantized:
+        fact = f"holds GGUF files (`{quantized}`): weights quantized for inference"
+        raise CheckpointError(fact, where=str(folder), hint="merge the checkpoint that they were made from")
     inside = sorted({file.parent.name for file in folder.glob("*/*") if file.name.endswith((*_INDICES, *_WEIGHTS))})
     hint = f"its folders do: {listed(inside, _LISTED)}" if inside else None
     raise CheckpointError("is a folder without a model in it", where=str(folder), hint=hint)
