@@ -18,10 +18,10 @@ import numpy as np
 from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Step
 from weightmath.engine.plan import GATHER_LIMIT, Plan
-from weightmath.engine.selecting import in_loops, keys_of, tile_in_cell
+from weightmath.engine.selecting import in_loops, kept_of, keys_of, tile_in_cell
 from weightmath.engine.traces import Tallied
 from weightmath.kernels.bracket import BUDGET, Cut, Tally, sample_ranges, tally, tally_magnitudes, trivial_cut
-from weightmath.kernels.select import interpolate, keep_count, key_dtype, quantile_rank, value_of
+from weightmath.kernels.select import interpolate, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
 from weightmath.scope import Domain, tile_at, tile_span
 
@@ -185,8 +185,7 @@ class Search:
             rank, _ = quantile_rank(self.node.option("q"), cell.size)
             cell.selector = Selector(cell.size, rank, self._keys, successor=True, budget=budget)
         else:
-            density = float(self.plan.facts.static[self.node.args[1]][cell.stretches[0][0]])
-            kept = keep_count(density, cell.size)
+            kept = kept_of(self.node, cell.stretches[0][0], cell.size, self.plan)
             cell.value = trivial_cut(cell.size, kept, self._keys)
             if cell.value is None:
                 cell.selector = Selector(cell.size, cell.size - kept, self._keys, budget=budget)

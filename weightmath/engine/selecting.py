@@ -64,7 +64,7 @@ def cut(node: Vector, at: Slots) -> Step:
 
     def step(frame: Frame) -> None:
         keys = cells_of(node, keys_of(node, frame, at.args[0]))
-        k = _kept(node, frame, keys.shape[1])
+        k = kept_of(node, frame.pieces[0].entry, keys.shape[1], frame.plan)
         frame.values[at.out] = threshold_rows(keys, k, loops=in_loops(node, frame))
 
     return step
@@ -99,7 +99,7 @@ def _of_tensor(node: Vector, frame: Frame, entry: Entry, keys: np.ndarray) -> An
     if node.op == "quantile":
         values = quantile_rows(keys.reshape(-1, row), node.option("q"))
         return values if node.domain == Domain.ROW else float(values[0])
-    k = _kept(node, frame, row)
+    k = kept_of(node, frame.pieces[0].entry, row, frame.plan)
     loops = in_loops(node, frame)
     found = [_cut(keys[start : start + row], k, start, entry, loops=loops) for start in range(0, entry.size, row)]
     return found if node.domain == Domain.ROW else found[0]
@@ -116,9 +116,9 @@ def _cut(keys: np.ndarray, k: int, offset: int, entry: Entry, *, loops: bool) ->
     return Cut(threshold, number, int(np.count_nonzero(keys[first : last + 1] == threshold)))
 
 
-def _kept(node: Vector, frame: Frame, size: int) -> int:
-    """How many of so many elements a cut keeps."""
-    return keep_count(float(frame.plan.facts.static[node.args[1]][frame.pieces[0].entry]), size)
+def kept_of(cut_node: Vector, entry: int, size: int, plan: Plan) -> int:
+    """How many elements a cut keeps of a cell of so many, which has that entry."""
+    return keep_count(float(plan.facts.static[cut_node.args[1]][entry]), size)
 
 
 def keep(node: Vector, at: Slots) -> Step:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from weightmath.kernels.elementwise import select
 from weightmath.kernels.fixed_loops import count_magnitudes, keep_magnitudes
 from weightmath.kernels.scratch import borrow
-from weightmath.kernels.select import any_nan, key_dtype, magnitude_keys, mask_rows
+from weightmath.kernels.select import GOLDEN, any_nan, key_dtype, magnitude_keys, mask_rows
 
 BUDGET = 32 << 20
 _BLOCK = 4096  # sampled elements in a run: whole pages
@@ -90,8 +90,7 @@ def sample_ranges(n: int, itemsize: int = 4, budget: int = BUDGET) -> list[tuple
     edges = [block * n // blocks for block in range(blocks + 1)]
     ranges = []
     for block, (first, last) in enumerate(itertools.pairwise(edges)):
-        # Multiples of the golden ratio scatter the blocks: a fixed stride could fall in step with the rows.
-        start = first + ((block * 2654435769 % 2**32) * (last - first - _BLOCK) >> 32)
+        start = first + ((block * GOLDEN % 2**32) * (last - first - _BLOCK) >> 32)
         ranges.append((start, start + _BLOCK))
     return ranges
 

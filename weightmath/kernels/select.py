@@ -19,7 +19,8 @@ from weightmath.kernels.scratch import borrow
 _KEYS: dict[int, np.dtype] = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 _FLOATS: dict[int, np.dtype] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
 _LARGE = 1 << 14  # keys of a cell from which a sample of them pays
-_SCATTERED = np.arange(1 << 16, dtype=np.uint64) * np.uint64(2654435769) % np.uint64(1 << 32)  # of 2^32
+GOLDEN = 2654435769  # the golden ratio, of 2^32: its multiples scatter, and fall in step with no rows
+_SCATTERED = np.arange(1 << 16, dtype=np.uint64) * np.uint64(GOLDEN) % np.uint64(1 << 32)
 _SIGNS: dict[int, np.unsignedinteger] = {4: np.uint32(1 << 31), 8: np.uint64(1 << 63)}
 
 
@@ -116,7 +117,6 @@ def _around(keys: np.ndarray, rank: int, *, loops: bool) -> tuple[int, np.ndarra
     """How many keys are below a range that should hold the one at that rank, and where those in the range are."""
     n = keys.size
     # Of m samples the range holds some 4 n / sqrt(m) keys: to look at both is least work at m = (2 n) ** (2 / 3).
-    # Multiples of the golden ratio scatter them: a fixed stride could fall in step with the rows.
     at = (_SCATTERED[: int((2 * n) ** (2 / 3))] * np.uint64(n)) >> np.uint64(32)
     share = rank / n
     margin = 5 * math.sqrt(share * (1 - share) * at.size) + 3
