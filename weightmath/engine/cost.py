@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from weightmath.algebra.graph import Vector
@@ -34,7 +34,7 @@ _SPECIAL_POWERS = {2: "multiply", 0.5: "sqrt"}
 
 def bytes_read(plan: Plan) -> int:
     """Bytes that a run of the plan reads from its inputs, in all passes, readings and rounds."""
-    return sum(_bytes_of_group(group, each, plan) for each, group in _groups(plan))
+    return sum(_bytes_of_group(group, elements, plan) for _, group, elements in _groups(plan))
 
 
 def operations(plan: Plan) -> dict[str, float]:
@@ -51,12 +51,12 @@ def operations(plan: Plan) -> dict[str, float]:
     """
     counts: defaultdict[str, float] = defaultdict(float)
     known: dict[object, tuple[tuple[str, float], ...]] = {}  # the same for groups of one program and shape
-    for wanted, group in _groups(plan):
+    for wanted, group, through in _groups(plan):
         width = plan.compute_dtypes[group.entries[0]].itemsize / 4
         shape = plan.layout.entries[group.entries[0]].shape
         for number, program in enumerate(group.programs):
             last = number == group.last
-            elements = width * _elements(group, number, wanted, plan)
+            elements = width * through[number]
             counts["tensor group"] += 1
             counts["tensor read"] += len(group.entries) * len(program.reads)
             counts["tensor written"] += len(group.entries) * len(wanted.outputs) * last
@@ -69,14 +69,16 @@ def operations(plan: Plan) -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)  # of the plan at hand, which is asked for its bytes, operations and tensors in turn
-def _groups(plan: Plan) -> tuple[tuple[Wanted, Group], ...]:
-    """All that a run goes through, in order."""
+def _groups(plan: Plan) -> tuple[tuple[Wanted, Group, tuple[int, ...]], ...]:
+    """All that a run goes through, in order: what for, and for each program how many elements."""
     grouping = Grouping(plan)
-    found: list[tuple[Wanted, Group]] = []
+    found: list[tuple[Wanted, Group, tuple[int, ...]]] = []
     for one in plan.passes:
         for wanted in readings(one, plan):
             if wanted is not None:
-                found += ((wanted, group) for group in grouping.groups(wanted))
+                for group in grouping.groups(wanted):
+                    numbers = range(len(group.programs))
+                    found.append((wanted, group, tuple(_elements(group, number, wanted, plan) for number in numbers)))
     return tuple(found)
 
 
@@ -132,19 +134,19 @@ def _of_node(node: Vector, shape: Entry) -> Iterator[tuple[str, float]]:
 def tensors_read(plan: Plan) -> dict[Vector, set[int]]:
     """The entries that a run of the plan reads whole, once or more often, by input."""
     found: dict[Vector, set[int]] = {}
-    for wanted, group in _groups(plan):
+    for wanted, group, _ in _groups(plan):
         for program in () if wanted.sampling else group.programs:
             for node in program.reads:
                 found.setdefault(node, set()).update(group.entries)
     return found
 
 
-def _bytes_of_group(group: Group, wanted: Wanted, plan: Plan) -> int:
-    total = 0
+def _bytes_of_group(group: Group, through: Sequence[int], plan: Plan) -> int:
     name = plan.layout.names[group.entries[0]]  # entries that are computed alike are stored alike
-    for number, program in enumerate(group.programs):
-        total += _elements(group, number, wanted, plan) * sum(_width(node, name) for node in program.reads)
-    return total
+    return sum(
+        elements * sum(_width(node, name) for node in program.reads)
+        for elements, program in zip(through, group.programs, strict=True)
+    )
 
 
 def _elements(group: Group, number: int, wanted: Wanted, plan: Plan) -> int:
