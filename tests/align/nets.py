@@ -157,7 +157,7 @@ class Llama(nn.Module):
         super().__init__()
         layer = nn.Module()
         layer.self_attn, layer.mlp = nn.Module(), nn.Module()
-        for name, inputs, outputs in (("q", 12, 24), ("k", 12, 8), ("v", 12, 8), ("o", 24, 12)):
+        for name, inputs, outputs in (("q", 12, 36), ("k", 12, 12), ("v", 12, 12), ("o", 36, 12)):
             setattr(layer.self_attn, f"{name}_proj", nn.Linear(inputs, outputs, bias=False))
         for name, inputs, outputs in (("gate", 12, 20), ("up", 12, 20), ("down", 20, 12)):
             setattr(layer.mlp, f"{name}_proj", nn.Linear(inputs, outputs, bias=False))
@@ -218,7 +218,7 @@ FAMILIES = {
     "resnet-cifar": Family(lambda: ResNet(word="shortcut", head="linear"), (3, 8, 8), 6),
     "gpt2": Family(Gpt2, (5, 12), 4, 3),
     "vit": Family(Vit, (5, 12), 4, 3),
-    "llama": Family(Llama, (5, 12), 2, 2),
+    "llama": Family(Llama, (5, 12), 2, 6),
     "bert": Family(Bert, (5, 12), 2, 3),
     "torch": Family(encoder, (5, 12), 4, 3),
 }

@@ -61,6 +61,11 @@ def test_a_line_for_every_axis() -> None:
     }
 
 
+def test_a_number_for_each_head_has_no_width() -> None:
+    found = bound("heads: {proj.weight: 1 in <heads> blocks, square.weight: 0 in <heads> blocks}", heads=6)
+    assert [one.size for one in found.permutations] == [6]
+
+
 def test_a_permutation_in_one_line() -> None:
     found = bound("units of in: {net.0.in.weight: 0, net.0.in.bias: 0, net.0.out.weight: 1}")
     assert [len(one.moves) for one in found.permutations] == [3]

@@ -209,6 +209,40 @@ def test_heads_that_do_not_divide() -> None:
         spec_for("vit", layout_of(made(FAMILIES["vit"], 0).state_dict()), 5)
 
 
+def llama(queries: int, keys: int) -> Layout:
+    """A block of Llama with so many rows of queries and of keys."""
+    units = {"gate_proj": (20, 12), "up_proj": (20, 12), "down_proj": (12, 20)}
+    heads = {"q_proj": (queries, 12), "k_proj": (keys, 12), "v_proj": (keys, 12), "o_proj": (12, queries)}
+    rows = {
+        **{f"mlp.{name}": shape for name, shape in units.items()},
+        **{f"self_attn.{k}": v for k, v in heads.items()},
+    }
+    return shapes(**{f"model.layers.0.{name}.weight": shape for name, shape in rows.items()})
+
+
+@pytest.mark.parametrize(("queries", "keys", "groups"), [(4096, 1024, 8), (4096, 4096, 32), (4096, 128, 1)])
+def test_queries_that_share_keys_move_with_them(queries: int, keys: int, groups: int) -> None:
+    spec, _ = spec_for("llama", llama(queries, keys), 32)
+    assert spec.by_name["heads of model.layers.0.self_attn"].size == groups
+
+
+@pytest.mark.parametrize(("queries", "keys", "heads"), [(36, 12, 2), (36, 12, 5), (36, 8, 6), (36, 0, 6), (36, 24, 6)])
+def test_keys_that_are_no_whole_heads(queries: int, keys: int, heads: int) -> None:
+    """Blocks that are parts of heads have shapes that fit, too: 12 keys in 2 blocks, where 6 heads of 6 share them."""
+    with pytest.raises(LayoutError, match=r"(?s)`heads of model.layers.0.*no whole heads.*num_attention_heads"):
+        spec_for("llama", llama(queries, keys), heads)
+
+
+def test_fused_queries_that_share_keys_are_refused() -> None:
+    """Eight queries, two keys and two values, each two wide: 24 rows would be 3 parts of 8 heads, one wide."""
+    block = {"qkv": (24, 16), "proj": (16, 16)}
+    units = {"fc1": (20, 16), "fc2": (16, 20)}
+    names = {**{f"attn.{name}": s for name, s in block.items()}, **{f"mlp.{name}": s for name, s in units.items()}}
+    layout = shapes(**{f"blocks.0.{name}.weight": shape for name, shape in names.items()})
+    with pytest.raises(LayoutError, match=r"has 8 elements for its heads on axis 0 of `blocks\.0.*, and 16 on"):
+        spec_for("vit", layout, 8)
+
+
 def test_groups_by_their_usual_names() -> None:
     layout = shapes(out__weight=(3, 7), hidden__weight=(7, 9), net__fc1__weight=(9, 4), net__fc2__weight=(9, 9))
     spec, _ = spec_for("auto", layout)

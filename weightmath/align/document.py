@@ -11,7 +11,9 @@
       <model*>h.<i>.attn.*: nothing else       # a tensor that the lines above do not name is refused
 
 `<i>` stands for a part of a name without dots, `<model*>` for any beginning, be it none; the tensors of one permutation
-have the same. The first line of a permutation says for which names it is there. `<heads>` is a number to be given.
+have the same. The first line of a permutation says for which names it is there. `<heads>` is a number to be given: of
+the heads of queries. Those of keys and values, which groups of queries may share, are as wide; how many they are,
+`<kv_heads>`, follows. What moves then is whole groups, on all axes.
 """
 
 from __future__ import annotations
@@ -26,17 +28,20 @@ from weightmath.errors import LayoutError, RecipeError
 from weightmath.layout import Layout
 from weightmath.recipe.document import Document, load
 
-_AXIS = re.compile(r"(\d+)(?: in (?:(\d+) parts of )?(\d+|<heads>) blocks)?")
+_AXIS = re.compile(r"(\d+)(?: in (?:(\d+) parts of )?(\d+|<heads>|<kv_heads>) blocks)?")
 _VARIABLE = re.compile(r"<(\w+)(\*?)>")
 _BEGINNING, _PART = r"(?:.*\.)?", r"[^.]+"
+HEADS, KV_HEADS = "<heads>", "<kv_heads>"
 STAYS, COMPLETE = "stays", "nothing else"
 _EXAMPLE = "for example\n  units of fc1:\n    fc1.weight: 0\n    fc1.bias: 0\n    fc2.weight: 1"
+_SHARED = "do queries share keys and values? in a spec of your own these are `in <kv_heads> blocks`"
+_NUMBER = "--heads says how many heads of queries there are, `num_attention_heads` in config.json"
 NO_HEADS = "how many heads there are is in no name or shape: --heads says it"
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that moves; `blocks` is a number, "<heads>", or None: as many as elements."""
+    """An axis that moves; `blocks` is a number, "<heads>", "<kv_heads>", or None: as many as elements."""
 
     number: int
     parts: int
@@ -105,7 +110,7 @@ def bind(parsed: Mapping[str, tuple[Line, ...]], layout: Layout, heads: int | No
         for variables in found:
             name = _filled(title, variables)
             there = _tensors(name, lines, variables, layout)
-            if heads is None and any(axis.blocks == "<heads>" for line in lines for axis in line.axes):
+            if heads is None and any(axis.blocks in (HEADS, KV_HEADS) for line in lines for axis in line.axes):
                 left_out.append((name, NO_HEADS))
             else:
                 permutations.append(_permutation(name, there, layout, heads))
@@ -149,13 +154,12 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 
 def _permutation(name: str, there: list[tuple[Line, str]], layout: Layout, heads: int | None) -> Permutation:
     sizes: dict[Move, int] = {}
+    numbers = None if heads is None else _heads(name, there, layout, heads)
     for line, tensor in there:
-        shape = layout[tensor].shape
         for axis in line.axes:
-            if axis.number >= len(shape):
-                raise LayoutError(f"`{tensor}` has shape {shape}, and no axis {axis.number}", where=line.where)
-            blocks = heads if axis.blocks == "<heads>" else axis.blocks
-            sizes[Move(tensor, axis.number, axis.parts)] = shape[axis.number] if blocks is None else int(blocks)
+            length = _length(line, tensor, axis, layout)
+            blocks = numbers if axis.blocks in (HEADS, KV_HEADS) else axis.blocks
+            sizes[Move(tensor, axis.number, axis.parts)] = length if blocks is None else int(blocks)
     where = there[0][0].where
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{size} on axis {move.axis} of `{move.tensor}`" for move, size in sizes.items())
@@ -163,6 +167,40 @@ def _permutation(name: str, there: list[tuple[Line, str]], layout: Layout, heads
     if not sizes or 0 in sizes.values():
         raise LayoutError(f"`{name}` moves nothing", where=where)
     return Permutation(name, next(iter(sizes.values())), tuple(sizes))
+
+
+def _length(line: Line, tensor: str, axis: Axis, layout: Layout) -> int:
+    shape = layout[tensor].shape
+    if axis.number >= len(shape):
+        raise LayoutError(f"`{tensor}` has shape {shape}, and no axis {axis.number}", where=line.where)
+    return shape[axis.number]
+
+
+def _heads(name: str, there: list[tuple[Line, str]], layout: Layout, heads: int) -> int:
+    """How many blocks change places: heads of keys and values, each with all queries that share it.
+
+    Heads are as wide on one axis of queries as on another and on those of keys; else what moves would be parts of
+    heads, or queries away from their keys, which no shape would show later on. One number a head has no width.
+    """
+    found: dict[str, list[tuple[str, int, str]]] = {HEADS: [], KV_HEADS: []}
+    for line, tensor in there:
+        for axis in line.axes:
+            length = _length(line, tensor, axis, layout) // axis.parts
+            if axis.blocks == KV_HEADS or (axis.blocks == HEADS and (axis.parts > 1 or length != heads)):
+                found[axis.blocks].append((f"axis {axis.number} of `{tensor}`", length, line.where))
+    queries, keys = found[HEADS] or [("each", heads, "")], found[KV_HEADS]
+    of_queries, length, _ = queries[0]
+    for of_others, other, place in queries[1:]:
+        if other != length:
+            fact = f"`{name}` has {length} elements for its heads on {of_queries}, and {other} on {of_others}"
+            raise LayoutError(fact, where=place, hint=_SHARED)
+    if not keys:
+        return heads
+    of_keys, shared, where = keys[0]
+    if not length or not shared or length % heads or shared * heads % length or length % shared:
+        fact = f"`{name}`: with {heads} heads of queries, {length} elements on {of_queries} and {shared} on {of_keys}"
+        raise LayoutError(f"{fact} are no whole heads", where=where, hint=_NUMBER)
+    return shared * heads // length
 
 
 def text_of(spec: Spec, layout: Layout) -> str:

@@ -28,8 +28,8 @@ def spec_for(name: str, layout: Layout, heads: int | None = None) -> tuple[Spec,
     Parameters
         name    `auto`; a family: `chain` (multilayer perceptrons, VGG), `resnet`, or a transformer's: `bert`, `gpt2`,
                 `llama`, `torch`, `vit`; or the path of a YAML file
-        heads   the number of attention heads, which is in no name or shape; with grouped queries, of key and value
-                heads. Without it heads stay where they are
+        heads   the number of attention heads, which is in no name or shape: of queries, where groups of them share
+                keys and values, and then move as groups. Without it heads stay where they are
     `auto` tells transformers and residual networks by their names; else it tries a chain. Fails with
     RecipeError for a spec that is none, or has no heads where their number is given, and LayoutError, naming the
     tensor, where it does not fit the model or `auto` is left in doubt.

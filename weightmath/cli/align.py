@@ -27,7 +27,7 @@ Spec = Annotated[
 ]
 Heads = Annotated[
     int | None,
-    typer.Option("--heads", min=1, help="Number of attention heads (of key and value heads, with grouped queries)."),
+    typer.Option("--heads", min=1, help="Number of attention heads (of queries, where groups of them share keys)."),
 ]
 SaveSpec = Annotated[
     Path | None, typer.Option("--save-spec", metavar="FILE", help="Write the spec, with all names, as YAML.")
