@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
 from collections.abc import Callable
@@ -184,3 +185,29 @@ def test_a_uniform_soup_of_scores(cli: Cli, varied: Path) -> None:
     assert first(varied / "soup.ckpt") == pytest.approx(mean)
     assert cli("soup", "base.ckpt", "-o", "b.ckpt").code == 2
     assert cli("soup", "base.ckpt", "chat.ckpt", "--greedy", "-o", "b.ckpt").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "another"),
+    [
+        (("sweep", "varied.yaml"), ("sweep", "varied.yaml", "--goal", "min")),
+        (("search", "varied.yaml", "--budget", "2"), ("search", "varied.yaml", "--budget", "2", "--seed", "1")),
+        (("soup", "base.ckpt", "chat.ckpt", "-o", "own.ckpt"), ("soup", "base.ckpt", "code.ckpt", "-o", "own.ckpt")),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_table_of_another_study_is_refused(
+    cli: Cli, varied: Path, arguments: tuple[str, ...], another: tuple[str, ...]
+) -> None:
+    measured = ("--metric", METRIC, "--of", "first", *(() if "soup" in arguments else ("--keep", "none", "-o", "own")))
+    assert cli(*arguments, *measured).code == 0
+    (varied / "own.ckpt").unlink(missing_ok=True)
+    before = (varied / "own.jsonl").read_bytes()
+    ran = cli(*another, *measured, "--resume")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"own.jsonl: belongs to another {arguments[0]}" in ran.err
+    with (varied / "own.jsonl").open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        ran = cli(*arguments, *measured, "--resume")
+    assert (ran.code, "another program is writing it" in ran.err) == (2, True)
+    assert (varied / "own.jsonl").read_bytes() == before

@@ -122,11 +122,15 @@ def check_free(stem: str | Path, *, resume: bool) -> None:
         raise TableError("exists, and no table beside it", where=str(copy), hint="-o STEM writes elsewhere")
 
 
-def head_there(stem: str | Path) -> Head | None:
-    """The head of a table that is there; None without one. TableError where it is damaged."""
+def check_table(stem: str | Path, head: Head, *, resume: bool) -> Head | None:
+    """The head of the table that is gone on with; None where one begins. TableError as for `Appender`."""
+    check_free(stem, resume=resume)
     file = paths(stem)[0]
-    there = parsed(file, content_of(file))[0] if file.exists() else None
-    return None if there is None else there.head
+    if not file.exists():
+        return None
+    _open_alone(file).close()
+    there = parsed(file, content_of(file))[0]
+    return None if there is None else _continued(there, head, file).head
 
 
 def _open_alone(file: Path) -> BinaryIO:

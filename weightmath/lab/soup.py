@@ -22,7 +22,7 @@ from weightmath.checkpoint.hub import absolute, located
 from weightmath.engine.meter import Told, silent
 from weightmath.errors import MetricError, RecipeError
 from weightmath.job import prepare
-from weightmath.lab.appender import Appender, check_free
+from weightmath.lab.appender import Appender, check_free, check_table
 from weightmath.lab.metric import Function, Metric, optional_metric, undecided
 from weightmath.lab.points import Point, Work, ground_of, measured
 from weightmath.lab.scratch import scratch
@@ -149,7 +149,7 @@ def prepare_soup(
     """Everything of a soup but the work; raises what is wrong with it.
 
     rule    None: greedy where there is a metric, else uniform
-    Fails   as `prepare` and `check_start` do, with TableError as `check_free`, and with RecipeError for one model, a
+    Fails   as `prepare` and `check_start` do, with TableError as `check_table`, and with RecipeError for one model, a
             model that is named twice, scores of some models only, the greedy rule without a metric, `top` without
             scores, scores that choose nothing, `resume` where nothing is noted
     """
@@ -174,8 +174,10 @@ def prepare_soup(
     soup = Soup(tuple(models), out, base, metric, scores or {}, goal or "max", chosen, top, force, resume)
     job = prepare(soup.recipe(models))
     check_start(job, force=force)
-    if metric or scores:
-        check_free(soup.stem, resume=force or resume)
+    if (metric or scores) and force and not resume:
+        check_free(soup.stem, resume=True)
+    elif metric or scores:
+        check_table(soup.stem, soup.head, resume=resume)
     return replace(soup, warnings=job.warnings)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from weightmath.errors import OutputError, RecipeError, WeightmathError, shell_word
 from weightmath.job import prepare
-from weightmath.lab.appender import Appender, check_free, head_there
+from weightmath.lab.appender import Appender, check_table
 from weightmath.lab.metric import Metric, undecided
 from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
 from weightmath.lab.scratch import scratch
@@ -84,7 +84,7 @@ def study_of(
         identity    what decides its points besides the recipe and its inputs
         about       what the table's head says besides
         keep        None: the best where there is a metric
-    Fails as `run.prepare` and `Appender` do, and with RecipeError where neither a metric nor `show` is given.
+    Fails as `run.prepare` and `check_table` do, and with RecipeError where neither a metric nor `show` is given.
     """
     if metric is None and not source.spec.show:
         hint = "metric: python eval.py {checkpoint}"
@@ -96,9 +96,7 @@ def study_of(
     text = text_of(source.document.data) if source.changes else source.text
     about = {**about, "keep": kept}
     head = Head(what, axes, recipe=text, recipe_hash=_hash(source, ground, identity), about=about)
-    if stem is not None:
-        check_free(stem, resume=resume)
-    there = None if stem is None else head_there(stem)
+    there = None if stem is None else check_table(stem, head, resume=resume)
     force = there is not None and there.about.get("keep") == kept
     example_place = (ground.output, source.resolve(ground.output))
     (_, job), *_ = jobs_of(ground, [Point(0, example)], lambda point: example_place, provenance=kept != "none")
