@@ -44,8 +44,8 @@ def test_without_a_browser_there_is_an_error(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     charts = {"a": charts_of(results.line())[0]}
     with pytest.raises(OutputError, match=r"drawn by a Chrome or Chromium, and there is none\n  hint: apt-get install"):
-        write_pictures(charts, {"svg": tmp_path / "svg"})
-    assert list((tmp_path / "svg").iterdir()) == []
+        write_pictures(charts, {"svg": tmp_path / "svg", "png": tmp_path / "new" / "png"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_browser_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +54,7 @@ def test_a_browser_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
         raise JavascriptError("oh")
 
     monkeypatch.setattr("kaleido.write_fig_from_object_sync", fail)
+    (tmp_path / "svg").mkdir()
     with pytest.raises(OutputError, match="the browser that draws pictures failed: oh"):
         report([save(results.line(), tmp_path / "line")], tmp_path / "r.html", svg=tmp_path / "svg")
     assert list((tmp_path / "svg").iterdir()) == []

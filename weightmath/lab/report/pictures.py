@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +21,12 @@ def write_pictures(charts: Mapping[str, Chart], folders: Mapping[Form, Path]) ->
     """Write each chart in each form, into the form's folder under the chart's name; returns the files.
 
     Files that are there are replaced, when all charts are drawn. No network is used. Fails with WeightmathError
-    where kaleido is not installed, OutputError where no browser is found, or it fails.
+    where kaleido is not installed, OutputError where no browser is found, or it fails; then no folder is made either.
     """
     with ExitStack() as stack:
         drawing: dict[Form, Path] = {}
         for form, folder in folders.items():
-            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_made(folder))
             place = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-"))
             drawing[form] = Path(place)
         named = [(name, chart, form) for form in folders for name, chart in charts.items()]
@@ -35,6 +35,19 @@ def write_pictures(charts: Mapping[str, Chart], folders: Mapping[Form, Path]) ->
             picture_file(name, drawing[form], form).replace(picture_file(name, folders[form], form))
             for name, _, form in named
         ]
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder is there, with those above it; what was not there before goes where the work fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            each.rmdir()
+        raise
 
 
 def picture_file(name: str, folder: Path, form: Form) -> Path:
