@@ -159,8 +159,12 @@ def test_a_disk_that_fills_up(image: Image, tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "major", lambda device: 8)
     with pytest.raises(OutputError, match="No space left"):
         Writer(image, tmp_path / "out.pt")
+    monkeypatch.setattr(os, "major", lambda device: 0)
+    with Writer(image, tmp_path / "out.pt"):  # memory is not written to be reserved
+        pass
     monkeypatch.undo()
     with Writer(image, tmp_path / "out.pt") as writer:
         monkeypatch.setattr(os, "pwrite", full)

@@ -6,7 +6,6 @@ Reads orders, one JSON object a line, and answers each with one:
     writes   die before so many writes
     fail     [call, errno]: from this call on the next that writes fails, and all later ones of its kind
     fail_reading  the same of calls that read
-    sparse   the file system cannot set blocks aside
     short    write no more than so many bytes at a time
     sleep    wait so many seconds before each write
     fill     [call, folder]: use up the disk that a folder is on, at this call
@@ -19,7 +18,6 @@ One interpreter forks them all, so that a run takes a moment and not a second.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -84,8 +82,6 @@ class Faults:
         time.sleep(60)
 
     def _fail(self, number: int, name: str) -> None:
-        if name == "posix_fallocate" and self.order.get("sparse"):
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         for order, kinds in KINDS.items():
             first, code = self.order.get(order, (sys.maxsize, 0))
             if number >= first and self.broken is None and name in kinds:
@@ -96,7 +92,8 @@ class Faults:
     def _fill(self, number: int) -> None:
         first, folder = self.order.get("fill", (0, ""))
         if number == first:
-            with open(Path(folder) / "filler", "wb", buffering=0) as filler, suppress(OSError):
+            # Meanwhile no other thread begins to write what would have fitted.
+            with self._lock, open(Path(folder) / "filler", "wb", buffering=0) as filler, suppress(OSError):
                 while True:
                     filler.write(bytes(4096))
 

@@ -52,7 +52,7 @@ def test_one_output_of_two(driver: Driver) -> None:
         (".out.ckpt.weightmath.part", "out.ckpt", "part"),
         (".out.ckpt.weightmath.journal", "out.ckpt", "journal"),
     ]
-    assert removed[0]["bytes"] > 4e6
+    assert removed[0]["bytes"] > 1e6  # of 4e6, where no space is kept for what is yet to be written
     assert driver.hidden == [stranger.name]
 
 

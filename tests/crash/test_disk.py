@@ -87,10 +87,10 @@ def onto(driver: Driver, disk: Path) -> None:
 
 
 def test_a_small_disk_that_fills_up(driver: Driver, small_disk: Path) -> None:
-    """Blocks are not set aside, and something else takes them while the run is writing."""
+    """In memory no blocks are set aside, and something else takes them while the run is writing."""
     whole = driver.run()
     onto(driver, small_disk)
-    answer = driver.run(fill=[whole["calls"] // 3, str(small_disk)], sparse=True)
+    answer = driver.run(fill=[whole["calls"] // 3, str(small_disk)])
     assert answer["kind"] == "DiskError"
     assert answer["error"].endswith(f"cannot be written: {os.strerror(errno.ENOSPC)}\n  hint: {KEPT}")
     assert [path.name for path in small_disk.iterdir() if not path.name.startswith(".")] == ["filler"]

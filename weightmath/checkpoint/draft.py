@@ -19,6 +19,7 @@ _OF_A_MODEL = (  # endings of the names of files
     "LICENSE", "NOTICE", "USE_POLICY", ".gitattributes",
 )  # fmt: skip
 _FOLDERS_OF_A_MODEL = ("additional_chat_templates",)
+_NO_DEVICE = 0  # the major number of what lies in memory, or elsewhere
 _NEAR, _MOST = 1 << 12, 1 << 20  # bytes between pieces that cost less than a second write; bytes of one
 
 
@@ -41,7 +42,7 @@ class Draft:
         self._files: list[int] = []
 
     def create(self) -> None:
-        """Create the files with their full size, so that a full disk is known at once.
+        """Create the files with their full size, so that a full disk is known at once where there is one.
 
         OutputError if they do not fit the disk, or if another process is writing this output.
         """
@@ -264,7 +265,14 @@ def sync_folder(path: Path) -> None:
 
 
 def _allocate(file: int, size: int) -> None:
-    """Give a file its size and, where the file system can, its blocks."""
+    """Give a file its size and, on a disk, its blocks.
+
+    What is no block device, be it memory or a network, would write all of them to do so: in memory that takes as long
+    as a quarter of an average, and one process.
+    """
+    if os.major(os.fstat(file).st_dev) == _NO_DEVICE:
+        os.ftruncate(file, size)
+        return
     try:
         os.posix_fallocate(file, 0, size)
     except (AttributeError, OSError) as error:
