@@ -88,6 +88,22 @@ def test_a_container_without_shared_storages_has_them_computed_once_too(bench):
     assert set(load_file(bench.folder / "out.safetensors")) & set(NAMES)
 
 
+@pytest.mark.parametrize("names", ["", "except: [lm_head.weight, model.embed_tokens.weight]\n"])
+@pytest.mark.parametrize("output", ["out.safetensors", "out/"])
+def test_the_name_that_safetensors_has_no_place_for_is_told(bench, output, names):
+    report = bench.run((RECIPE % "lerp(a, b, 0.5)" + names).replace("out.ckpt", output))
+    held = load_file(bench.folder / output / "model.safetensors" if output == "out/" else bench.folder / output)
+    stored, left_out = NAMES if NAMES[0] in held else NAMES[::-1]
+    assert left_out not in held
+    (warning,) = [warning for warning in report.warnings if "tied" in warning]
+    assert warning == (
+        f"merge.yaml:5: save.{output}: tied tensors are stored once, as safetensors asks, and the metadata says so: "
+        f"`{left_out}` is left out, and is `{stored}`"
+    )
+    again = f"inputs: {{a: {output}, b: b.ckpt}}\nsave: {{again.safetensors: (a + b) / 2}}\n"
+    assert not any("tied" in warning for warning in bench.run(again).warnings)
+
+
 def test_noise_that_a_formula_gives_one_of_them_is_refused(bench):
     formula = 'a + where(match("lm_head*"), 0.5, 0.25) * gaussian(seed=1)'
     assert "are two names of one storage" in bench.mistake(RECIPE % formula)

@@ -60,6 +60,7 @@ def caveats(
             found += _batch_statistics(save, changed)
         found += _products(recipe, save, changed)
         found += _left_behind(recipe, save)
+        found += _stored_once(recipe, save)
         found += _not_understood(save)
     return tuple(dict.fromkeys(found))
 
@@ -159,6 +160,16 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
             f"{recipe.where('save', save.name)}: the output holds the tensors of the section only, without "
             f"{_some(save.left_behind)} of "
             f"{save.template.checkpoint.path.name}; say so with keep: weights, or keep the container"
+        )
+
+
+def _stored_once(recipe: Recipe, save: Save) -> Iterator[str]:
+    """A warning where the output lacks names that the template has, as one tensor had several."""
+    names = save.image.unstored
+    if names and save.template.checkpoint.texts is None:
+        yield (
+            f"{recipe.where('save', save.name)}: tied tensors are stored once, as safetensors asks, and the metadata "
+            f"says so: {listed([f'`{name}` is left out, and is `{of}`' for name, of in names.items()], 3)}"
         )
 
 

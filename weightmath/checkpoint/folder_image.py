@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from weightmath.checkpoint.description import Checkpoint, Section
@@ -56,7 +57,8 @@ def plan_folder_image(section: Section, wishes: Wishes) -> Image:
     for name, content in known.items():
         parts.append((Extent(len(files), 0, len(content)), content))
         files.append(File(name, len(content)))
-    return assemble(section.checkpoint, files, parts, aliases=flat.computed_aliases, companions=companions)
+    image = assemble(section.checkpoint, files, parts, aliases=flat.computed_aliases, companions=companions)
+    return replace(image, unstored=flat.aliases)
 
 
 def _shards(plans: Sequence[TensorPlan], most: int) -> Iterator[list[TensorPlan]]:

@@ -101,6 +101,7 @@ class Image:
     literals    contents of extents that are known already: extent -> bytes
     unordered   extents that are not written in pieces of known order; they are read again for their checksum
     companions  files that are copied beside the others
+    unstored    tied tensors that are in the metadata alone: name -> the one whose name the elements have
     seal        from the extents' checksums to what surrounds them in the first file: (position, bytes)
     """
 
@@ -115,6 +116,7 @@ class Image:
     unordered: frozenset[int]
     companions: tuple[Companion, ...]
     seal: Seal = field(repr=False)
+    unstored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

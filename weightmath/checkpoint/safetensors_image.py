@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from weightmath.checkpoint.description import Section
@@ -25,7 +26,7 @@ def plan_safetensors_image(section: Section, wishes: Wishes) -> Image:
     plans = in_order(section, flat.tensors)
     text = header_text(section, plans, {**metadata_of(section, flat), **flat.aliases, **as_texts(wishes.extra)})
     file, parts = lay_out("", 0, text, plans)
-    return assemble(section.checkpoint, [file], parts, aliases=flat.computed_aliases)
+    return replace(assemble(section.checkpoint, [file], parts, aliases=flat.computed_aliases), unstored=flat.aliases)
 
 
 def in_order(section: Section, plans: Sequence[TensorPlan]) -> list[TensorPlan]:
