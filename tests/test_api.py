@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -121,6 +123,22 @@ def test_methods_and_functions_are_the_ones_of_recipes(tmp_path: Path) -> None:
     assert saved["state_dict"]["layers.0.bias"].dtype == torch.bfloat16
     with pytest.raises(wm.WeightmathError, match="must be in"):
         wm.functions.keep_largest(base - left, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        (wm, "opn", "module `weightmath` has no attribute `opn`: did you mean `open`?"),
+        (wm.functions, "keep_larg", "there is no function `keep_larg`: did you mean `keep_largest`?"),
+        (wm.functions, "ties", "there is no function `ties`: it is a method, weightmath.methods.ties"),
+        (wm.functions, "zzz", "there is no function `zzz`"),
+        (wm.methods, "tis", "there is no method `tis`: did you mean `ties`?"),
+        (wm.methods, "norm", "there is no method `norm`: it is a function, weightmath.functions.norm"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(module: ModuleType, name: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=f"^{re.escape(message)}$"):
+        getattr(module, name)
 
 
 def test_a_report_is_shown_in_a_line(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"weightmath.{_HOMES[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"weightmath.{_MODULES[name]}")
-    raise AttributeError(f"module `weightmath` has no attribute `{name}`")
+    from weightmath.errors import no_attribute
+
+    raise no_attribute("module `weightmath` has no attribute", name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -121,6 +121,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{close[0]}`?" if close else None
 
 
+def no_attribute(what: str, name: str, known: Iterable[str], hint: str | None = None) -> AttributeError:
+    """What a module of ours says of a name that it lacks: the fact and the hint, else the nearest known name."""
+    way_out = hint or nearest(name, known)
+    return AttributeError(f"{what} `{name}`" + (f": {way_out}" if way_out else ""))
+
+
 def listed(words: Sequence[str], most: int) -> str:
     """The first of some words, and how many there are besides: "a, b, c and 4 more"."""
     more = f" and {len(words) - most} more" if len(words) > most else ""

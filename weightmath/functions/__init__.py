@@ -1,5 +1,10 @@
 """What recipes and Python may call, declared: signature, domain and manual page; the kernels live elsewhere."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from weightmath.errors import no_attribute
 from weightmath.functions.by_name import blocks as blocks
 from weightmath.functions.by_name import layer as layer
 from weightmath.functions.by_name import match as match
@@ -69,3 +74,8 @@ __all__ = [  # noqa: PLE0604 - the register is the list
     "whole_tensor",
     *FUNCTIONS,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    hint = f"it is a method, weightmath.methods.{name}" if name in METHODS else None
+    raise no_attribute("there is no function", name, FUNCTIONS, hint)

@@ -9,7 +9,8 @@ import importlib
 import pkgutil
 from typing import Any
 
-from weightmath.functions import METHODS, Declared
+from weightmath.errors import no_attribute
+from weightmath.functions import FUNCTIONS, METHODS, Declared
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -23,4 +24,5 @@ def load() -> dict[str, Declared]:
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"there is no method `{name}`")
+    hint = f"it is a function, weightmath.functions.{name}" if name in FUNCTIONS else None
+    raise no_attribute("there is no method", name, METHODS, hint)
