@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from weightmath.engine.cost import DECOMPOSITIONS, operations
 from weightmath.engine.plan import REDUCTIONS
 from weightmath.job import Job, prepare
 from weightmath.kernels.matrix import FUNCTIONS
+from weightmath.reports import calibration
 from weightmath.running import load
 from weightmath.speed import calibrate, machine, probes
 from weightmath.speed import estimate as estimating
@@ -246,3 +248,43 @@ def test_a_folder_that_is_not_there(cli: Callable[..., Ran], home: Path, tmp_pat
     assert (ran.code, ran.out) == (2, "")
     assert "no such folder" in ran.err
     assert not home.exists()
+
+
+def test_a_disk_that_is_too_small(
+    cli: Callable[..., Ran],  # noqa: F811
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibration, "ROOM", 10**18)
+    ran = cli("calibrate", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: {tmp_path}: its disk has " in ran.err
+    assert not home.exists()
+
+
+def test_what_cannot_be_kept_is_not_measured(
+    cli: Callable[..., Ran],  # noqa: F811
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    home.parent.parent.mkdir(exist_ok=True)
+    home.parent.touch()
+    ran = cli("calibrate", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: {home}: what is found could not be kept there\n  hint: XDG_CACHE_HOME=" in ran.err
+
+
+def test_what_the_system_says_of_the_folder_names_it(
+    cli: Callable[..., Ran],  # noqa: F811
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(folder: Path) -> Machine:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "tmpabc" / "a.ckpt"))
+
+    monkeypatch.setattr(calibration, "calibrate", full)
+    ran = cli("calibrate", tmp_path)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"error: {tmp_path}: cannot be written: No space left on device\n"

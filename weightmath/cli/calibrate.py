@@ -26,13 +26,10 @@ def calibrate(folder: Folder = Path(), json: options.Json = False) -> None:
     llvmlite or Python changes. Run it while the machine has nothing else to do.
     """
     with failing(REFUSED, as_json=json):
-        from weightmath.errors import OutputError, shell_word
+        from weightmath.reports.calibration import calibration_report, check_calibration
 
-        if not folder.is_dir():
-            raise OutputError("there is no such folder", where=str(folder), hint=f"mkdir -p {shell_word(folder)}")
+        check_calibration(folder)
     with failing(FAILED, as_json=json):
-        from weightmath.reports.calibration import calibration_report
-
         answer(calibration_report(folder), _print, as_json=json)
 
 
