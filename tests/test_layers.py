@@ -5,7 +5,7 @@ import pytest
 
 from tests.families import llama, resnet
 from weightmath import functions as f
-from weightmath.algebra.layers import Layers, Ramp
+from weightmath.algebra.layers import Layers, Ramp, layer_numbers
 from weightmath.dtypes import FLOAT32
 from weightmath.errors import RecipeError
 from weightmath.layout import Entry, Layout
@@ -49,6 +49,16 @@ def test_tensors_without_a_layer_get_what_otherwise_says():
 def test_a_model_of_one_layer_is_at_the_first_point():
     one = layout_of(llama(layers=1))
     assert by_layer(Ramp((0.2, 1)).values(one), one)[0] == {0: 0.2}
+
+
+def test_copies_without_dots_are_of_the_layers_of_what_they_copy():
+    names = [f"model.diffusion_model.input_blocks.{i}.1.proj.weight" for i in (0, 1, 10)]
+    copies = ["model_ema." + name.partition(".")[2].replace(".", "") for name in names]
+    layout = layout_of(dict.fromkeys([*names, *copies, "model_ema.decay", "fc7.ab", "fc5.a.b"], (2,)))
+    numbers = dict(zip(layout.names, layer_numbers(layout), strict=True))
+    assert [numbers[name] for name in names] == [numbers[copy] for copy in copies] == [0, 1, 10]
+    assert (numbers["fc7.ab"], numbers["fc5.a.b"]) == (7, 5)
+    assert np.isnan(numbers["model_ema.decay"])
 
 
 def test_the_layer_can_be_said():

@@ -1,12 +1,15 @@
 """Numbers and masks that run along the layers of a model.
 
 The layer number of a tensor is the first number in its name, `model.layers.11.mlp.up_proj.weight` is of layer 11, or
-what the first group of `along="re:..."` matches.
+what the first group of `along="re:..."` matches. A name that lost its dots, as LitEma stores it, does not tell:
+`model_ema.diffusion_modelinput_blocks110in_layers0weight` is of layer 11. It has the number of the name that it copies,
+where that is there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +37,23 @@ def check_along(along: str | None) -> None:
 def layer_numbers(layout: Layout, along: str | None = None) -> Numbers:
     """The layer number of each entry, NaN without one; RecipeError if none has one, or a group holds no number."""
     pattern = re.compile(along.removeprefix("re:") if along else _FIRST_NUMBER)
-    numbers = np.array([_number(pattern.search(name), name) for name in layout.names])
+    copied = {} if along else _copied(layout.names)
+    numbers = np.array([_number(pattern.search(copied.get(name, name)), name) for name in layout.names])
     if np.isnan(numbers).all():
         where = f"`{along}` matches no tensor's name" if along else "no tensor's name holds a layer number"
         raise RecipeError(where, hint=f"say where it stands: {_EXAMPLE}")
     return numbers
+
+
+def _copied(names: Sequence[str]) -> dict[str, str]:
+    """Of each name that lost its dots the one that has them, with or without its first word."""
+    dotless: dict[str, str] = {}
+    for name in names:
+        for spelling in (name, name.partition(".")[2]):
+            if "." in spelling:
+                dotless[spelling.replace(".", "")] = name
+    rests = ((name, *name.partition(".")[::2]) for name in names)
+    return {name: dotless[rest] for name, first, rest in rests if rest in dotless and not re.search(r"\d", first)}
 
 
 def _number(found: re.Match[str] | None, name: str) -> float:

@@ -36,7 +36,8 @@ def layer(first: Whole, last: Whole | None = None, *, along: Text | None = None)
 
     `layer(3, 7)` has five layers. The layer number is the first number in a tensor's name, 11 for
     `model.layers.11.mlp.up_proj.weight`, or what the first group of `along="re:..."` matches; the plan prints how it
-    was counted. Tensors without a layer number are not in the mask.
+    was counted. Tensors without a layer number are not in the mask. A copy that lost its dots, as those of
+    `model_ema.`, is of the layer of what it copies.
     Fails: RecipeError if the range holds no tensor, or no tensor's name holds a number.
     Recipe: `mixed: where(layer(0, 2), chat, base)`
     """
@@ -53,9 +54,10 @@ def ramp(*points: Plain, along: Text | None = None, otherwise: Plain | None = No
 
     With m + 1 points and layers lmin..lmax, layer l is at m (l - lmin) / (lmax - lmin) of them: `ramp(0, 0.5, 0.3, 1)`
     is 0 at the first layer, 0.5 at a third, 0.3 at two thirds, 1 at the last. The layer number is the first number in a
-    tensor's name, 11 for `model.layers.11.mlp.up_proj.weight`, or what the first group of `along="re:..."` matches.
-    Tensors without one get `otherwise`, by default the mean of the first and the last point. The plan prints the number
-    of every layer. A table of `params` may hold a ramp per pattern, as in "*attn*": ramp(0, 1).
+    tensor's name, 11 for `model.layers.11.mlp.up_proj.weight`, or what the first group of `along="re:..."` matches; for
+    a copy that lost its dots, as those of `model_ema.`, that of what it copies. Tensors without one get `otherwise`, by
+    default the mean of the first and the last point. The plan prints the number of every layer. A table of `params` may
+    hold a ramp per pattern, as in "*attn*": ramp(0, 1).
     Other tools: mergekit's `value: [0, 0.5, 0.3, 0.7, 1]` is `ramp(0, 0.5, 0.3, 0.7, 1)`.
     Fails: RecipeError if no tensor's name holds a layer number.
     Recipe: `mixed: lerp(base, chat, ramp(0, 0.5, 1))`
