@@ -25,7 +25,7 @@ from weightmath.engine.program import Program
 from weightmath.engine.search import Search, sampled_tiles
 from weightmath.engine.stream import Io, Progress
 from weightmath.engine.tables import Tables
-from weightmath.engine.traces import Kept, Trace, WrittenPart, joined
+from weightmath.engine.traces import Kept, TalliedPart, Trace, WrittenPart, joined
 from weightmath.engine.watch import watched_value
 from weightmath.engine.work import CopyJob, Unit, Wanted
 from weightmath.scope import TILE
@@ -227,7 +227,7 @@ class _Run:
 
     def _read(self, program: Program, pieces: tuple[Piece, ...]) -> Chunk:
         nbytes = 0
-        traces: list[Trace | WrittenPart] = []
+        traces: list[Trace | TalliedPart | WrittenPart] = []
         with np.errstate(all="ignore"):
             for shape, part in self._parts(program, pieces):
                 frame, calls = self._prepared(program, shape, part)

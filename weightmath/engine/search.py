@@ -19,7 +19,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.frame import Frame, Step
 from weightmath.engine.plan import GATHER_LIMIT, Plan
 from weightmath.engine.selecting import in_loops, kept_of, keys_of, tile_in_cell
-from weightmath.engine.traces import Tallied
+from weightmath.engine.traces import TalliedPart
 from weightmath.kernels.bracket import BUDGET, Cut, Tally, sample_ranges, tally, tally_magnitudes, trivial_cut
 from weightmath.kernels.select import interpolate, key_dtype, quantile_rank, value_of
 from weightmath.kernels.selector import Selector
@@ -113,7 +113,7 @@ class Search:
         def step(frame: Frame) -> None:
             found = self.look(frame, slot, sampling=sampling)
             if found:
-                frame.traces.append(Tallied(self.node, tuple(found)))
+                frame.traces.append(TalliedPart(self.node, found))
 
         return step
 

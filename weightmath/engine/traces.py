@@ -8,7 +8,8 @@ applied when the chunk is done, by whomever: this process, a helper, or a run be
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from weightmath.algebra.graph import Vector
 from weightmath.engine.tables import Tables
 from weightmath.kernels.bracket import Cut, Tally
 
-FORMAT = 4  # of what `pack` makes, and of which tensors share a chunk: an older journal is not understood
+FORMAT = 5  # of what `pack` makes, and of which tensors share a chunk: an older journal is not understood
 
 
 class Run(Protocol):
@@ -75,14 +76,33 @@ class KeptRows(NamedTuple):
 
 
 class Tallied(NamedTuple):
-    """What each tile of a chunk contributes to a selection from wide cells: entry, row and tally."""
+    """What the tiles of a chunk contribute to a selection from wide cells.
+
+    tiles    a row of nine for each: entry, row, and of its tally: tile, size, below, inside, keys, whether each of
+             these has a count, and whether there is a NaN
+    keys     of all tallies, one after the other
+    counts   of the keys that have one
+    above    of the tallies, where there are any; else nothing
+    """
 
     node: Vector
-    tallies: tuple[tuple[int, int, Tally], ...]
+    tiles: np.ndarray
+    keys: np.ndarray
+    counts: np.ndarray
+    above: tuple[int | None, ...]
 
     def apply(self, run: Run) -> None:
         """Hand them to the selection that is under way."""
-        run.selections[self.node].take(self.tallies)
+        run.selections[self.node].take(list(self._tallies()))
+
+    def _tallies(self) -> Iterator[tuple[int, int, Tally]]:
+        key = count = 0
+        for numbers, above in zip_longest(self.tiles.tolist(), self.above):
+            entry, row, tile, size, below, inside, keys, is_counted, nan = numbers
+            own, counts = self.keys[key : key + keys], self.counts[count : count + keys] if is_counted else None
+            yield entry, row, Tally(tile, size, below, inside, own, counts, above, bool(nan))
+            key += keys
+            count += keys * is_counted
 
 
 class Written(NamedTuple):
@@ -107,6 +127,13 @@ class Written(NamedTuple):
         run.io.count(self)
 
 
+class TalliedPart(NamedTuple):
+    """What `Tallied` says, of a part of a chunk: entry, row and tally of each tile."""
+
+    node: Vector
+    tallies: Sequence[tuple[int, int, Tally]]
+
+
 class WrittenPart(NamedTuple):
     """What `Written` says, of a part of a chunk: as lists, since arrays of one row cost more than they hold."""
 
@@ -118,16 +145,43 @@ class WrittenPart(NamedTuple):
     moments: Sequence[np.ndarray]
 
 
-def joined(traces: Sequence[Trace | WrittenPart]) -> tuple[Trace, ...]:
-    """Traces of the parts of a chunk, with what was written of each output as one."""
-    parts: dict[str, list[WrittenPart]] = {}
+def joined(traces: Sequence[Trace | TalliedPart | WrittenPart]) -> tuple[Trace, ...]:
+    """Traces of the parts of a chunk: as one each, what was counted for a selection, and what of an output was written.
+
+    Tens of arrays of a few numbers cost more to pack and to send than it takes to count them.
+    """
+    written: dict[str, list[WrittenPart]] = {}
+    tallied: dict[Vector, list[tuple[int, int, Tally]]] = {}
     others: list[Trace] = []
     for trace in traces:
         if isinstance(trace, WrittenPart):
-            parts.setdefault(trace.output, []).append(trace)
+            written.setdefault(trace.output, []).append(trace)
+        elif isinstance(trace, TalliedPart):
+            tallied.setdefault(trace.node, []).extend(trace.tallies)
         else:
             others.append(trace)
-    return (*others, *(_written(output, own) for output, own in parts.items()))
+    return (
+        *others,
+        *(_tallied(node, own) for node, own in tallied.items()),
+        *(_written(output, own) for output, own in written.items()),
+    )
+
+
+def _tallied(node: Vector, found: Sequence[tuple[int, int, Tally]]) -> Tallied:
+    tallies = [tally for _, _, tally in found]
+    tiles = [
+        (entry, row, one.tile, one.size, one.below, one.inside, one.keys.size, one.counts is not None, one.nan)
+        for entry, row, one in found
+    ]
+    counts = [one.counts for one in tallies if one.counts is not None]
+    above = tuple(one.above for one in tallies)
+    return Tallied(
+        node,
+        np.array(tiles, np.int64),
+        np.concatenate([one.keys for one in tallies]),
+        np.concatenate([np.empty(0, np.int64), *counts]),
+        above if any(one is not None for one in above) else (),
+    )
 
 
 def _written(output: str, parts: Sequence[WrittenPart]) -> Written:
@@ -147,7 +201,7 @@ def _written(output: str, parts: Sequence[WrittenPart]) -> Written:
 
 Trace = States | Kept | KeptRows | Tallied | Written
 _RECORDS: Mapping[str, Callable[..., Any]] = {
-    kind.__name__: kind for kind in (States, Kept, KeptRows, Tallied, Written, Cut, Tally)
+    kind.__name__: kind for kind in (States, Kept, KeptRows, Tallied, Written, Cut)
 }
 
 
@@ -167,7 +221,7 @@ def pack(value: Any, number: Callable[[Vector], int]) -> Any:
         return {"array": [value.dtype.str, list(value.shape), base64.b64encode(value.tobytes()).decode()]}
     kind = type(value).__name__
     if kind in _RECORDS:
-        fields = vars(value).values() if isinstance(value, Cut | Tally) else value
+        fields = vars(value).values() if isinstance(value, Cut) else value
         return {kind: [pack(field, number) for field in fields]}
     packed = [pack(each, number) for each in value]
     return packed if isinstance(value, list) else {"tuple": packed}
