@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from weightmath.algebra.graph import Vector, topological
 from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import dotted
+from weightmath.checkpoint.hub import called
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
 from weightmath.errors import counted, listed
@@ -159,7 +160,7 @@ def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
         yield (
             f"{recipe.where('save', save.name)}: the output holds the tensors of the section only, without "
             f"{_some(save.left_behind)} of "
-            f"{save.template.checkpoint.path.name}; say so with keep: weights, or keep the container"
+            f"{called(save.template.checkpoint.path)}; say so with keep: weights, or keep the container"
         )
 
 
@@ -193,12 +194,13 @@ def _twins(recipe: Recipe, save: Save, changed: set[str]) -> Iterator[str]:
     places = list(_places(save.template)) if changed else []
     merged = {section.tensors[save.originals[name]].number for name in changed if places}
     is_left_out = left_out(section, spec.drop, "weights" if save.left_behind else spec.keep)
+    file = called(save.template.checkpoint.path)
     for twin, tensors in places:
         left = [info for info in tensors if info.entry.dtype.is_float and info.number not in merged]
         if not all(map(is_left_out, left)):
             pattern = dotted((*section.path, f"{twin}*")) if twin.endswith(".") else twin
             yield (
-                f"{recipe.where('save', save.name)}: `{twin}` in {save.template.checkpoint.path.name} holds the same "
+                f"{recipe.where('save', save.name)}: `{twin}` in {file} holds the same "
                 f'names and stays the OLD model; leave it out with drop: "{pattern}", or merge it as an input with '
                 f'section: "{twin}"'
             )

@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path, PurePath
 
 from weightmath.checkpoint import Checkpoint, open_checkpoint
+from weightmath.checkpoint.ending import bare
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.options import Options
 from weightmath.dtypes import FLOAT32
@@ -35,7 +36,7 @@ def check_wishes(path: str, spec: SaveSpec, kind: str) -> None:
     if not is_encoded(path):
         if spec.as_ is not None:
             raise OutputError(
-                f"`as:` is for delta files, whose names end in {ENDING}", hint=f"{PurePath(path).stem}.delta"
+                f"`as:` is for delta files, whose names end in {ENDING}", hint=f"{bare(PurePath(path))}.delta"
             )
         return
     given = [key for key in _NOT_FOR_DELTAS if key in spec.model_fields_set]

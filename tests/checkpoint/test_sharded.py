@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.checkpoint.rewrite import rewrite, stored
 from tests.checkpoint.states import every_dtype, same_bits
 from weightmath.checkpoint import open_checkpoint
+from weightmath.checkpoint.hub import called
 from weightmath.errors import CheckpointError
 
 
@@ -176,6 +177,15 @@ def test_models_of_the_hub(hub: Path) -> None:
     assert values("hf:org/tiny@v2")["w"].tolist() == [1, 1, 1]
     shutil.copytree(hub, hub.parent / "models--gpt2", symlinks=True)
     assert values("hf:gpt2").keys() == {"u", "v", "w"}
+
+
+def test_what_lies_in_the_cache_is_called_as_on_the_hub(hub: Path) -> None:
+    for path in ("hf:org/tiny@2f2f", "hf:org/tiny@2f2f/model.safetensors.index.json"):
+        name = called(open_checkpoint(path).path)
+        assert name == path.replace("2f2f", "2f" * 6)
+        assert open_checkpoint(name).path == open_checkpoint(path).path
+    assert called(Path("x/models--org--tiny/snapshots")) == "snapshots"
+    assert called(hub / "blobs" / "ab.ckpt") == "ab.ckpt"
 
 
 MISTAKES = {

@@ -238,4 +238,7 @@ def test_names_are_as_short_as_they_can_be() -> None:
     assert short_names([Path("x/a.pt"), Path("x/b.pt")]) == ["a", "b"]
     assert short_names([Path("x/a.pt"), Path("x/a.safetensors")]) == ["a.pt", "a.safetensors"]
     assert short_names([Path("x/a.pt"), Path("y/a.pt")]) == ["x/a", "y/a"]
+    assert short_names([Path("x/model-v1.5"), Path("x/model-v1.6")]) == ["model-v1.5", "model-v1.6"]
+    assert short_names([Path("runs/lr0.5.pth.tar"), Path("skill.v2.delta")]) == ["lr0.5", "skill.v2"]
+    assert short_names([Path("hf:org/tiny@v1.5"), Path(".pt")]) == ["tiny@v1.5", ".pt"]
     assert short_names([Path("a.pt"), Path("a.pt")]) == ["a.pt (1)", "a.pt (2)"]

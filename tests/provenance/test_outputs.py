@@ -234,6 +234,15 @@ def test_where_inputs_lie_is_told_below_the_outputs_folder_alone(path, output, t
     assert _with_places(data, recipe, output) == {"inputs": {"base": {"path": told}}}
 
 
+def test_a_model_of_the_hub_is_called_by_its_name(bench, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(bench.folder / "hub"))
+    snapshot = bench.folder / "hub" / "models--org--tiny" / "snapshots" / ("1f" * 20)
+    snapshot.mkdir(parents=True)
+    (bench.folder / "code.ckpt").rename(snapshot / "pytorch_model.bin")
+    bench.run("inputs: {base: base.ckpt, code: hf:org/tiny@1f1f}\nsave: {out.ckpt: (base + code) / 2}\n")
+    assert carried(bench).record.inputs["code"].file == "hf:org/tiny@1f1f1f1f1f1f"
+
+
 def test_lists_and_several_outputs(bench):
     for folder in ("runs", "a", "b"):
         (bench.folder / folder).mkdir()

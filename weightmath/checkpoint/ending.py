@@ -16,6 +16,14 @@ ENDINGS: dict[str, Form] = {
 }  # fmt: skip
 
 
+def bare(path: PurePath) -> str:
+    """What a model is called: its file's name without the ending that tells its container, a folder's as it is."""
+    name = path.name
+    known = [ending for ending in (*ENDINGS, ".index.json", ".delta") if name.lower().endswith(ending)]
+    ending = max(known, key=len, default="")
+    return name[: -len(ending)] if len(ending) < len(name) and ending else name
+
+
 def form_of(path: str) -> Form:
     """The container of an output: a torch zip, one file of safetensors, or `merged/` for a folder of safetensors.
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from weightmath.errors import CheckpointError, nearest
 from weightmath.paths import expanded
 
 PREFIX = "hf:"
+_SNAPSHOT = re.compile(r"(?:.*/)?models--([^/]+)/snapshots/([^/]+)((?:/[^/]+)*)")
+_DIGITS = 12  # of a commit
 
 
 def is_in_hub(path: str | Path) -> bool:
     """Whether a path means a model of the Hub."""
     return str(path).startswith(PREFIX)
+
+
+def called(path: Path) -> str:
+    """What to call a file or folder: its name; in the cache, where folders are called by commits, the model's."""
+    found = _SNAPSHOT.fullmatch(path.as_posix())
+    if found is None:
+        return path.name
+    repository, commit, inside = found.groups()
+    return f"{PREFIX}{repository.replace('--', '/', 1)}@{commit[:_DIGITS]}{inside}"
 
 
 def absolute(path: str | Path) -> str:

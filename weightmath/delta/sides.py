@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from weightmath import __version__
 from weightmath.checkpoint import Section
+from weightmath.checkpoint.hub import called
 from weightmath.delta.container import DeltaFile
 from weightmath.delta.description import Side
 from weightmath.delta.mark import is_delta
@@ -19,8 +20,8 @@ BY = f"weightmath {__version__}"
 def side_of(section: Section, threads: int, name: str | None = None, *, seen: Digests | None = None) -> Side:
     """What a delta says about a checkpoint; reads what has not been seen of its section. `name`: the file's."""
     layout = Layout.of(tensor.entry for tensor in section.tensors.values())
-    path = section.checkpoint.path
-    return Side(name or path.name, section.name, fingerprint(section, seen=seen, threads=threads), layout.fingerprint)
+    file = name or called(section.checkpoint.path)
+    return Side(file, section.name, fingerprint(section, seen=seen, threads=threads), layout.fingerprint)
 
 
 def check_no_delta(section: Section) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from weightmath import functions as f
 from weightmath.algebra.graph import Vector
+from weightmath.checkpoint.ending import bare
 from weightmath.engine.cost import bytes_read
 from weightmath.engine.execute import execute
 from weightmath.engine.memory import settings_for
@@ -104,7 +105,7 @@ def _opened(paths: Sequence[Path], base: Path | None, section: str | None) -> tu
 
 def short_names(paths: Sequence[Path]) -> list[str]:
     """A name for each of several files: without folders and ending, as far as that tells them apart."""
-    for shorten in (lambda path: path.stem, lambda path: path.name, lambda path: f"{path.parent.name}/{path.stem}"):
+    for shorten in (bare, lambda path: path.name, lambda path: f"{path.parent.name}/{bare(path)}"):
         names = [shorten(path) for path in paths]
         if len(set(names)) == len(names):
             return names

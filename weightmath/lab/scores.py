@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from weightmath.checkpoint.ending import bare
 from weightmath.errors import RecipeError
 
 
@@ -29,7 +30,7 @@ def read_scores(file: Path, models: Sequence[Path]) -> dict[Path, float]:
     found: dict[Path, float] = {}
     taken: dict[str, Path] = {}
     for path in models:
-        names = [name for name in (str(path), path.name, path.stem) if name in known]
+        names = [name for name in (str(path), path.name, bare(path)) if name in known]
         if not names:
             raise RecipeError(f"there is no score of `{path.name}`", where=str(file))
         other = taken.setdefault(names[0], path)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from weightmath.algebra.graph import Vector
-from weightmath.checkpoint.hub import is_in_hub
+from weightmath.checkpoint.hub import called, is_in_hub
 from weightmath.engine import linear
 from weightmath.engine.plan import Plan
 from weightmath.files.inputs import Opened
@@ -73,7 +73,7 @@ def compose(
     factors = _coefficients(value, plan, models)
     inputs = {
         name: Ingredient(
-            file=_text(opened.checkpoint.path.name),
+            file=_text(called(opened.checkpoint.path)),
             section=opened.place,
             fingerprint=marks[name],
             record=histories[name].record.digest if name in histories else None,

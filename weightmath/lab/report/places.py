@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from weightmath.checkpoint.ending import bare
 from weightmath.lab.table import Table
 
 
@@ -14,6 +15,6 @@ def places_of(table: Table) -> list[tuple[str, Sequence[float]]]:
     A model is called like its file, or where two files are called alike, as in the recipe.
     """
     models = table.head.about.get("models", ())
-    files = [Path(model["path"]).stem for model in models]
+    files = [bare(Path(model["path"])) for model in models]
     names = files if len(set(files)) == len(files) else [str(model["name"]) for model in models]
     return [(name, model["place"]) for name, model in zip(names, models, strict=True)]
