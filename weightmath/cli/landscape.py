@@ -6,7 +6,7 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from weightmath.cli import landscape_options as its
 from weightmath.cli import options
 from weightmath.cli.answer import answer
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.sharing import sharing
 from weightmath.engine.meter import Told
 
 if TYPE_CHECKING:
@@ -37,83 +38,46 @@ landscape = typer.Typer(
 class Asked:
     """What all commands take: the metric, where results go, and how the work is done."""
 
-    metric: str
-    stem: Path
-    of: list[str] | None
-    goal: Literal["max", "min"] | None
-    recalibrate: str | None
-    allow_code: bool
-    keep: Literal["best", "all", "none"]
-    resume: bool
-    jobs: int
-    threads: int | None
-    memory: str | None
-    json: bool
+    metric: its.Metric
+    stem: its.Stem
+    of: options.Of = None
+    goal: options.Goal = None
+    recalibrate: its.Recalibrate = None
+    allow_code: options.AllowCode = False
+    keep: its.Keep = "none"
+    resume: options.Resume = False
+    jobs: options.Jobs = 1
+    threads: options.Threads = None
+    memory: options.Memory = None
+    json: options.Json = False
 
 
 @landscape.command(epilog=_example("line a.ckpt b.ckpt --metric 'python eval.py {checkpoint}' --goal min -o line"))
-def line(
-    a: its.A,
-    b: its.B,
-    metric: its.Metric,
-    output: its.Stem,
-    grid: its.Grid = 11,
-    margin: its.Margin = 0.0,
-    of: options.Of = None,
-    goal: options.Goal = None,
-    recalibrate: its.Recalibrate = None,
-    allow_code: options.AllowCode = False,
-    keep: its.Keep = "none",
-    resume: options.Resume = False,
-    jobs: options.Jobs = 1,
-    threads: options.Threads = None,
-    memory: options.Memory = None,
-    json: options.Json = False,
-) -> None:
+@sharing
+def line(a: its.A, b: its.B, asked: Asked, grid: its.Grid = 11, margin: its.Margin = 0.0) -> None:
     """Measure the line (1 - t) A + t B, t from 0 to 1, and its barrier.
 
     The barrier is the largest excess of a metric to minimise over the straight line between its values at both ends;
     of one to maximise (the default), the largest shortfall.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
-
     _explore(asked, lambda views, told: views.line(a, b, points=grid, margin=margin))
 
 
 @landscape.command(epilog=_example("plane a.ckpt b.ckpt c.ckpt --metric 'python eval.py {checkpoint}' -o plane"))
-def plane(
-    a: its.A,
-    b: its.B,
-    c: its.C,
-    metric: its.Metric,
-    output: its.Stem,
-    grid: its.Grid = 11,
-    margin: its.Margin = 0.2,
-    of: options.Of = None,
-    goal: options.Goal = None,
-    recalibrate: its.Recalibrate = None,
-    allow_code: options.AllowCode = False,
-    keep: its.Keep = "none",
-    resume: options.Resume = False,
-    jobs: options.Jobs = 1,
-    threads: options.Threads = None,
-    memory: options.Memory = None,
-    json: options.Json = False,
-) -> None:
+@sharing
+def plane(a: its.A, b: its.B, c: its.C, asked: Asked, grid: its.Grid = 11, margin: its.Margin = 0.2) -> None:
     """Measure the plane through three models, in units of length in weight space, and the models themselves.
 
     A lies at (0, 0), B on the x axis, C above it.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
-
     _explore(asked, lambda views, told: views.plane(a, b, c, points=grid, margin=margin, progress=told))
 
 
 @landscape.command(epilog=_example("around a.ckpt --seed 1 --metric 'python eval.py {checkpoint}' -o around"))
+@sharing
 def around(
     a: its.A,
-    metric: its.Metric,
-    output: its.Stem,
+    asked: Asked,
     directions: its.Directions = None,
     seed: its.Seed = None,
     along: its.Along = None,
@@ -121,16 +85,6 @@ def around(
     reach: its.Reach = None,
     margin: its.PathMargin = None,
     grid: its.Grid = 11,
-    of: options.Of = None,
-    goal: options.Goal = None,
-    recalibrate: its.Recalibrate = None,
-    allow_code: options.AllowCode = False,
-    keep: its.Keep = "none",
-    resume: options.Resume = False,
-    jobs: options.Jobs = 1,
-    threads: options.Threads = None,
-    memory: options.Memory = None,
-    json: options.Json = False,
 ) -> None:
     """Measure the neighbourhood of a model, in one or two directions.
 
@@ -138,7 +92,6 @@ def around(
     along a delta has the delta as its unit; along the path of --trajectory units are lengths in weight space, and the
     grid covers the path.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
     given = {"directions": directions, "seed": seed, "reach": reach, "margin": margin}
 
     def view(views: Any, told: Told) -> Any:
@@ -176,29 +129,12 @@ def _chosen(along: list[str] | None, trajectory: list[str] | None, given: dict[s
 
 
 @landscape.command(epilog=_example("noise a.ckpt --scales 0.01,0.1 --metric evaluation:loss --allow-code -o noise"))
-def noise(
-    a: its.A,
-    metric: its.Metric,
-    output: its.Stem,
-    scales: its.Scales,
-    seeds: its.Seeds = 5,
-    of: options.Of = None,
-    goal: options.Goal = None,
-    recalibrate: its.Recalibrate = None,
-    allow_code: options.AllowCode = False,
-    keep: its.Keep = "none",
-    resume: options.Resume = False,
-    jobs: options.Jobs = 1,
-    threads: options.Threads = None,
-    memory: options.Memory = None,
-    json: options.Json = False,
-) -> None:
+@sharing
+def noise(a: its.A, asked: Asked, scales: its.Scales, seeds: its.Seeds = 5) -> None:
     """Measure how a model bears noise: the metric's mean over seeds at each scale, with its 95% interval.
 
     Noise is gaussian, of so many standard deviations of each tensor. The interval is Student's t.
     """
-    asked = Asked(metric, output, of, goal, recalibrate, allow_code, keep, resume, jobs, threads, memory, json)
-
     _explore(asked, lambda views, told: views.noise(a, _numbers(scales), seeds))
 
 

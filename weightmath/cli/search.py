@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from weightmath.cli import options
 from weightmath.cli.failures import FAILED, REFUSED, failing
+from weightmath.cli.sharing import sharing
+from weightmath.cli.study_options import Asked
 
 Budget = Annotated[int, typer.Option("--budget", min=1, metavar="N", help="How many points are measured in all.")]
 Sampler = Annotated[
@@ -18,25 +18,8 @@ Sampler = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the sampler.")]
 
 
-def search(
-    recipe: options.VariedRecipe,
-    budget: Budget,
-    sampler: Sampler = "tpe",
-    seed: Seed = 0,
-    metric: options.Metric = None,
-    of: options.Of = None,
-    goal: options.Goal = None,
-    allow_code: options.AllowCode = False,
-    jobs: options.Jobs = 1,
-    keep: options.Keep = None,
-    resume: options.Resume = False,
-    stem: options.Stem = None,
-    sets: options.Set = None,
-    inputs: options.Input = None,
-    threads: options.Threads = None,
-    memory: options.Memory = None,
-    json: options.Json = False,
-) -> None:
+@sharing
+def search(asked: Asked, budget: Budget, sampler: Sampler = "tpe", seed: Seed = 0) -> None:
     """Look for the best point within the ranges and lists of a recipe's `vary`, with optuna's samplers.
 
     Each point is in the table, STEM.jsonl and STEM.csv, as soon as it is measured. A search that was killed or stopped
@@ -44,20 +27,15 @@ def search(
     several numbers that count (--of, or `goal:` of the recipe's metric) it looks for the Pareto front.
     Exit code 0: done; 1: failed while running; 2: refused before any work; 130: interrupted.
     """
-    with failing(REFUSED, as_json=json):
-        from weightmath.lab.points import Work
+    with failing(REFUSED, as_json=asked.json):
         from weightmath.lab.search import prepare_search, run_search
-        from weightmath.lab.sweep import metric_of, recipe_of
-        from weightmath.sizes import parse_size
 
-        work = Work(jobs, threads, parse_size(memory))
-        source = recipe_of(recipe, sets or (), inputs or ())
-        measure = metric_of(source, metric, of=of or (), goal=goal, allow_code=allow_code)
-        table = Path(stem) if stem else recipe.with_suffix("")
+        source, measure, work = asked.opened()
         prepared = prepare_search(
-            source, measure, budget=budget, sampler=sampler, seed=seed, keep=keep, stem=table, resume=resume
-        )
-    with failing(FAILED, as_json=json):
+            source, measure, budget=budget, sampler=sampler, seed=seed, keep=asked.keep, stem=asked.table,
+            resume=asked.resume,
+        )  # fmt: skip
+    with failing(FAILED, as_json=asked.json):
         from weightmath.cli.study_page import measure_and_print
 
-        measure_and_print(prepared.study, partial(run_search, prepared, work), as_json=json)
+        measure_and_print(prepared.study, partial(run_search, prepared, work), as_json=asked.json)
