@@ -146,25 +146,34 @@ class WrittenPart(NamedTuple):
 
 
 def joined(traces: Sequence[Trace | TalliedPart | WrittenPart]) -> tuple[Trace, ...]:
-    """Traces of the parts of a chunk: as one each, what was counted for a selection, and what of an output was written.
+    """Traces of the parts of a chunk: as one each, what they say of a statistic of an entry, a selection, an output.
 
-    Tens of arrays of a few numbers cost more to pack and to send than it takes to count them.
+    Tens of arrays of a few numbers cost more to pack and to send than it takes to compute them.
     """
-    written: dict[str, list[WrittenPart]] = {}
+    states: dict[tuple[Vector, int], list[States]] = {}
     tallied: dict[Vector, list[tuple[int, int, Tally]]] = {}
+    written: dict[str, list[WrittenPart]] = {}
     others: list[Trace] = []
     for trace in traces:
-        if isinstance(trace, WrittenPart):
-            written.setdefault(trace.output, []).append(trace)
+        if isinstance(trace, States):
+            states.setdefault((trace.node, trace.entry), []).append(trace)
         elif isinstance(trace, TalliedPart):
             tallied.setdefault(trace.node, []).extend(trace.tallies)
+        elif isinstance(trace, WrittenPart):
+            written.setdefault(trace.output, []).append(trace)
         else:
             others.append(trace)
     return (
+        *map(_states, states.values()),
         *others,
         *(_tallied(node, own) for node, own in tallied.items()),
         *(_written(output, own) for output, own in written.items()),
     )
+
+
+def _states(parts: Sequence[States]) -> States:
+    """Those of parts that follow each other, as the parts of a piece do."""
+    return parts[0]._replace(states=np.concatenate([part.states for part in parts])) if len(parts) > 1 else parts[0]
 
 
 def _tallied(node: Vector, found: Sequence[tuple[int, int, Tally]]) -> Tallied:
