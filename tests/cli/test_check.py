@@ -61,7 +61,7 @@ def test_json_has_every_recipe(cli, folder):
                 "error": {
                     "what": "unknown name `b`\n  b\n  ^",
                     "where": "bad.yaml:2: save.o.ckpt",
-                    "hint": None,
+                    "hint": "the names here are: a",
                 },
             },
         ]

@@ -36,6 +36,32 @@ def test_an_expression_has_no_place_for_the_line_that_would_help(cli: Cli) -> No
     assert 'hint: -e has no place for it; in a recipe (weightmath new): add to the input: strip: ["module."]' in ran.err
 
 
+@pytest.mark.parametrize("command", ["soup", "landscape"])
+def test_a_command_has_no_place_for_it_either(cli: Cli, command: str) -> None:
+    words = ("soup",) if command == "soup" else ("landscape", "line", "--metric", "python e.py {checkpoint}")
+    ran = cli(*words, "a.ckpt", "p.ckpt", "-o", "o.ckpt")
+    assert ran.code == 2
+    hint = f'hint: {command} has no place for it; in a recipe (weightmath new): add to the input: strip: ["module."]'
+    assert hint in ran.err
+
+
+def test_an_expression_of_deltas_alone(cli: Cli) -> None:
+    assert cli("delta", "make", "a.ckpt", "b.ckpt", "-o", "d.delta", "--as", "dense").code == 0
+    ran = cli("run", "-e", "0.5 * d", "d=d.delta", "-o", "half.delta")
+    assert (ran.code, "hint: give one, used or not: base=base.ckpt" in ran.err) == (2, True)
+    assert cli("run", "-e", "0.5 * d", "d=d.delta", "base=a.ckpt", "-o", "half.delta").code == 0
+
+
+def test_an_output_is_no_stream(cli: Cli) -> None:
+    ran = cli("run", "-e", "a", "a=a.ckpt", "-o", "-")
+    assert (ran.code, "and not standard output\n  hint: -o merged.ckpt" in ran.err) == (2, True)
+
+
+def test_a_name_that_is_no_input(cli: Cli) -> None:
+    assert "unknown name `chat`" in (said := average(cli, "b", "a + chat").err)
+    assert "hint: the names here are: a, b\n" in said
+
+
 @pytest.mark.parametrize("there", ["_orig_mod.", "module._orig_mod.", "net.0."])
 @pytest.mark.parametrize("here", ["module.", "model.encoder."])
 def test_names_with_another_beginning(cli: Cli, here: str, there: str) -> None:

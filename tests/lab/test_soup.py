@@ -89,6 +89,9 @@ def test_stopped_and_gone_on_with_it_measures_nothing_twice(models: list[Path], 
         return calls[-1]
 
     out = tmp_path / "out.ckpt"
+    calls += [0.0] * 7
+    assert "1 point is in" in said(MetricError, models, tmp_path / "one.ckpt", metric=failing)
+    calls.clear()
     assert "8 points are in" in said(MetricError, models, out, metric=failing)
     assert not out.exists()
     calls.clear()

@@ -14,7 +14,7 @@ HEAD = "inputs: {base: a.ckpt, chat: b.ckpt}\nparams: {alpha: 1, table: {'*': 1}
 SAVE = "save: {o.ckpt: base}\n"
 # What is written, whose nearest word of all is wrong there; the hint, or none.
 CASES = {
-    HEAD + "let: {m: base * mea}\n" + SAVE: None,
+    HEAD + "let: {m: base * mea}\n" + SAVE: "the names here are: base, chat, alpha, table, many",
     HEAD + "let: {m: base * alpa}\n" + SAVE: "did you mean `alpha`?",
     HEAD + "let: {m: xyzzy(1)}\n" + SAVE: "`weightmath functions` and `weightmath methods` list all",
     HEAD

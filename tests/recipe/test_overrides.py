@@ -104,6 +104,13 @@ def test_an_output_may_become_a_folder(change):
     assert with_overrides(loads(RECIPE), outputs=[change]).outputs == {"merged.ckpt": f"{os.path.abspath('out')}/"}
 
 
+@pytest.mark.parametrize("outputs", [["x.ckpt", "y.ckpt"], ["merged.ckpt=x.ckpt", "y.ckpt"]])
+def test_one_output_has_one_path(outputs):
+    with pytest.raises(RecipeError) as caught:
+        with_overrides(loads(RECIPE), outputs=outputs)
+    assert caught.value.of_command() == ("--output y.ckpt: `merged.ckpt` is one output, and gets a second path")
+
+
 def test_several_outputs_must_be_named():
     two = loads(RECIPE + "  delta.ckpt: skill\n")
     with pytest.raises(RecipeError) as caught:

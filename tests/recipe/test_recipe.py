@@ -434,6 +434,10 @@ def test_files_that_cannot_be_read(tmp_path):
     assert told(tmp_path / "no" / "merge.yaml") == "/no/merge.yaml: there is no such file"
     assert told(tmp_path) == ": cannot be read: Is a directory"
     assert told(tmp_path / "merge.yaml") == "/merge.yaml: is not text: byte 10 is not UTF-8"
+    said = "is the name of a checkpoint, and a recipe is YAML"
+    assert told("a b.ckpt") == (
+        f"a b.ckpt: {said}\n  hint: as an input: weightmath run -e \"0.5 * (a + b)\" a='a b.ckpt' b=OTHER -o out.ckpt"
+    )
 
 
 def test_a_home_that_nobody_has_is_a_folder_of_that_name():

@@ -79,7 +79,8 @@ merge.yaml:8: params.t.*: unknown name `moist`
             """\
 merge.yaml:8: params.t.*: unknown name `base`
   norm(base)
-       ^^^^""",
+       ^^^^
+  hint: the names here are: most""",
         ),
         (
             "most / 2",

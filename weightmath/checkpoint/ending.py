@@ -31,6 +31,8 @@ def form_of(path: str) -> Form:
     """
     if path.endswith("/"):
         return "folder"
+    if path == "-":
+        raise OutputError("an output is a file or a folder, and not standard output", hint="-o merged.ckpt")
     ending = PurePath(path).suffix
     # `.pth.tar` is what ImageNet examples call their checkpoints; no tar is in it.
     whole = ".pth.tar" if path.lower().endswith(".pth.tar") else ending

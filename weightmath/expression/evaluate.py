@@ -9,7 +9,7 @@ from typing import Any
 
 from weightmath.algebra.graph import Vector, is_number, number_hint, vector
 from weightmath.algebra.names import Table
-from weightmath.errors import E, RecipeError, WeightmathError, at, nearest
+from weightmath.errors import E, RecipeError, WeightmathError, at, listed, nearest
 from weightmath.expression.nodes import (
     COMPARISONS,
     Binary,
@@ -45,7 +45,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_FEW = 8  # functions that a message lists
+_FEW = 8  # functions, or names, that a message lists
 # Below it float64 holds every whole number.
 _EXACT = 2**53
 
@@ -121,7 +121,8 @@ def _unknown_name(name: str, names: Collection[str], callables: Collection[str])
         return RecipeError(f"`{name}` is a function or method, and here it is not called", hint=f"write {name}(...)")
     if name in DOMAINS:
         return RecipeError(f"unknown name `{name}`", hint=f'a text stands in quotes: "{name}"')
-    return RecipeError(f"unknown name `{name}`", hint=nearest(name, names))
+    known = f"the names here are: {listed(list(names), _FEW)}" if names else None
+    return RecipeError(f"unknown name `{name}`", hint=nearest(name, names) or known)
 
 
 def _unknown_function(function: str, names: Collection[str], callables: Collection[str]) -> RecipeError:

@@ -19,6 +19,8 @@ from weightmath.layout import Patterns
 from weightmath.recipe import Recipe
 from weightmath.recipe.overrides import EXPRESSION
 
+_OF_COMMANDS = (EXPRESSION, "soup", "landscape")  # what makes the recipe of a command, in which users say nothing more
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -54,9 +56,10 @@ class Inputs:
             default = self.deltas[0]
         if default is None:
             fact = "no input is a whole model that could be the template"
-            raise RecipeError(
-                fact, where=self.recipe.where("inputs"), hint=f"name one: template: {next(iter(self.models))}"
-            )
+            hint = f"name one: template: {next(iter(self.models))}"
+            if self.recipe.document.name == EXPRESSION:
+                hint = "give one, used or not: base=base.ckpt"
+            raise RecipeError(fact, where=self.recipe.where("inputs"), hint=hint)
         return self.of(default)[-1]
 
     @property
@@ -157,7 +160,7 @@ def vectors_of(inputs: Inputs, subject: Subject) -> dict[str, Vector]:
         try:
             found[name] = as_vector(opened, template, subject, terms)
         except WeightmathError as error:
-            if error.hint and isinstance(error, LayoutError) and recipe.document.name == EXPRESSION:
-                error.hint = f"-e has no place for it; in a recipe (weightmath new): {error.hint}"
+            if error.hint and isinstance(error, LayoutError) and recipe.document.name in _OF_COMMANDS:
+                error.hint = f"{recipe.document.name} has no place for it; in a recipe (weightmath new): {error.hint}"
             raise placed(recipe.where("inputs", opened.input), error) from None
     return found

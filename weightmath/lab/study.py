@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from weightmath.errors import OutputError, RecipeError, WeightmathError, shell_word
+from weightmath.errors import OutputError, RecipeError, WeightmathError, counted, shell_word
 from weightmath.job import prepare
 from weightmath.lab.appender import Appender, check_table
 from weightmath.lab.metric import Metric, undecided
@@ -179,7 +179,8 @@ def telling(table: Appender, file: Path) -> Iterator[None]:
 
 
 def _kept(table: Appender, file: Path) -> list[str]:
-    return [f"{len(table):,} points are in {file}: --resume goes on from there"] if len(table) else []
+    done = f"{counted(len(table), 'point')} {'is' if len(table) == 1 else 'are'} in {file}: --resume goes on from there"
+    return [done] if len(table) else []
 
 
 def note(

@@ -138,19 +138,21 @@ def _value(text: str, before: object, where: str) -> object:
 
 def _moved(recipe: Recipe, changes: Sequence[str]) -> dict[str, str]:
     """The path of each output after the changes."""
-    outputs = dict(recipe.outputs)
+    outputs, moved = dict(recipe.outputs), set()
     for change in changes:
         name, equals, path = change.partition("=")
-        if equals and name in outputs:
-            outputs[name] = _target(path)
-        elif len(outputs) == 1 and not (equals and nearest(name, outputs)):
+        if len(outputs) == 1 and name not in outputs and not (equals and nearest(name, outputs)):
             # `epoch=9.ckpt` is a path: only what looks like the output's name is taken for one.
-            outputs = {only: _target(change) for only in outputs}
-        else:
+            (name,), equals, path = outputs, "=", change
+        if not equals or name not in outputs:
             listed = " ".join(f"{known}=PATH" for known in outputs)
             which = f"say which: {listed}" if listed else f"it saves nothing: save: {{{change}: ...}}"
             hint = (nearest(name, outputs) if equals else None) or which
             raise RecipeError(f"`{name}` is not an output of the recipe", where=f"--output {change}", hint=hint)
+        if name in moved:
+            raise RecipeError(f"`{name}` is one output, and gets a second path", where=f"--output {change}")
+        outputs[name] = _target(path)
+        moved.add(name)
     return outputs
 
 

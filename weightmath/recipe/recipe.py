@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from weightmath.checkpoint.ending import ENDINGS
 from weightmath.checkpoint.hub import is_in_hub
-from weightmath.errors import RecipeError, at, nearest
+from weightmath.errors import RecipeError, at, nearest, shell_word
 from weightmath.expression import names_in, parse
 from weightmath.expression.nodes import COMPARISONS, Binary, Call, Node, Unary, excerpt
 from weightmath.paths import expanded
@@ -145,6 +146,10 @@ def load(path: str | Path) -> Recipe:
     up: `build.check` does.
     """
     file = expanded(path)
+    if file.suffix.lower() in ENDINGS:
+        line = f'weightmath run -e "0.5 * (a + b)" a={shell_word(path)} b=OTHER -o out.ckpt'
+        fact = "is the name of a checkpoint, and a recipe is YAML"
+        raise RecipeError(fact, where=str(path), hint=f"as an input: {line}")
     try:
         with file.open("rb") as stream:
             return read(stream, str(path), file)
