@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -211,3 +212,13 @@ def test_a_table_of_another_study_is_refused(
         ran = cli(*arguments, *measured, "--resume")
     assert (ran.code, "another program is writing it" in ran.err) == (2, True)
     assert (varied / "own.jsonl").read_bytes() == before
+
+
+def test_a_disk_that_holds_no_point_is_refused(cli: Cli, varied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("sweep", "varied.yaml", "-o", "done").code == 0
+    full = shutil.disk_usage(varied)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    ran = cli("sweep", "varied.yaml", "--keep", "none")
+    assert (ran.code, ran.out) == (2, "")
+    assert "error: varied.jsonl: the file of a point takes " in ran.err
+    assert cli("sweep", "varied.yaml", "-o", "done", "--resume").code == 0, "which measures nothing"

@@ -30,6 +30,13 @@ def mistake(text):
     return str(caught.value)
 
 
+def test_a_recipe_of_our_own_needs_no_import():
+    assert mistake("inputs: {a: a.ckpt}\nsave: {o.ckpt: a}\n") == (
+        "c.yml:1: inputs: `inputs` is a key of weightmath's own recipes, and this is one\n"
+        "  hint: as it is: weightmath plan c.yml"
+    )
+
+
 # What is changed in a configuration that is right, and the message.
 UNKNOWN = [
     ("dtpye: float16", "c.yml:6: dtpye: mergekit has no key `dtpye` here\n  hint: did you mean `dtype`?"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weightmath.errors import OutputError, RecipeError, WeightmathError, counted, shell_word
-from weightmath.job import prepare
+from weightmath.job import Job, prepare
 from weightmath.lab.appender import Appender, check_table
 from weightmath.lab.metric import Metric, undecided
 from weightmath.lab.points import Ground, Measured, Point, Work, ground_of, jobs_of, measured
@@ -100,7 +101,17 @@ def study_of(
     force = there is not None and there.about.get("keep") == kept
     example_place = (ground.output, source.resolve(ground.output))
     (_, job), *_ = jobs_of(ground, [Point(0, example)], lambda point: example_place, provenance=kept != "none")
+    if stem is not None and not resume and (kept == "all" or (metric is not None and metric.needs_file)):
+        _check_room(paths(stem)[0], job)
     return Study(source, ground, metric, head, kept, stem, resume, force, job.warnings)
+
+
+def _check_room(table: Path, job: Job) -> None:
+    """OutputError where the disk is too small for the file of a point, which lies beside the table."""
+    needed, free = sum(save.image.size for save in job.saves), shutil.disk_usage(table.parent).free
+    if needed > free:
+        fact = f"the file of a point takes {needed:,} bytes, and the disk has {free:,}"
+        raise OutputError(fact, where=str(table), hint="make room, or -o STEM writes elsewhere")
 
 
 def _hash(source: Recipe, ground: Ground, identity: object) -> str:

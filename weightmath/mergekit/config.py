@@ -98,6 +98,9 @@ class _Reader:
 
     def merge(self) -> Merge:
         data = self.document.data
+        if "inputs" in data and not {"merge_method", "models", "slices"} & data.keys():
+            hint = f"as it is: weightmath plan {shell_word(self.document.name)}"
+            self.fail("`inputs` is a key of weightmath's own recipes, and this is one", "inputs", hint=hint)
         for key, reason in _REFUSED.items():
             if key in data:
                 self.fail(f"`{key}` is not imported: {reason}", key)
