@@ -136,7 +136,7 @@ def run(
     over = [f"an earlier run was stopped, and this one started over: {reason}" for reason in attempt.reasons]
     strange = without_base(job.inputs, marks.values()) if watch else []
     warnings = (*job.warnings, *over, *strange, *without_effect(job.recipe, job.built, job.saves, results))
-    return Report(job, results, found, seconds, _peak(), warnings, counted, attempt.resumed)
+    return Report(job, results, found, seconds, _peak() + results.beside, warnings, counted, attempt.resumed)
 
 
 def _record_of(job: Job, save: Save, marks: Mapping[str, str]) -> Callable[[str], str] | None:

@@ -78,6 +78,21 @@ def test_samples_are_not_lost(helped: None, monkeypatch: pytest.MonkeyPatch) -> 
     assert counts[0] == counts[1]
 
 
+def test_helpers_alone_compute_and_what_they_hold_is_told(helped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[object] = []  # by this process: helpers have lists of their own
+    compute = execute._Run._compute
+
+    def noted(run: execute._Run, program: object, pieces: object) -> object:
+        computed.append(pieces)
+        return compute(run, program, pieces)
+
+    monkeypatch.setattr(execute._Run, "_compute", noted)
+    _, results = run(a + b, [f.norm(a, scope="tensor")], settings=Settings(2, 128))
+    assert (computed, results.beside > 100_000) == ([], True)
+    _, results = run(a + b, settings=Settings(1, 128))
+    assert (computed != [], results.beside) == (True, 0)
+
+
 def strange(misdeed: object) -> Vector:
     """An input whose first reading in another process does something bad."""
     here = os.getpid()

@@ -57,6 +57,7 @@ class Results:
     outcomes: Mapping[str, Outcome]
     watched: tuple[tuple[str, Any], ...]  # text and value: a number, or numbers by cell
     reads: int  # times the inputs were read
+    beside: int = 0  # bytes that helpers held at most, all together
 
 
 def execute(
@@ -95,7 +96,7 @@ def execute(
         if one is not plan.passes[-1]:
             told(values)
     watched = tuple((each.text, values[number]) for number, each in enumerate(plan.request.watched))
-    return Results(run.io.outcomes(), watched, reads)
+    return Results(run.io.outcomes(), watched, reads, run.beside)
 
 
 class _Run:
@@ -123,6 +124,7 @@ class _Run:
         self.selections: dict[Vector, Search] = {}  # under way
         self.own = threading.local()  # each thread's frames of the present reading
         self.computing = threading.Semaphore(settings.threads)
+        self.beside = 0
 
     def make_pass(self, one: Pass) -> int:
         """One pass of the plan; returns how many times the inputs were read for it."""
@@ -144,15 +146,16 @@ class _Run:
     def _read_once(self, wanted: Wanted) -> None:
         self.own = threading.local()
         # Samples are small, and stay where they are collected.
-        worth = AVAILABLE and self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
-        count = self.settings.threads - 1 if worth else 0
+        large = self.plan.layout.size >= WORTH_HELPERS and not wanted.sampling
+        count = self.settings.threads if AVAILABLE and large and self.settings.threads > 1 else 0
         with Helpers(count, partial(self._answer, wanted, {}), self.io.seen) as helpers:
-            # Threads that wait for helpers, and one that computes; all compute where helpers are of no use.
-            threads = helpers.threads + 1 if helpers.threads else self.settings.threads
+            # Threads that wait for helpers; all compute where helpers are of no use.
+            threads = helpers.threads or self.settings.threads
             stages = self.order.stages(self.grouping.groups(wanted), wanted, between=threads)
             Crew(stages, partial(self._work, helpers), self._complete).run(threads)
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
+            self.beside = max(self.beside, helpers.held)
 
     def _answer(self, wanted: Wanted, cache: dict[Any, tuple[Program, ...]], errand: _Errand) -> Any:
         """What a helper does: a chunk of a group, in one of its rounds."""

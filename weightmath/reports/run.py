@@ -69,7 +69,7 @@ class RunReport:
     recipe      its file, "-" of standard input, or "-e"
     rules       what rules by names kept or took: `blocks BASE=0` left 197 tensors equal to `a`
     seconds     from the opening of the inputs to the last output in place
-    peak_bytes  most memory that the process has taken
+    peak_bytes  most memory that the process and its helpers have taken
     reads       times that the inputs were read, an earlier run's among them
     resumed     whether it went on where an earlier run was stopped
     show        values of `show`
