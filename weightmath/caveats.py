@@ -179,8 +179,8 @@ def _not_understood(save: Save) -> Iterator[str]:
     kept = save.template.section.not_plain
     if kept:
         yield (
-            f"{_some(kept)}: no plain tensors, but weights that are quantized, packed or sparse, so they stay the "
-            "template's"
+            f"{_some(kept)}: no plain tensors, but weights that are quantized, packed, sparse or of a class of their "
+            "own, so they stay the template's"
         )
 
 

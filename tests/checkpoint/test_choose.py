@@ -56,6 +56,22 @@ def test_nothing_to_choose(tmp_path: Path) -> None:
         saved({"optimizer": {"m": ONE}}, tmp_path).section()
 
 
+class Sharded(torch.Tensor):
+    """As DTensor is one: torch rebuilds it by a class of its own."""
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"a": ONE.as_subclass(Sharded)}, r"`a` is of a class of its own(?s:.*)of a DTensor tensor.full_tensor\(\)"),
+        ({"epoch": 1, "model": {"a": torch.eye(2).to_sparse()}}, r"`model.a` is sparse(?s:.*)save tensor.to_dense\(\)"),
+    ],
+)
+def test_what_is_there_in_place_of_tensors(value: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"holds no dense tensors: {told}"):
+        saved(value, tmp_path).section()
+
+
 def test_layout_is_the_floating_point_part(tmp_path: Path) -> None:
     section = saved({"b": TWO, "steps": torch.tensor(3), "a": ONE.half()}, tmp_path).section()
     assert section.layout.names == ("a", "b")

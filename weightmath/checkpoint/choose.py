@@ -32,6 +32,7 @@ def _never_chosen(section: Section) -> bool:
 _SPECIAL = {
     "torch._utils._rebuild_sparse_tensor": ("sparse", "tensor.to_dense()"),
     "torch._utils._rebuild_qtensor": ("quantized", "tensor.dequantize()"),
+    "torch._tensor._rebuild_from_type_v2": ("of a class of its own", "plain ones: of a DTensor tensor.full_tensor()"),
 }
 _MOST_AVERAGES = 8  # each is compared with all names
 
@@ -59,13 +60,16 @@ def choose(checkpoint: Checkpoint, name: str | None) -> Section:
 
 def _without_tensors(checkpoint: Checkpoint) -> CheckpointError:
     """What a checkpoint holds in place of tensors that can be computed with."""
-    tree = checkpoint.tree if isinstance(checkpoint.tree, Mapping) else {}
-    kinds = ((key, getattr(value, "name", "")) for key, value in tree.items())
-    special = [(key, name) for key, name in kinds if name in _SPECIAL]
-    if not special:
+    left: list[tuple[str, object]] = [("", checkpoint.tree)]
+    while left and getattr(left[-1][1], "name", None) not in _SPECIAL:
+        place, value = left.pop()
+        if isinstance(value, Mapping):
+            left.extend((f"{place}.{key}" if place else str(key), inside) for key, inside in reversed([*value.items()]))
+    if not left:
         return CheckpointError("holds no named tensors", where=str(checkpoint.path))
-    what, way_out = _SPECIAL[special[0][1]]
-    fact = f"holds no dense tensors: `{special[0][0]}` is {what}"
+    place, value = left[-1]
+    what, way_out = _SPECIAL[getattr(value, "name", "")]
+    fact = f"holds no dense tensors: `{place}` is {what}"
     return CheckpointError(fact, where=str(checkpoint.path), hint=f"load it with torch and save {way_out}")
 
 

@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 # What torch makes tensors with, and the objects in which its quantized modules pack weights.
-_NOT_PLAIN = ("torch._utils._rebuild_", "torch.ScriptObject")
+_NOT_PLAIN = ("torch._utils._rebuild_", "torch._tensor._rebuild_from_type_v2", "torch.ScriptObject")
 
 
 class Opaque(NamedTuple):
@@ -143,7 +143,7 @@ class Section:
 
     @cached_property
     def not_plain(self) -> tuple[str, ...]:
-        """Names beside its tensors that hold weights in another form: quantized, sparse, packed by a module."""
+        """Names beside its tensors that hold weights in another form: quantized, sparse, of a subclass, packed."""
         beside: object = self.checkpoint.tree
         for key in self.path:
             beside = beside.get(key) if isinstance(beside, Mapping) else None

@@ -113,7 +113,7 @@ def _print_tensors(page: Page, report: CheckpointReport, everything: bool) -> No
     if report.not_plain:
         from weightmath.cli.page import shortened
 
-        page.heading("weights that are quantized, packed or sparse, and no part of the vector")
+        page.heading("weights that are quantized, packed, sparse or of a class of their own, and no part of the vector")
         page.listed(shortened(report.not_plain, most))
 
 

@@ -57,7 +57,7 @@ class CheckpointReport:
     section     the section that is shown, or None where none holds tensors
     values      length of its vector
     tensors     of the section, in the order of the vector; then those outside it, in the order of the file
-    not_plain   names beside its tensors that hold weights in another form: quantized, packed, sparse
+    not_plain   names beside its tensors that hold weights in another form: quantized, packed, sparse, of a subclass
     check       what a reading of all bytes has found, if it was asked for
     recorded    whether the weights have the fingerprint that an output carries; None: not asked for, or it carries none
     everything  the whole content as nested objects and lists; a tensor is {"tensor": dotted path}, an object of a class
