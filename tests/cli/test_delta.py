@@ -192,6 +192,15 @@ def test_an_adapter_is_replaced_when_asked(cli: Cli, folder: Path, output: str) 
     assert list(folder.glob(".*")) == []
 
 
+@pytest.mark.parametrize("name", ["lora.pt", "lora.delta"])
+def test_an_adapter_has_no_ending_of_a_checkpoint(cli: Cli, folder: Path, name: str) -> None:
+    cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.delta", "--as", "low-rank", "--rank", 2)
+    ran = cli("delta", "to-lora", "x.delta", "-o", name)
+    assert (ran.code, ran.out, Path(name).exists()) == (2, "", False)
+    assert "hint: a folder, lora/, for peft; or as kohya, lora.safetensors" in ran.err
+    assert cli("delta", "to-lora", "x.delta", "-o", "lora-v1.5").code == 0
+
+
 def test_only_an_adapter_is_replaced(cli: Cli, folder: Path) -> None:
     cli("delta", "make", "base.ckpt", "chat.ckpt", "-o", "x.safetensors", "--as", "low-rank", "--rank", 2)
     cli("delta", "to-lora", "x.safetensors", "-o", "adapter")

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weightmath.checkpoint.draft import sync_folder
+from weightmath.checkpoint.ending import bare
 from weightmath.checkpoint.lock import hidden
 from weightmath.delta.adapter import CONFIG, VAE, WEIGHTS
 from weightmath.delta.container import DeltaFile
@@ -58,7 +59,7 @@ class Part(NamedTuple):
 
 
 def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
-    """OutputError where an adapter cannot get its name: there is something, or no folder that it may lie in.
+    """OutputError where an adapter cannot get its name: there is something, no folder for it, or another's ending.
 
     force   a file may be replaced by a file, but not the delta, and a folder that holds only an adapter by a folder
     """
@@ -76,6 +77,9 @@ def check_free(path: Path, file: DeltaFile, *, force: bool = False) -> None:
         fact = f"holds more than an adapter (`{others[0]}`), and would be lost as a whole"
         raise OutputError(fact, where=where, hint="choose another name, or remove the folder yourself")
     check_folder(path)
+    if not is_file and bare(path) != path.name and not path.exists():
+        hint = f"a folder, {path.with_name(bare(path))}/, for peft; or as kohya, {path.with_suffix(_FILE)}"
+        raise OutputError(f"no adapter has the ending `{path.suffix}`", where=where, hint=hint)
 
 
 def to_adapter(file: DeltaFile, path: str | Path, *, force: bool = False) -> list[str]:
