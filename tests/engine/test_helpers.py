@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,19 @@ def test_a_helper_that_is_killed_is_an_error(helped: None) -> None:
 
     with pytest.raises(WeightmathError, match="a process that computes a part of the work has ended"):
         run(strange(die) + b, settings=Settings(2, 128))
+
+
+def test_an_interrupt_does_not_wait_for_what_helpers_are_at(helped: None, tmp_path: Path) -> None:
+    def interrupt() -> None:
+        with suppress(FileExistsError):
+            (tmp_path / "once").touch(exist_ok=False)
+            os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(strange(interrupt) + b, settings=Settings(2, 128))
+    assert time.monotonic() - started < 30
 
 
 # --- a whole run, as a command

@@ -31,6 +31,7 @@ class Crew(Generic[I]):
     """Runs `work(item)` for all items with some threads, and `complete(stage)` after a stage's last item.
 
     `stages` yields each stage with the list of its items, in order; a stage without items is complete at once.
+    `stopped` is called once if an error, or Ctrl-C, ends it: it may end what items wait for.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class Crew(Generic[I]):
         stages: Iterable[tuple[Hashable, list[I]]],
         work: Callable[[I], None],
         complete: Callable[[Hashable], None] = lambda stage: None,
+        stopped: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
         self._complete = complete
+        self._stopped = stopped
         self._items = self._listed(stages)
         self._taking = threading.Lock()
         self._news = threading.Condition()
@@ -128,6 +131,9 @@ class Crew(Generic[I]):
 
     def _stop(self, error: BaseException) -> None:
         with self._news:
-            if self._error is None:
+            is_first = self._error is None
+            if is_first:
                 self._error = error
             self._news.notify_all()
+        if is_first:
+            self._stopped()

@@ -152,7 +152,7 @@ class _Run:
             # Threads that wait for helpers; all compute where helpers are of no use.
             threads = helpers.threads or self.settings.threads
             stages = self.order.stages(self.grouping.groups(wanted), wanted, between=threads)
-            Crew(stages, partial(self._work, helpers), self._complete).run(threads)
+            Crew(stages, partial(self._work, helpers), self._complete, helpers.kill).run(threads)
             for seen in helpers.dismiss():
                 self.io.see_also(seen)
             self.beside = max(self.beside, helpers.held)

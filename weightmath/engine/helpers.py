@@ -82,6 +82,10 @@ class Helper:
         word, held = self.ask(None)
         return word, held
 
+    def kill(self) -> None:
+        """End it at once: whoever waits for its answer gets an error."""
+        self._process.kill()
+
     def close(self) -> None:
         """See to it that it has ended."""
         self._connection.close()
@@ -165,6 +169,11 @@ class Helpers:
             return helper.ask(request)
         finally:
             self._free.put(helper)
+
+    def kill(self) -> None:
+        """End all at once: what they are at is not wanted any more, and may take long."""
+        for helper in self._all:
+            helper.kill()
 
     def dismiss(self) -> list[Any]:
         """Let all of them go; returns their last words. Then `held` is what they held besides what all share."""
