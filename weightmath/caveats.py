@@ -60,8 +60,8 @@ def caveats(
         if plan.kind(output.value) != "delta":
             found += _batch_statistics(save, changed)
         found += _products(recipe, save, changed)
-        found += _left_behind(recipe, save)
-        found += _stored_once(recipe, save)
+        place = recipe.where("save", save.name)
+        found += [f"{place}: {loss}" for loss in losses(save, "say so with keep: weights, or keep the container")]
         found += _not_understood(save)
     return tuple(dict.fromkeys(found))
 
@@ -155,22 +155,18 @@ def _coded(scale: str, tensors: Mapping[str, TensorInfo]) -> set[str]:
     return {scale, *names} if any(not dtype.is_float or dtype.itemsize == 1 for dtype in dtypes) else set()
 
 
-def _left_behind(recipe: Recipe, save: Save) -> Iterator[str]:
+def losses(save: Save, way_out: str = "keep the container") -> Iterator[str]:
+    """What the container of an output has no place for, of what its template has."""
     if save.left_behind:
         yield (
-            f"{recipe.where('save', save.name)}: the output holds the tensors of the section only, without "
-            f"{_some(save.left_behind)} of "
-            f"{called(save.template.checkpoint.path)}; say so with keep: weights, or keep the container"
+            f"the output holds the tensors of the section only, without {_some(save.left_behind)} of "
+            f"{called(save.template.checkpoint.path)}; {way_out}"
         )
-
-
-def _stored_once(recipe: Recipe, save: Save) -> Iterator[str]:
-    """A warning where the output lacks names that the template has, as one tensor had several."""
     names = save.image.unstored
     if names and save.template.checkpoint.texts is None:
         yield (
-            f"{recipe.where('save', save.name)}: tied tensors are stored once, as safetensors asks, and the metadata "
-            f"says so: {listed([f'`{name}` is left out, and is `{of}`' for name, of in names.items()], 3)}"
+            "tied tensors are stored once, as safetensors asks, and the metadata says so: "
+            f"{listed([f'`{name}` is left out, and is `{of}`' for name, of in names.items()], 3)}"
         )
 
 

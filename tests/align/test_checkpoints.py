@@ -124,6 +124,11 @@ def test_what_keeps_its_old_order_is_said(files: tuple[Path, Path, Path]) -> Non
     warnings = align(*files).warnings
     assert warnings[0] == "`state_dict_ema` holds the same names and keeps its old order"
     assert "7 tensors outside the weights as they were" in warnings[1]
+    (lost,) = align(*files[:2], files[2].with_suffix(".safetensors")).warnings
+    assert lost == (
+        "the output holds the tensors of the section only, without `state_dict_ema`, `optimizer` of b.ckpt; keep the "
+        "container"
+    )
 
 
 def refused(error: type[Exception], match: str, *arguments: Any, **options: Any) -> None:

@@ -21,6 +21,7 @@ from weightmath.align.document import text_of
 from weightmath.align.known import spec_for
 from weightmath.align.matching import Matching, assignment, weight_matching
 from weightmath.align.spec import Orders, Spec, permuted
+from weightmath.caveats import losses
 from weightmath.checkpoint import Reader, Section, Writer
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.meter import Told, silent
@@ -143,7 +144,7 @@ def run(
         for reader in readers.values():
             reader.check_unchanged()
         _write(job.save, moved, force=force)
-    return Alignment(job, matching, told, tuple(_warnings(job.b.section)))
+    return Alignment(job, matching, told, tuple(_warnings(job.save, job.b.section)))
 
 
 class _Tensors(Mapping[str, np.ndarray]):
@@ -245,10 +246,13 @@ def _compared(metric: Metric, moved: _Moved, job: Job) -> tuple[Mapping[str, flo
     return before, after
 
 
-def _warnings(section: Section) -> Iterator[str]:
+def _warnings(save: Save, section: Section) -> Iterator[str]:
+    yield from losses(save)
     for twin in section.twins:
-        yield f"`{twin}` holds the same names and keeps its old order"
+        is_inside = twin.endswith(".") and twin != "."
+        if is_inside or not save.left_behind:
+            yield f"`{twin}` holds the same names and keeps its old order"
     others = len(section.checkpoint.tensors) - len(section.tensors)
-    if others > 0:
+    if others > 0 and not save.left_behind:
         outside = counted(others, "tensor")
         yield f"{outside} outside the weights as they were: an optimizer's state would belong to the old order"
