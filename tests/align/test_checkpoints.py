@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from weightmath.align import align, permuted
 from weightmath.checkpoint import open_checkpoint
 from weightmath.checkpoint.own_record import own_record
-from weightmath.errors import LayoutError, NumericError, OutputError
+from weightmath.errors import LayoutError, NumericError, OutputError, RecipeError
 
 State = dict[str, torch.Tensor]
 INPUTS = torch.randn(7, 8, generator=torch.Generator().manual_seed(1))
@@ -138,6 +138,22 @@ def refused(error: type[Exception], match: str, *arguments: Any, **options: Any)
         align(*arguments, **options)
     assert (output.read_bytes() if output.is_file() else None) == there
     assert not [path for path in output.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_number_of_heads_is_the_configurations(tmp_path: Path) -> None:
+    """Eight queries, four keys: 8 heads one wide and 4 heads two wide both fit."""
+    shapes = {"mlp.gate_proj": (6, 8), "mlp.up_proj": (6, 8), "mlp.down_proj": (8, 6)}
+    shapes |= {f"self_attn.{letter}_proj": (4 if letter in "kv" else 8, 8) for letter in "qkvo"}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        state = {f"model.layers.0.{own}.weight": torch.randn(shape) for own, shape in shapes.items()}
+        save_file(state, tmp_path / name / "model.safetensors")
+    (tmp_path / "b" / "config.json").write_text('{"num_attention_heads": 4}')
+    a, b = tmp_path / "a", tmp_path / "b"
+    with pytest.raises(RecipeError, match=r"config\.json: the model has 4 attention heads.*\n  hint: heads=4"):
+        align(a, b, f"{tmp_path}/out/", heads=8)
+    assert align(a, b, f"{tmp_path}/out/", heads=4).job.spec.by_name["heads of model.layers.0.self_attn"].size == 2
+    assert align(b, a, f"{tmp_path}/other/", heads=8).job.spec.by_name["heads of model.layers.0.self_attn"].size == 4
 
 
 def test_refusals(files: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ other weights, is left out.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from weightmath.caveats import losses
 from weightmath.checkpoint import Reader, Section, Writer
 from weightmath.checkpoint.ending import form_of
 from weightmath.engine.meter import Told, silent
-from weightmath.errors import LayoutError, NumericError, OutputError, counted
+from weightmath.errors import LayoutError, NumericError, OutputError, RecipeError, counted
 from weightmath.files.inputs import Opened, open_input, open_readers
 from weightmath.files.outputs import Save, check_targets, plan_save
 from weightmath.kernels import convert
@@ -118,6 +119,7 @@ def prepare(
     """Everything of `align` short of reading a tensor."""
     assignment()  # raises now what would end the work
     first, second = open_input("a", a, section=section), open_input("b", b, section=section)
+    _check_heads(heads, second.checkpoint.path)
     chosen, family = spec_for(spec, second.layout, heads)
     if not chosen.permutations:
         raise LayoutError(f"nothing moves: all of `{family}` is left out", hint=chosen.left_out[0][1])
@@ -166,6 +168,20 @@ class _Tensors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._infos)
+
+
+def _check_heads(heads: int | None, model: Path) -> None:
+    """RecipeError where the configuration of a model's folder has another number of heads, which shapes do not show."""
+    config = model / "config.json"
+    try:
+        told = json.loads(config.read_bytes()) if heads is not None else {}
+    except (OSError, ValueError):  # a file, a folder without one, or one of something else
+        return
+    words = ("num_attention_heads", "n_head")
+    known = next((told[word] for word in words if word in told), None) if isinstance(told, dict) else None
+    if isinstance(known, int) and known != heads:
+        fact = f"the model has {known} attention heads, and --heads says {heads}"
+        raise RecipeError(fact, where=str(config), hint=f"--heads {known}")
 
 
 def _check_alike(a: Opened, b: Opened, spec: Spec) -> None:
