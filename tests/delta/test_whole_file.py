@@ -49,6 +49,13 @@ def test_every_dtype_with_odd_values(folder):
     comes_back("base.pt", "tuned.pt")
 
 
+def test_a_safetensors_file_that_begins_as_a_pickle_does(folder):
+    for name, number in (("base", 1.0), ("tuned", 2.0)):
+        save_file({"w": torch.full((3,), number)}, f"{name}.safetensors", {"filled": "." * 40})
+    assert Path("tuned.safetensors").read_bytes()[0] == 0x80  # a header of 128 bytes
+    comes_back("base.safetensors", "tuned.safetensors")
+
+
 def test_a_training_checkpoint_with_optimizer_state_objects_and_shared_storages(folder):
     model = torch.nn.Linear(300, 200)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)

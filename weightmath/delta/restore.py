@@ -101,10 +101,10 @@ def check_form(base: Section, chain: Sequence[DeltaFile], path: str) -> None:
 
 def _container(head: bytes, size: int) -> Form | None:
     """The container of a file that begins with these bytes, as endings tell it; None where it is not known."""
+    if is_safetensors(head, size):  # whose first byte, of its header's length, may be that of a pickle
+        return "safetensors"
     # Torch's old format, a pickle, has the endings of its new one.
-    if head.startswith((b"PK\3\4", b"\x80")):
-        return "torch zip"
-    return "safetensors" if is_safetensors(head, size) else None
+    return "torch zip" if head.startswith((b"PK\3\4", b"\x80")) else None
 
 
 @contextmanager
