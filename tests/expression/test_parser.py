@@ -187,6 +187,21 @@ an argument without a name follows one with a name
   a \u2212 b
     ^
   hint: write `-`""",
+    "a \u2013 b": """\
+`\u2013` is a typographic minus sign
+  a \u2013 b
+    ^
+  hint: write `-`""",
+    "norm(a, scope=\u2019layer\u2019)": """\
+`\u2019` is a typographic quote
+  norm(a, scope=\u2019layer\u2019)
+                ^
+  hint: write `'`""",
+    "a\u00a0+ b": """\
+a no-break space stands here
+  a + b
+   ^
+  hint: write a plain one""",
     "a +\n b c": """\
 `c` does not belong here
    b c

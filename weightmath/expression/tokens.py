@@ -43,12 +43,19 @@ SIGNS = {
     ":": ("there are no slices", "an index is one whole number: runs[0] is the first, runs[-1] the last"),
     "{": ("there are no tables in an expression", "give the table a name in `params`"),
     "#": ("there are no comments in an expression", "put the comment on a line of its own, above the entry"),
-    "\u2212": ("`\u2212` is a typographic minus sign", "write `-`"),
-    "\u00d7": ("`\u00d7` is a typographic sign", "write `*`"),
-    "\u201c": ("`\u201c` is a typographic quote", 'write `"`'),
-    "\u201d": ("`\u201d` is a typographic quote", 'write `"`'),
+    "\u00a0": ("a no-break space stands here", "write a plain one"),
     "\\": ("a backslash stands outside a string", 'patterns are strings: "re:blocks\\.\\d+"'),
 }
+# What text programs and web pages make of plain signs.
+_TYPOGRAPHIC = {
+    "-": ("minus sign", "\u2010\u2011\u2013\u2014\u2212"),
+    "*": ("sign", "\u00b7\u00d7\u22c5"),
+    "/": ("sign", "\u00f7\u2215"),
+    '"': ("quote", "\u201c\u201d\u201e"),
+    "'": ("quote", "\u2018\u2019"),
+}
+for _plain, (_word, _signs) in _TYPOGRAPHIC.items():
+    SIGNS |= {sign: (f"`{sign}` is a typographic {_word}", f"write `{_plain}`") for sign in _signs}
 
 
 @dataclass(frozen=True)
