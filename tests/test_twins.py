@@ -270,6 +270,10 @@ def test_tensors_that_are_not_plain_are_told(bench, special):
         "`s`: no plain tensors, but weights that are quantized, packed, sparse or of a class of their own, so they "
         "stay the template's",
     )
+    without = "inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out2.ckpt: {value: b, template: a, drop: state_dict.s}}"
+    assert bench.run(without).warnings == ()
+    *_, told = bench.run("inputs: {a: a.ckpt, b: b.ckpt}\nsave: {out.safetensors: a + 2 * (b - a)}").warnings
+    assert told.endswith("of a class of their own, which this container has no place for")
     kept = torch.load(bench.folder / "out.ckpt", weights_only=False)["state_dict"]["s"]
     assert torch.equal(kept.to_dense() if kept.is_sparse else kept, torch.eye(3))
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from weightmath.algebra.graph import Vector, topological
 from weightmath.checkpoint import TensorInfo
 from weightmath.checkpoint.description import dotted
+from weightmath.checkpoint.drop import is_dropped
 from weightmath.checkpoint.hub import called
+from weightmath.checkpoint.left_behind import left_behind
 from weightmath.engine.plan import Output, Plan
 from weightmath.engine.program import Compiler
 from weightmath.errors import counted, listed
@@ -17,6 +19,7 @@ from weightmath.files.inputs import Opened, Origin
 from weightmath.files.opening import Inputs
 from weightmath.files.outputs import Save, left_out
 from weightmath.files.subject import Subject
+from weightmath.layout import Patterns
 from weightmath.recipe import Recipe
 
 # By the last words of a name: scales of quantized weights, and what else their module calls the codes.
@@ -62,7 +65,7 @@ def caveats(
         found += _products(recipe, save, changed)
         place = recipe.where("save", save.name)
         found += [f"{place}: {loss}" for loss in losses(save, "say so with keep: weights, or keep the container")]
-        found += _not_understood(save)
+        found += _not_understood(recipe, save)
     return tuple(dict.fromkeys(found))
 
 
@@ -170,14 +173,19 @@ def losses(save: Save, way_out: str = "keep the container") -> Iterator[str]:
         )
 
 
-def _not_understood(save: Save) -> Iterator[str]:
-    """A warning where weights stay the template's since they are no plain tensors."""
-    kept = save.template.section.not_plain
-    if kept:
-        yield (
-            f"{_some(kept)}: no plain tensors, but weights that are quantized, packed, sparse or of a class of their "
-            "own, so they stay the template's"
-        )
+def _not_understood(recipe: Recipe, save: Save) -> Iterator[str]:
+    """Warnings where weights stay the template's, or have no place in the output, since they are no plain tensors."""
+    section, dropped = save.template.section, Patterns(recipe.spec.save[save.name].drop)
+    paths = {name: (*section.path, name) for name in section.not_plain}
+    left = [name for name, path in paths.items() if not is_dropped(path, dropped)]
+    lost = set(left_behind(section, save.form, ())) if left and not save.encoding else set()
+    for is_lost, fate in ((False, "so they stay the template's"), (True, "which this container has no place for")):
+        names = [name for name in left if (dotted(paths[name]) in lost) is is_lost]
+        if names:
+            yield (
+                f"{_some(names)}: no plain tensors, but weights that are quantized, packed, sparse or of a class of "
+                f"their own, {fate}"
+            )
 
 
 def _some(names: Sequence[str]) -> str:

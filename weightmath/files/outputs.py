@@ -64,6 +64,7 @@ class Save:
     copied: tuple[str, ...]  # names in the file of tensors of the section that are the template's
     left_behind: tuple[str, ...]  # dotted paths of what only the template's own container could keep
     rests: tuple[Rest, ...]
+    form: Form
     image: Image
     encoding: Encoding | None = None
     once: frozenset[str] = frozenset()
@@ -133,7 +134,7 @@ def plan_save(
     others = {original: info for original, info in template.section.tensors.items() if original not in written}
     copied = tuple(original for original, info in others.items() if not is_left_out(info))
     behind = left_behind(template.section, form, drop) if keep == "all" else ()
-    return Save(name, path, template, originals, copied, behind, rests, image)
+    return Save(name, path, template, originals, copied, behind, rests, form, image)
 
 
 def _rests(entry: Entry, start: int) -> Iterator[Rest]:
