@@ -70,6 +70,7 @@ _MAKE = ("delta", "make", "{m0}", "{m1}", "-o")
 _MADE = (*_MAKE, "{folder}/made.delta")
 _APPLY = ("delta", "apply", "{m0}", "{folder}/made.delta", "-o", "{folder}/out.ckpt")
 _TIES = _saves("ties(m0, [m1, m2, m3], densities=0.2)")
+_DARE = _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)")
 _SCALED = _saves("model(0.99 * m0)")
 
 CASES: tuple[Case, ...] = (
@@ -79,7 +80,7 @@ CASES: tuple[Case, ...] = (
     Case("task arithmetic", _saves("task_arithmetic(m0, [m1, m2, m3], scale=0.4)"), 4),
     Case("ties global", _TIES, 4, main=True, target=Target(5, "average")),
     Case("ties tensor", _saves('ties(m0, [m1, m2, m3], densities=0.2, scope="tensor")'), 4, main=True),
-    Case("dare", _saves("dare(m0, [m1, m2, m3], densities=0.2, seed=1)"), 4, target=Target(3, "average")),
+    Case("dare", _DARE, 4, target=Target(3, "average")),
     Case("slerp", _saves("slerp(m0, m1, t=0.3)"), 2),
     Case("model stock", _saves("model_stock(m0, [m1, m2])"), 3),
     Case("10 operations", _saves(_TEN), 3, target=Target(2)),
@@ -103,6 +104,7 @@ CASES: tuple[Case, ...] = (
     Case("size 8", _SCALED, 1, Kind(size=8), main=True),
     Case(f"{AVERAGE_OF_3}, 1 thread", AVERAGE, 3, threads=1),
     Case("ties global, 1 thread", _TIES, 4, threads=1),
+    Case("dare, 1 thread", _DARE, 4, threads=1),
 )
 
 # Between these two, all that is fixed falls out: what is left is what a further byte costs.
