@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,21 @@ def test_models_of_the_hub(hub: Path) -> None:
     assert values("hf:org/tiny@v2")["w"].tolist() == [1, 1, 1]
     shutil.copytree(hub, hub.parent / "models--gpt2", symlinks=True)
     assert values("hf:gpt2").keys() == {"u", "v", "w"}
+
+
+def test_links_that_lead_nowhere_are_told(hub: Path) -> None:
+    """Blobs of the cache that were removed, or not fetched."""
+    snapshot = hub / "snapshots" / ("1f" * 20)
+    lost = snapshot / "model-00002-of-00003.safetensors"
+    target = str(lost.readlink())
+    lost.resolve().unlink()
+    with pytest.raises(CheckpointError, match=f"is a link to `{re.escape(target)}`, which is not there"):
+        values("hf:org/tiny")
+    for path in snapshot.glob("*"):
+        if path.exists():
+            path.unlink()
+    with pytest.raises(CheckpointError, match=f"holds `{lost.name}` as a link to `{re.escape(target)}`, which is not"):
+        values("hf:org/tiny")
 
 
 def test_what_lies_in_the_cache_is_called_as_on_the_hub(hub: Path) -> None:

@@ -274,6 +274,9 @@ def check_is_file(path: Path) -> None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            fact = f"is a link to `{path.readlink()}`, which is not there"
+            raise CheckpointError(fact, where=str(path)) from None
         raise CheckpointError("no such file", where=str(path), hint=_elsewhere(path)) from None
     except OSError as error:
         raise unreadable(error, path) from None

@@ -50,6 +50,10 @@ def find_model(folder: Path) -> Path:
     if quantized:
         fact = f"holds GGUF files (`{quantized}`): weights quantized for inference"
         raise CheckpointError(fact, where=str(folder), hint="merge the checkpoint that they were made from")
+    for file in sorted(folder.iterdir()):
+        if file.name.endswith((*_INDICES, *_WEIGHTS)) and file.is_symlink() and not file.exists():
+            fact = f"holds `{file.name}` as a link to `{file.readlink()}`, which is not there"
+            raise CheckpointError(fact, where=str(folder), hint="download it again")
     inside = sorted({file.parent.name for file in folder.glob("*/*") if file.name.endswith((*_INDICES, *_WEIGHTS))})
     hint = f"its folders do: {listed(inside, _LISTED)}" if inside else None
     raise CheckpointError("is a folder without a model in it", where=str(folder), hint=hint)
