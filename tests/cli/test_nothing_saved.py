@@ -97,3 +97,11 @@ def test_integers_that_differ_matter_to_outputs_alone(cli: Cli, folder: Path) ->
     ran = cli("run", "-e", "norm(b - a)", "a=base.ckpt", "b=chat.ckpt")
     assert "inputs disagree" not in ran.out
     assert "inputs disagree" in cli("run", "-e", "a + 0.5 * (b - a)", "a=base.ckpt", "b=chat.ckpt", "-o", "x.ckpt").out
+
+
+def test_each_expression_that_is_given_is_shown(cli: Cli, folder: Path) -> None:
+    ran = cli("run", "-e", "norm(b - a)", "-e", "count(a != b)", "a=base.ckpt", "b=chat.ckpt", "--json")
+    assert [one["text"] for one in json.loads(ran.out)["show"]] == ["norm(b - a)", "count(a != b)"]
+    assert "norm(b - a)" in cli("plan", "-e", "norm(b - a)", "-e", "count(a != b)", "a=base.ckpt", "b=chat.ckpt").out
+    ran = cli("run", "-e", "b - a", "-e", "b", "a=base.ckpt", "b=chat.ckpt", "-o", "x.ckpt")
+    assert (ran.code, ran.err[:36]) == (2, "error: -e: one expression is saved t")

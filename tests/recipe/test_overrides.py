@@ -158,6 +158,12 @@ def test_a_pattern_on_the_command_line_is_a_list(tmp_path, monkeypatch):
             '-e: the input `a` is given twice\n  hint: a list has one pattern: a="runs/*.ckpt"',
         ),
         ("a", ["a"], "-e: `a` is not of the form name=PATH\n  hint: for example: a=x.ckpt"),
+        (
+            ["a", "2 * a"],
+            ["a=x"],
+            "-e: one expression is saved to an output, and there are several\n"
+            "  hint: without -o all are shown; a recipe saves several outputs in one run",
+        ),
         ("1", [], "-e: there is no input\n  hint: name each: a=x.ckpt b=y.ckpt"),
         (
             "x1",

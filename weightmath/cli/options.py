@@ -20,9 +20,12 @@ Words = Annotated[
     ),
 ]
 Expression = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "-e", "--expression", help="Compute this instead of a recipe; save it to --output, or without one show it."
+        "-e",
+        "--expression",
+        metavar="TEXT",
+        help="Compute this instead of a recipe; save it to --output, or without one show it; may be repeated to show several.",
     ),
 ]
 Set = Annotated[
@@ -92,7 +95,7 @@ All = Annotated[bool, typer.Option("--all", help="Print lists in full.")]
 
 def recipe_of(
     words: list[str],
-    expression: str | None,
+    expressions: list[str] | None,
     sets: list[str] | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
@@ -101,7 +104,7 @@ def recipe_of(
     from weightmath import recipe
     from weightmath.errors import RecipeError
 
-    if expression is None:
+    if not expressions:
         if len(words) != 1:
             hint = 'one at a time; or without a recipe: -e "a + 0.5 * (b - a)" a=x.ckpt b=y.ckpt -o out.ckpt'
             raise RecipeError(f"expected one recipe, not {len(words)}: {' '.join(words)}", hint=hint)
@@ -109,7 +112,7 @@ def recipe_of(
         return recipe.with_overrides(read, sets=sets or (), inputs=inputs or (), outputs=outputs or ())
     if outputs and len(outputs) > 1:
         raise RecipeError("an expression is saved to one output", where="-e", hint="-o out.ckpt")
-    made = recipe.from_expression(expression, words, outputs[0] if outputs else None)
+    made = recipe.from_expression(expressions, words, outputs[0] if outputs else None)
     return recipe.with_overrides(made, sets=sets or (), inputs=inputs or ())
 
 

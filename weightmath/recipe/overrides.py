@@ -81,11 +81,11 @@ def _point(recipe: Recipe) -> Recipe:
     return replace(of_document(recipe.text, replace(recipe.document, data=data), recipe.path), changes=recipe.changes)
 
 
-def from_expression(expression: str, inputs: Sequence[str], output: str | None) -> Recipe:
+def from_expression(expression: str | Sequence[str], inputs: Sequence[str], output: str | None) -> Recipe:
     """The recipe that `weightmath run -e EXPRESSION a=x.ckpt b=y.ckpt -o out.ckpt` stands for.
 
     `inputs` are `name=PATH`, or `name=PATTERN` for a list, `output` is a path, all relative to the current folder.
-    Without an output the expression is shown. Messages call it `-e`.
+    Without an output the expression is shown, or each of several. Messages call it `-e`.
     """
     if not inputs:
         raise RecipeError("there is no input", where=EXPRESSION, hint="name each: a=x.ckpt b=y.ckpt")
@@ -96,9 +96,13 @@ def from_expression(expression: str, inputs: Sequence[str], output: str | None) 
             hint = f'a list has one pattern: {name}="runs/*.ckpt"'
             raise RecipeError(f"the input `{name}` is given twice", where=EXPRESSION, hint=hint)
         named[name] = {"glob": path} if _is_pattern(path) else path
-    wanted = {"show": expression} if output is None else {"save": {output: expression}}
-    data: dict[str, Any] = {"inputs": named, **wanted}
-    return of_data(data, EXPRESSION)
+    expressions = [*several(expression)]
+    if output is None:
+        return of_data({"inputs": named, "show": expressions}, EXPRESSION)
+    if len(expressions) > 1:
+        hint = "without -o all are shown; a recipe saves several outputs in one run"
+        raise RecipeError("one expression is saved to an output, and there are several", where=EXPRESSION, hint=hint)
+    return of_data({"inputs": named, "save": {output: expressions[0]}}, EXPRESSION)
 
 
 def _split(change: str, flag: str, example: str) -> tuple[str, str]:
