@@ -25,7 +25,7 @@ Expression = Annotated[
         "-e",
         "--expression",
         metavar="TEXT",
-        help="Compute this instead of a recipe; save it to --output, or without one show it; may be repeated to show several.",
+        help="Compute this instead of a recipe; save it to --output, or without one show it; several are shown each.",
     ),
 ]
 Set = Annotated[
