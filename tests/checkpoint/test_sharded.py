@@ -65,11 +65,20 @@ def change(index: Path, key: str | None, value: str) -> None:
     index.write_text(json.dumps(content))
 
 
+def forget(index: Path, file: str) -> None:
+    content = json.loads(index.read_text())
+    content["weight_map"] = {name: holder for name, holder in content["weight_map"].items() if holder != file}
+    index.write_text(json.dumps(content))
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "a missing file": (lambda index: (index.parent / "model-00002-of-00003.safetensors").unlink(), "is missing"),
     "another file": (lambda index: change(index, "number", "model-00001-of-00003.safetensors"), "not in `model-00001"),
     "a missing tensor": (lambda index: change(index, "more", "model-00001-of-00003.safetensors"), "`more` is not in"),
     "an unnamed tensor": (lambda index: change(index, None, "number"), "holds `number`, which the index does not name"),
+    "an unnamed file": (
+        lambda index: forget(index, "model-00002-of-00003.safetensors"), "`model-00002-\\S+ lies beside its files",
+    ),
     "another folder": (lambda index: change(index, "number", "../x"), "names `../x`, which is no file beside it"),
     "an absolute path": (lambda index: change(index, "number", "/etc/passwd"), "no file beside it"),
     "no text": (lambda index: change(index, "number", 3), "does not go from tensors to files"),  # type: ignore[arg-type]

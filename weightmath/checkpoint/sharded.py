@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from weightmath.errors import CheckpointError, counted, nearest
 from weightmath.paused import paused_collection
 
 WEIGHT_MAP = "weight_map"
+_NUMBER = re.compile(r"-\d+(?=-of-\d)")  # of a shard among those of its model
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ def open_sharded(index: Path, content: bytes, open_file: Callable[[Path], Checkp
         checkpoints = {name: _open_shard(index, name, open_file) for name in dict.fromkeys(weight_map.values())}
         shards = [_Shard(number, name, checkpoint) for number, (name, checkpoint) in enumerate(checkpoints.items())]
         _check_complete(shards, weight_map)
+        _check_none_beside(index, checkpoints)
         tensors = [tensor for shard in shards for tensor in shard.tensors()]
         tensors = [tensor._replace(number=number) for number, tensor in enumerate(tensors)]
     found = {tensor.entry.name: tensor for tensor in tensors}
@@ -124,6 +127,15 @@ def _check_complete(shards: list[_Shard], weight_map: Mapping[str, str]) -> None
         for name, tensor in inside.items():
             if weight_map.get(name) != file and tensor.storage not in listed:
                 raise CheckpointError(f"`{file}` holds `{name}`, which the index does not name")
+
+
+def _check_none_beside(index: Path, named: Collection[str]) -> None:
+    """CheckpointError where another shard of the same model lies beside the files, whose tensors would be lost."""
+    models = {_NUMBER.sub("", name) for name in named}
+    for name in sorted(file.name for file in index.parent.iterdir() if file.name not in named):
+        if _NUMBER.search(name) and _NUMBER.sub("", name) in models:
+            hint = "is it the index of these files? download both again, or move that file away"
+            raise CheckpointError(f"`{name}` lies beside its files, and it does not name it", hint=hint)
 
 
 def _texts(shards: list[Checkpoint]) -> dict[str, str] | None:
