@@ -79,7 +79,9 @@ def test_samples_are_not_lost(helped: None, monkeypatch: pytest.MonkeyPatch) -> 
     assert counts[0] == counts[1]
 
 
-def test_helpers_alone_compute_and_what_they_hold_is_told(helped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helpers_alone_compute_and_what_they_hold_is_told(
+    helped: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     computed: list[object] = []  # by this process: helpers have lists of their own
     compute = execute._Run._compute
 
@@ -90,6 +92,8 @@ def test_helpers_alone_compute_and_what_they_hold_is_told(helped: None, monkeypa
     monkeypatch.setattr(execute._Run, "_compute", noted)
     _, results = run(a + b, [f.norm(a, scope="tensor")], settings=Settings(2, 128))
     assert (computed, results.beside > 100_000) == ([], True)
+    monkeypatch.setattr(helpers, "_MEMORY", tmp_path)  # which cannot be read
+    assert run(a + b, settings=Settings(2, 128))[1].beside == 0
     _, results = run(a + b, settings=Settings(1, 128))
     assert (computed != [], results.beside) == (True, 0)
 

@@ -114,8 +114,11 @@ def _serve(
 
 def _own_bytes() -> int:
     """Memory that no other process shares: at the end nearly the most that it was, as arrays are used again."""
-    found = re.findall(r"Private_\w+:\s*(\d+) kB", _MEMORY.read_text()) if _MEMORY.exists() else []
-    return 1024 * sum(map(int, found))
+    try:
+        told = _MEMORY.read_text()
+    except OSError:  # not every system tells, and a run is none the worse for it
+        return 0
+    return 1024 * sum(map(int, re.findall(r"Private_\w+:\s*(\d+) kB", told)))
 
 
 def _is_daemon() -> bool:
