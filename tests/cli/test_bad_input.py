@@ -229,7 +229,7 @@ def test_layout_table(cli: Cli, folder: Path) -> None:
 
 
 def test_too_little_disk_space(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=1, f_frsize=512))
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=1, f_bfree=1, f_bavail=1, f_frsize=512))
     before = _contents(folder)
     ran = cli("run", "recipe.yaml")
     assert ran.code == 2

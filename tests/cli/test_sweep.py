@@ -8,11 +8,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
 
 from tests.cli.conftest import Ran, state
+from weightmath.lab import study
 from weightmath.plain import as_json
 from weightmath.reports.soup import SoupReport
 from weightmath.reports.study import StudyReport
@@ -217,7 +219,7 @@ def test_a_table_of_another_study_is_refused(
 def test_a_disk_that_holds_no_point_is_refused(cli: Cli, varied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("sweep", "varied.yaml", "-o", "done").code == 0
     full = shutil.disk_usage(varied)._replace(free=0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    monkeypatch.setattr(study, "shutil", SimpleNamespace(disk_usage=lambda folder: full))
     ran = cli("sweep", "varied.yaml", "--keep", "none")
     assert (ran.code, ran.out) == (2, "")
     assert "error: varied.jsonl: the file of a point takes " in ran.err

@@ -49,8 +49,7 @@ class Draft:
         try:
             self._lock_part()
             self._settle_old()
-            folder = os.statvfs(self.path.parent)
-            needed, free = self._image.size - left_bytes(self.path), folder.f_bavail * folder.f_frsize
+            needed, free = self._image.size - left_bytes(self.path), shutil.disk_usage(self.path.parent).free
             if free < needed:
                 raise OutputError(f"needs {needed:,} bytes; the disk has {free:,}", where=str(self.path))
             for number, file in enumerate(self._image.files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,10 +170,9 @@ def check_targets(
             raise OutputError("is an input: an output never replaces an input", where=where, hint="choose another name")
         # Numbers that wait to be encoded lie under a hidden name, where a run that was killed may have left some.
         check_target(save.path, save.image, force=force or save.path in ours or save.encoding is not None)
-        disk = os.statvfs(folder)
         device = os.stat(folder).st_dev
         needed[device] = needed.get(device, 0) + save.image.size - left_bytes(save.path)
-        free = disk.f_bavail * disk.f_frsize
+        free = shutil.disk_usage(folder).free
         if needed[device] > free:
             raise OutputError(
                 f"the outputs need {needed[device]:,} bytes here, and the disk has {free:,}",

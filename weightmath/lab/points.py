@@ -7,7 +7,6 @@ the same parameters, to the bit.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -269,8 +268,7 @@ def _temporary(ground: Ground, folder: Path, point: Point) -> tuple[str, Path]:
 def _most_files(ground: Ground, folder: Path) -> int:
     """How many files of a point the disk takes, at most half of what is free."""
     size = ground.inputs.template(ground.output).checkpoint.size
-    disk = os.statvfs(folder)
-    return min(_FILES, max(1, disk.f_bavail * disk.f_frsize // (2 * max(size, 1))))
+    return min(_FILES, max(1, shutil.disk_usage(folder).free // (2 * max(size, 1))))
 
 
 def _most_states(ground: Ground, metric: Metric | None) -> int:
